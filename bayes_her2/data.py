@@ -1,0 +1,307 @@
+"""The types that data has on its way: cohort tables, tumours, analysis sets.
+
+``CohortTable`` is what the readers (and the simulator) return, one per cohort. ``TumourData``
+holds the eligible tumours of all cohorts after the shared preprocessing, and ``AnalysisSet``
+the tumours of one model, standardised. Both the Bayesian and the frequentist side see
+analysis sets and nothing else, so both answer about the same tumours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+Scale = Literal["relative", "absolute"]
+
+HR_POSITIVE = "HR+"
+HR_NEGATIVE = "HR-"
+STRATA = (HR_POSITIVE, HR_NEGATIVE)
+DIFFERENCE = "HR- over HR+"
+"""Label of the contrast between strata: the ratio in HR- divided by the ratio in HR+."""
+
+LM22_CELL_TYPES: tuple[str, ...] = (
+    "B cells naive",
+    "B cells memory",
+    "Plasma cells",
+    "T cells CD8",
+    "T cells CD4 naive",
+    "T cells CD4 memory resting",
+    "T cells CD4 memory activated",
+    "T cells follicular helper",
+    "T cells regulatory (Tregs)",
+    "T cells gamma delta",
+    "NK cells resting",
+    "NK cells activated",
+    "Monocytes",
+    "Macrophages M0",
+    "Macrophages M1",
+    "Macrophages M2",
+    "Dendritic cells resting",
+    "Dendritic cells activated",
+    "Mast cells resting",
+    "Mast cells activated",
+    "Eosinophils",
+    "Neutrophils",
+)
+"""The 22 cell types of the LM22 signature, in its order (names only; the matrix is licensed)."""
+
+
+MIN_STRATUM = 10
+"""A cohort informs HR terms when it has at least this many tumours in both strata."""
+
+PRESENCE_HELD_BELOW = 0.10
+"""Zero share below which a presence that is not modelled is held constant in averages over all tumours.
+
+At 10 % zeros an odds ratio of presence of 1.5 per SD would move E[y] by 3 %, well inside the default
+region of practical equivalence; rows that rest on this say so.
+"""
+
+
+@dataclass(frozen=True, order=True)
+class Exclusion:
+    """One tumour left out at one step, and why.
+
+    Attributes
+    ----------
+    cohort, tumour
+        Names of the cohort and of the tumour (the id as joined).
+    step
+        Where it happened: ``reading``, ``join``, ``eligibility`` or ``analysis set: MODEL``.
+    reason
+        In words that a methods section can print.
+    """
+
+    cohort: str
+    tumour: str
+    step: str
+    reason: str
+
+
+def exclusions_frame(exclusions: tuple[Exclusion, ...]) -> pd.DataFrame:
+    """Exclusions as a table: cohort, tumour, step, reason."""
+    rows = [(e.cohort, e.tumour, e.step, e.reason) for e in exclusions]
+    return pd.DataFrame(rows, columns=["cohort", "tumour", "step", "reason"], dtype="str")
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """A file that was read: its path, its SHA-256, and how many rows it gave."""
+
+    path: str
+    sha256: str
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class CohortTable:
+    """One cohort as read: every tumour with an abundance row, nothing excluded for eligibility.
+
+    Attributes
+    ----------
+    name, platform
+        Cohort and expression platform; HER2 is standardised within a platform.
+    tumours
+        One row per tumour (index ``tumour``), one column per field of the study. Standard fields:
+        ``hr``, ``er``, ``pgr`` ('positive', 'negative'), ``her2_ihc`` ('0', '1+', '2+', '3+'),
+        ``her2_faint_percent`` (percentage of cells with faint staining), ``her2_ish``
+        ('amplified', 'not amplified'), ``her2_call`` ('positive', 'negative', 'equivocal'), ``sex``,
+        ``age``, ``stage``, ``centre``, ``batch``, ``neoadjuvant``. Missing values are NA. Numeric fields are float64.
+    abundance
+        Same index; one float column per cell type, >= 0, exact zeros kept.
+    quality
+        Same index; ``p_value``, ``correlation``, ``rmse`` of the deconvolution where given
+        (NA otherwise), ``n_aliquots``.
+    scale
+        ``relative`` (rows sum to 1) or ``absolute``.
+    exclusions, notices, files
+        Tumours lost in reading and joining; remarks for the user; files read.
+    """
+
+    name: str
+    platform: str
+    tumours: pd.DataFrame
+    abundance: pd.DataFrame
+    quality: pd.DataFrame
+    scale: Scale
+    exclusions: tuple[Exclusion, ...] = ()
+    notices: tuple[str, ...] = ()
+    files: tuple[FileRead, ...] = ()
+
+
+@dataclass(frozen=True)
+class TumourData:
+    """Eligible tumours of all cohorts, on one abundance scale, before any model's own selection.
+
+    Attributes
+    ----------
+    tumours
+        Index ``tumour`` ('COHORT/ID', unique over cohorts). Columns ``cohort``, ``platform``,
+        ``hr`` ('HR+', 'HR-' or NA), ``her2`` (the measure, in its own units, NA where missing),
+        ``her2_class`` ('0', 'ultralow', 'low', 'positive', 'unknown'), ``her2_ihc``, ``centre``, ``batch``,
+        and the raw covariates by name.
+    abundance
+        Tumour x cell type, same index.
+    measure
+        What ``her2`` is, in words ('ERBB2 mRNA, log2(FPKM + 1)').
+    scale, scale_label
+        ``relative`` or ``absolute``, and how the abundance reads ('share of all immune cells').
+    covariates
+        Names of the covariates that models adjust for.
+    use_centre, use_batch
+        Whether models nest centres in cohorts and adjust for batch.
+    exclusions, notices
+        Everything left out so far; remarks.
+    """
+
+    tumours: pd.DataFrame
+    abundance: pd.DataFrame
+    measure: str
+    scale: Scale
+    scale_label: str
+    covariates: tuple[str, ...] = ()
+    use_centre: bool = False
+    use_batch: bool = False
+    exclusions: tuple[Exclusion, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """Cohort names in order of first appearance."""
+        return tuple(self.tumours["cohort"].unique())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over tumours and abundances, independent of the order of rows and columns."""
+        return fingerprint(self.tumours, self.abundance)
+
+    def for_model(self, model: str) -> AnalysisSet:
+        """Tumours that one model can use, standardised, with its own exclusions and fingerprint."""
+        from bayes_her2.preprocessing.analysis_set import analysis_set  # noqa: PLC0415
+
+        return analysis_set(self, model)
+
+
+class Part(NamedTuple):
+    """What one cell type supports in one HR stratum, all cohorts together."""
+
+    n: int
+    n_zero: int
+    n_positive: int
+    presence_modelled: bool
+    amount_modelled: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class AnalysisSet:
+    """Tumours of one model: complete, standardised, with what each cell type can support.
+
+    Attributes
+    ----------
+    model
+        Name of the model that this set is for.
+    tumours
+        Index ``tumour``. Columns ``cohort``, ``hr`` ('HR+' or 'HR-'), ``her2`` (own units),
+        ``her2_sd`` (centred at the platform mean, divided by the platform's pooled within-HR
+        SD), ``centre``, ``batch``. No missing values in cohort, hr, her2, her2_sd.
+    abundance
+        Tumour x cell type (only those with at least one modelled part).
+    covariates
+        Tumour x covariate column, numeric: continuous ones centred and divided by their SD,
+        indicators of categories (and of batches, ``batch: NAME``) centred. May have no columns.
+    high
+        Tumour x cell type, bool: high abundance (>= within-cohort median where zeros are under
+        25 % of the cohort, presence otherwise).
+    high_cutoffs
+        Cohort x cell type: the median behind ``high``; 0 where the rule is presence.
+    parts
+        One row per cell_type x stratum: ``cell_type``, ``stratum``, ``n``, ``n_zero``, ``n_positive``,
+        ``presence_modelled``, ``amount_modelled`` (bool, in that stratum), ``reason``.
+    cell_types
+        Index ``cell_type`` (all 22, or the signature's own). Columns: ``n_zero``, ``n_positive``
+        in all, ``presence_modelled``, ``amount_modelled`` (bool: in any stratum), ``zero_share``,
+        ``reason`` (why a part is not modelled in a stratum, '' if all are).
+    counts
+        One row per cell_type x cohort x hr: columns ``cell_type``, ``cohort``, ``hr``, ``n``,
+        ``n_zero``, ``n_positive``.
+    rules
+        One row per cell_type x cohort: ``cell_type``, ``cohort``, ``zero_share``, ``rule``
+        ('excluded', 'presence', 'continuous': the seed study's rule, used by the twins of its tables),
+        ``high_rule`` ('median' or 'presence').
+    her2_scaling
+        Index ``platform``; columns ``mean``, ``sd`` (the divisor), ``n``.
+    covariate_scaling
+        Index ``covariate`` column; ``mean``, ``sd`` (1 for indicators), ``kind``.
+    reference
+        Reference HR stratum: the one that every cohort has (HR+ where both do).
+    exclusions, notices
+        As in TumourData, with those of this step added.
+    """
+
+    model: str
+    tumours: pd.DataFrame
+    abundance: pd.DataFrame
+    covariates: pd.DataFrame
+    high: pd.DataFrame
+    high_cutoffs: pd.DataFrame
+    cell_types: pd.DataFrame
+    parts: pd.DataFrame
+    counts: pd.DataFrame
+    rules: pd.DataFrame
+    her2_scaling: pd.DataFrame
+    covariate_scaling: pd.DataFrame
+    reference: str
+    measure: str
+    scale: Scale
+    scale_label: str
+    use_centre: bool = False
+    exclusions: tuple[Exclusion, ...] = ()
+    notices: tuple[str, ...] = ()
+    adjustment: str = field(default="none")
+
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """Cohort names, sorted: results never depend on the order of the study file."""
+        return tuple(sorted(self.tumours["cohort"].unique()))
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """HR strata present, reference first."""
+        present = set(self.tumours["hr"])
+        other = tuple(s for s in STRATA if s != self.reference and s in present)
+        return (self.reference, *other)
+
+    @cached_property
+    def _parts(self) -> dict[tuple[str, str], Part]:
+        columns = list(Part._fields)
+        return {
+            (str(row.cell_type), str(row.stratum)): Part(*(getattr(row, name) for name in columns))
+            for row in self.parts.itertuples()
+        }
+
+    def part(self, cell_type: str, stratum: str) -> Part:
+        """Return counts and modelled parts of a cell type in an HR stratum."""
+        return self._parts[(cell_type, stratum)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything a model sees, independent of row and column order."""
+        parts = self.parts.set_index(["cell_type", "stratum"])
+        return fingerprint(self.tumours, self.abundance, self.covariates, parts, self.high_cutoffs)
+
+
+def fingerprint(*tables: pd.DataFrame) -> str:
+    """SHA-256 over tables, each with rows and columns sorted by label.
+
+    Values are hashed with 12 significant digits, so a round trip through CSV keeps the
+    fingerprint.
+    """
+    digest = hashlib.sha256()
+    for table in tables:
+        ordered = table.sort_index(axis=0).sort_index(axis=1)
+        digest.update(ordered.to_csv(float_format="%.12g", lineterminator="\n").encode())
+    return digest.hexdigest()
