@@ -1,0 +1,188 @@
+"""Write simulated cohorts as the files a user would have, with the study file that reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayes_her2.data import LM22_CELL_TYPES, CohortTable
+from bayes_her2.simulation.cohorts import Simulated, simulate_cohorts
+from bayes_her2.simulation.design import SEED_DESIGN, Design
+
+CLINICAL_COLUMNS = {
+    "age": "Age (years)",
+    "sex": "Sex",
+    "er": "ER",
+    "pgr": "PgR",
+    "her2_ihc": "HER2 IHC",
+    "her2_ish": "HER2 ISH",
+    "her2": "HER2 score",
+    "grade": "Grade",
+    "tumour_size_cm": "Tumour size (cm)",
+    "stage": "Stage",
+}
+"""Field of the study -> column of the clinical file."""
+
+_ID_COLUMN = "Patient ID"
+_STUDY_FILE = "study.toml"
+_TRUTH_FILE = "truth.csv"
+
+
+def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
+    """Simulate a study and write it as files: CIBERSORTx tables, clinical tables, truth and study file.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made if missing. Files of the same names are replaced.
+    seed
+        Seed of the simulation, and of the analysis that the study file asks for.
+    design
+        What to simulate.
+
+    Returns
+    -------
+    Path
+        The ``study.toml`` to run. It is removed first and written last, so where it stands the files beside
+        it are complete and belong to it. All paths in it are relative to its folder.
+    """
+    return write_study(folder, simulate_cohorts(np.random.default_rng(seed), design), seed)
+
+
+def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
+    """Write cohorts that are simulated already; see `write_demo`.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made if missing.
+    simulated
+        Cohorts and truth.
+    seed
+        Seed that the study file gives to the analysis.
+
+    Returns
+    -------
+    Path
+        The study file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    study_path = folder / _STUDY_FILE
+    study_path.unlink(missing_ok=True)
+    for cohort in simulated.cohorts:
+        _write_whole(folder / _cibersort_file(cohort), _cibersort_table(cohort).to_csv(sep="\t", index=False))
+        _write_whole(folder / _clinical_file(cohort), _clinical_table(cohort).to_csv(index=False))
+    _write_whole(folder / _TRUTH_FILE, simulated.truth.to_csv(index=False))
+    _write_whole(study_path, study_text(simulated.cohorts, seed))
+    return study_path
+
+
+def study_text(cohorts: tuple[CohortTable, ...], seed: int) -> str:
+    """Return the text of the study file that reads the cohorts back."""
+    first = cohorts[0]
+    lines = [
+        "# Simulated cohorts with planted effects (truth.csv). They are evidence about the software,",
+        "# not about tumours.",
+        "",
+        "[study]",
+        'name = "Simulated cohorts"',
+        'description = "Simulated tumours in cohorts shaped like those of Pizzamiglio et al. 2025 '
+        '(doi 10.1038/s41523-025-00867-z); every effect is planted and known."',
+        f"seed = {seed}",
+        "simulated = true",
+        f"truth = {_quoted(_TRUTH_FILE)}",
+        "",
+        "[her2]",
+        'measure = "her2"',
+        'label = "simulated HER2 score (20-gene like)"',
+        "",
+        "[abundance]",
+        f"scale = {_quoted(first.scale)}",
+    ]
+    cell_types = tuple(str(name) for name in first.abundance.columns)
+    if cell_types != LM22_CELL_TYPES:
+        lines.append(f"cell_types = [{', '.join(_quoted(name) for name in cell_types)}]")
+    lines += [
+        "",
+        "[[exclude]]",
+        'field = "sex"',
+        'keep = ["female"]',
+        'reason = "not recorded as female"',
+        "",
+        "[[exclude]]",
+        'field = "stage"',
+        'drop = ["IV"]',
+        'reason = "stage IV"',
+    ]
+    for cohort in cohorts:
+        lines += [
+            "",
+            "[[cohort]]",
+            f"name = {_quoted(cohort.name)}",
+            f"platform = {_quoted(cohort.platform)}",
+            "",
+            "[cohort.cibersort]",
+            f"files = [{_quoted(_cibersort_file(cohort))}]",
+            "",
+            "[cohort.clinical]",
+            f"file = {_quoted(_clinical_file(cohort))}",
+            f"ids = {{ column = {_quoted(_ID_COLUMN)} }}",
+            "",
+            "[cohort.clinical.fields]",
+            *(f"{field} = {_quoted(column)}" for field, column in CLINICAL_COLUMNS.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cibersort_table(cohort: CohortTable) -> pd.DataFrame:
+    """As the web tool writes it: Mixture, cell types, quality, and in absolute mode the sum of the row."""
+    quality = cohort.quality.rename(
+        columns={"p_value": "P-value", "correlation": "Correlation", "rmse": "RMSE"}
+    )
+    table = pd.concat([cohort.abundance, quality[["P-value", "Correlation", "RMSE"]]], axis=1)
+    if cohort.scale == "absolute":
+        table["Absolute score (sig.score)"] = cohort.abundance.sum(axis=1)
+    return table.rename_axis(index="Mixture").reset_index()
+
+
+def _clinical_table(cohort: CohortTable) -> pd.DataFrame:
+    return (
+        cohort.tumours[list(CLINICAL_COLUMNS)]
+        .rename(columns=CLINICAL_COLUMNS)
+        .rename_axis(index=_ID_COLUMN)
+        .reset_index()
+    )
+
+
+def _cibersort_file(cohort: CohortTable) -> str:
+    return f"{_stem(cohort.name)}_cibersortx_{cohort.scale}.tsv"
+
+
+def _clinical_file(cohort: CohortTable) -> str:
+    return f"{_stem(cohort.name)}_clinical.csv"
+
+
+def _stem(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
+
+
+def _quoted(text: str) -> str:
+    """Quote as a TOML basic string; JSON escapes are TOML escapes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename: whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
