@@ -1,0 +1,329 @@
+"""The estimands of the abundance model from two fitted regressions, each with its delta-method variance.
+
+Nothing here knows about cohorts as such: the tumours handed in are one cohort's, or all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, PRESENCE_HELD_BELOW, STRATA
+from bayes_her2.estimates import Status
+from bayes_her2.frequentist.design import INTERACTION, SLOPE, stratum_contrast
+from bayes_her2.frequentist.regression import Regression
+
+MIN_EVENTS = 2
+"""Events and non-events that a stratum needs before its odds ratio is reported."""
+MIN_POSITIVES = 3
+"""Positive tumours that a stratum needs before its ratio of means is reported."""
+
+WALD = "confidence (Wald)"
+DELTA = "confidence (delta method)"
+
+LOGISTIC = "logistic regression"
+GAMMA = "gamma regression (log link, Pearson scale)"
+STANDARDISED_HURDLE = "logistic and gamma regression, standardised"
+STANDARDISED_LOGISTIC = "logistic regression, standardised"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A log ratio with its variance, or the reason why there is none.
+
+    Attributes
+    ----------
+    log_ratio, variance
+        NaN unless ``status`` is ``observed``.
+    status, note
+        As in `bayes_her2.estimates`.
+    method, interval_kind
+        How the number was obtained.
+    presence_gradient, amount_gradient
+        Gradient with respect to the coefficients of either part (empty where the part plays no role);
+        kept so that the contrast between strata gets the right variance from the joint fit.
+    """
+
+    method: str
+    interval_kind: str
+    log_ratio: float = float("nan")
+    variance: float = float("nan")
+    status: Status = "observed"
+    note: str = ""
+    presence_gradient: pd.Series[float] | None = None
+    amount_gradient: pd.Series[float] | None = None
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether there is a number."""
+        return self.status == "observed"
+
+    def without_number(self, status: Status, note: str) -> Effect:
+        """Return the same row with a reason instead of a number."""
+        return Effect(self.method, self.interval_kind, status=status, note=note)
+
+
+def slope_effects(
+    fit: Regression | None,
+    design: pd.DataFrame,
+    hr: pd.Series[str],
+    lacking: Mapping[str, str],
+    *,
+    reference: str,
+    method: str,
+    where: str,
+) -> dict[str, Effect]:
+    """HER2 slope of one regression in each HR stratum, and their difference (HR- minus HR+).
+
+    Parameters
+    ----------
+    fit
+        The regression, or None if there was nothing to fit.
+    design, hr
+        Design and HR stratum of the tumours that were offered to it.
+    lacking
+        Stratum -> why it is not reported whatever the fit says.
+    reference
+        Reference HR stratum of the design.
+    method, where
+        Name of the method, and of the tumours, for messages.
+
+    Returns
+    -------
+    dict
+        Stratum (``HR+``, ``HR-``, ``HR- over HR+``) -> Effect.
+    """
+    empty = Effect(method, WALD)
+    effects: dict[str, Effect] = {}
+    for stratum in STRATA:
+        if stratum in lacking:
+            effects[stratum] = empty.without_number("not estimable", lacking[stratum])
+        elif fit is None or fit.problem:
+            note = fit.problem if fit is not None else f"nothing to fit in {where}"
+            effects[stratum] = empty.without_number("not estimable", note)
+        else:
+            contrast = stratum_contrast(design, stratum, reference=reference)
+            effects[stratum] = _slope(fit, contrast, hr, stratum, empty, where)
+    effects[DIFFERENCE] = _difference(effects, empty, fit, None)
+    return effects
+
+
+def _slope(
+    fit: Regression, contrast: pd.Series[float], hr: pd.Series[str], stratum: str, empty: Effect, where: str
+) -> Effect:
+    if fit.estimable(contrast):
+        return replace(
+            empty,
+            log_ratio=fit.value(contrast),
+            variance=fit.variance(contrast),
+            presence_gradient=contrast,
+        )
+    if not fit.asked.contains(contrast.to_frame().T)[0]:
+        return empty.without_number(
+            "not estimable",
+            f"rank-deficient design in {where}: {fit.asked.rank} independent columns of "
+            f"{len(fit.asked.columns)}, and the HER2 slope in {stratum} is confounded with the other columns",
+        )
+    inside = fit.separation.rows.loc[hr.index[hr == stratum]]
+    kind = "complete" if inside.all() else "quasi-complete"
+    return empty.without_number(
+        "separated",
+        f"{kind} separation in {stratum} of {where}: {int(inside.sum())} of {len(inside)} tumours are "
+        "predicted without error, and no finite slope maximises the likelihood",
+    )
+
+
+def _difference(
+    effects: Mapping[str, Effect], empty: Effect, presence: Regression | None, amount: Regression | None
+) -> Effect:
+    """HR- minus HR+ on the log scale, from the joint covariance of the coefficients."""
+    negative, positive = effects[HR_NEGATIVE], effects[HR_POSITIVE]
+    broken = [e for e in (positive, negative) if not e.is_observed]
+    if broken:
+        status: Status = "separated" if any(e.status == "separated" for e in broken) else "not estimable"
+        return empty.without_number(status, "; ".join(dict.fromkeys(e.note for e in broken)))
+    presence_gradient = _minus(negative.presence_gradient, positive.presence_gradient)
+    amount_gradient = _minus(negative.amount_gradient, positive.amount_gradient)
+    variance = 0.0
+    if presence is not None and presence_gradient is not None:
+        variance += presence.variance(presence_gradient)
+    if amount is not None and amount_gradient is not None:
+        variance += amount.variance(amount_gradient)
+    return replace(
+        empty,
+        log_ratio=negative.log_ratio - positive.log_ratio,
+        variance=variance,
+        note="; ".join(dict.fromkeys(e.note for e in (positive, negative) if e.note)),
+        presence_gradient=presence_gradient,
+        amount_gradient=amount_gradient,
+    )
+
+
+def _minus(left: pd.Series[float] | None, right: pd.Series[float] | None) -> pd.Series[float] | None:
+    if left is None and right is None:
+        return None
+    if left is None or right is None:
+        return left if right is None else -right
+    return left - right
+
+
+def overall_effects(
+    presence: Regression | None,
+    amount: Regression | None,
+    presence_slopes: Mapping[str, Effect],
+    amount_slopes: Mapping[str, Effect],
+    designs: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    zero_share: Mapping[str, float],
+) -> dict[str, Effect]:
+    """Ratio of E[y], zeros included, at h + 1 over h, standardised to the tumours of each stratum.
+
+    log ratio = log sum_i p_i(h+1) m_i(h+1) - log sum_i p_i(h) m_i(h), with p the fitted probability of
+    presence and m the fitted mean if present. Its variance is by the delta method over both parts; their
+    covariance is block-diagonal because the likelihood factorises. Where the presence slope of a stratum
+    is not estimable it is held constant if under 10 % of the stratum's tumours are zero (the ratio is then
+    the amount's), and the row says so.
+
+    Parameters
+    ----------
+    presence, amount
+        The two regressions, None if a part is not fitted.
+    presence_slopes, amount_slopes
+        Their `slope_effects`.
+    designs
+        Stratum -> design of its tumours at h and at h + 1.
+    zero_share
+        Stratum -> share of exact zeros.
+
+    Returns
+    -------
+    dict
+        Stratum -> Effect.
+    """
+    empty = Effect(STANDARDISED_HURDLE, DELTA)
+    effects: dict[str, Effect] = {}
+    for stratum in STRATA:
+        p_slope, m_slope = presence_slopes[stratum], amount_slopes[stratum]
+        if amount is None or not m_slope.is_observed:
+            effects[stratum] = empty.without_number(m_slope.status, f"amount: {m_slope.note}")
+        elif presence is not None and p_slope.is_observed:
+            effects[stratum] = _hurdle_effect(presence, amount, *designs[stratum], empty)
+        elif zero_share[stratum] < PRESENCE_HELD_BELOW:
+            effects[stratum] = replace(
+                m_slope,
+                method=empty.method,
+                interval_kind=empty.interval_kind,
+                note=f"presence held constant in {stratum} ({100 * zero_share[stratum]:.1f} % zeros)",
+                presence_gradient=None,
+                amount_gradient=m_slope.presence_gradient,
+            )
+        else:
+            effects[stratum] = empty.without_number(p_slope.status, f"presence: {p_slope.note}")
+    effects[DIFFERENCE] = _difference(effects, empty, presence, amount)
+    return effects
+
+
+def _hurdle_effect(
+    presence: Regression, amount: Regression, at_h: pd.DataFrame, above: pd.DataFrame, empty: Effect
+) -> Effect:
+    share_here, absent_here = presence.probability(at_h)
+    share_above, absent_above = presence.probability(above)
+    counted = (share_here.to_numpy() > 0) | (share_above.to_numpy() > 0)
+    blind = counted & ~amount.informed.contains(at_h)
+    if blind.any():
+        return empty.without_number(
+            "not estimable",
+            f"amount: {int(blind.sum())} tumours have a cohort, centre or covariate value that no positive "
+            "tumour has",
+        )
+    here = share_here.to_numpy() * _means(amount, at_h, counted)
+    more = share_above.to_numpy() * _means(amount, above, counted)
+    weight_here, weight_above = here / here.sum(), more / more.sum()
+    # d log sum p m / d b = sum w (1 - p) x for presence, sum w x for amount, w = p m / sum p m
+    presence_gradient = _weighted_sum(above, weight_above * absent_above.to_numpy()) - _weighted_sum(
+        at_h, weight_here * absent_here.to_numpy()
+    )
+    amount_gradient = _weighted_sum(above, weight_above) - _weighted_sum(at_h, weight_here)
+    return replace(
+        empty,
+        log_ratio=math.log(more.sum()) - math.log(here.sum()),
+        variance=presence.variance(presence_gradient) + amount.variance(amount_gradient),
+        presence_gradient=presence_gradient,
+        amount_gradient=amount_gradient,
+    )
+
+
+def _means(amount: Regression, design: pd.DataFrame, counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fitted means if present; 1 for tumours whose probability of presence is 0, where it does not matter."""
+    means: NDArray[np.float64] = np.exp(np.where(counted, amount.linear_predictor(design).to_numpy(), 0.0))
+    return means
+
+
+def marginal_odds_effects(
+    fit: Regression | None,
+    slopes: Mapping[str, Effect],
+    designs: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+) -> dict[str, Effect]:
+    """Marginal odds ratio at h + 1 over h, standardised to the tumours of each stratum.
+
+    odds(P(h+1)) / odds(P(h)) with P the mean fitted probability over the stratum. It is nearer 1 than the
+    conditional odds ratio: averaging comes before the odds are taken.
+
+    Parameters
+    ----------
+    fit, slopes
+        A logistic regression and its `slope_effects`.
+    designs
+        Stratum -> design of its tumours at h and at h + 1.
+
+    Returns
+    -------
+    dict
+        Stratum -> Effect.
+    """
+    empty = Effect(STANDARDISED_LOGISTIC, DELTA)
+    effects: dict[str, Effect] = {}
+    for stratum in STRATA:
+        slope = slopes[stratum]
+        if fit is None or not slope.is_observed:
+            effects[stratum] = empty.without_number(slope.status, slope.note)
+            continue
+        at_h, above = designs[stratum]
+        log_odds_here, gradient_here = _mean_log_odds(fit, at_h)
+        log_odds_above, gradient_above = _mean_log_odds(fit, above)
+        gradient = gradient_above - gradient_here
+        effects[stratum] = replace(
+            empty,
+            log_ratio=log_odds_above - log_odds_here,
+            variance=fit.variance(gradient),
+            presence_gradient=gradient,
+        )
+    effects[DIFFERENCE] = _difference(effects, empty, fit, None)
+    return effects
+
+
+def _mean_log_odds(fit: Regression, design: pd.DataFrame) -> tuple[float, pd.Series[float]]:
+    p, q = fit.probability(design)
+    gradient = _weighted_sum(design, p.to_numpy(dtype=np.float64) * q.to_numpy(dtype=np.float64)) * (
+        1.0 / p.sum() + 1.0 / q.sum()
+    )
+    return math.log(p.sum()) - math.log(q.sum()), gradient
+
+
+def _weighted_sum(design: pd.DataFrame, weights: NDArray[np.float64]) -> pd.Series[float]:
+    return pd.Series(weights @ design.to_numpy(dtype=float), index=design.columns, dtype=float)
+
+
+def stratum_designs(
+    design: pd.DataFrame, hr: pd.Series[str], *, reference: str
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """Design of each stratum's tumours at h, and with HER2 one SD higher (interaction included)."""
+    above = design.copy()
+    above[SLOPE] = design[SLOPE] + 1.0
+    if INTERACTION in design.columns:
+        above[INTERACTION] = design[INTERACTION] + (hr != reference).astype(float)
+    return {s: (design.loc[hr == s], above.loc[hr == s]) for s in STRATA}
