@@ -1,0 +1,237 @@
+"""Likelihood-informed coordinates: partial non-centring with weights taken from the data.
+
+A hierarchical coefficient theta ~ N(mu, sigma) is sampled as z, with
+
+    var  = 1 / (1/v + 1/sigma^2),   mean = var (e/v + mu/sigma^2),   theta = mean + sqrt(var) z,
+
+where e and v are a cheap estimate of theta and its variance. Where data are weak this is the
+non-centred form, where they are strong the centred one. The posterior is the same whatever e and v are:
+they choose coordinates, nothing else (the Jacobian is accounted for).
+
+References
+----------
+Papaspiliopoulos, Roberts & Skold (2007), Statistical Science 22, 59-73, doi 10.1214/088342307000000014.
+Gorinova, Moore & Hoffman (2020), Automatic reparameterisation of probabilistic programs, arXiv 1906.03028.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+from pymc.logprob.transforms import Transform
+
+UNINFORMED_VARIANCE = 100.0
+TYPICAL_SPREAD = 0.2
+"""Spread between cohorts used for initial values only."""
+
+
+class LikelihoodInformed(Transform):
+    """Transform of a Normal variable to likelihood-informed coordinates.
+
+    Parameters
+    ----------
+    estimate, variance
+        Cheap estimate of the variable and its variance, of the variable's shape.
+    """
+
+    name = "likelihood_informed"
+
+    def __init__(self, estimate: np.ndarray, variance: np.ndarray) -> None:
+        self.estimate = np.asarray(estimate, dtype=float)
+        self.variance = np.asarray(variance, dtype=float)
+
+    def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Estimate and variance that the likelihood gives this variable."""
+        return self.estimate, self.variance
+
+    def _mean_sd(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        mu, sigma = inputs[-2], inputs[-1]
+        estimate, variance = self.information(inputs)
+        total = variance + sigma**2
+        return (sigma**2 * estimate + variance * mu) / total, sigma * pt.sqrt(variance / total)
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """Coefficient -> z."""
+        mean, sd = self._mean_sd(inputs)
+        return (value - mean) / sd
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """Z -> coefficient."""
+        mean, sd = self._mean_sd(inputs)
+        return mean + sd * value
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Log of d coefficient / d z, elementwise."""
+        _, sd = self._mean_sd(inputs)
+        return pt.log(sd) + pt.zeros_like(value)
+
+
+class PooledLikelihoodInformed(LikelihoodInformed):
+    """The same for a level above others, where information depends on the spread of the level below.
+
+    The variable's inputs are (below_sd, mu, sigma), and the estimates below it are pooled with weights
+    1 / (variance + below_sd^2). With a fixed guess in place of below_sd, two cohorts that agree leave a
+    funnel between a cell type's mean and its spread.
+
+    Parameters
+    ----------
+    estimate, variance
+        Of the level below: member x cell type.
+    member
+        Row of this variable x member: 1.0 where the member belongs to the row. None: all members belong
+        to a variable without rows, of shape (cell type,).
+    spread
+        1.0 for members that vary around the row by below_sd, 0.0 for estimates of the row itself.
+    """
+
+    name = "pooled_likelihood_informed"
+
+    def __init__(
+        self,
+        estimate: np.ndarray,
+        variance: np.ndarray,
+        member: np.ndarray | None = None,
+        spread: np.ndarray | None = None,
+    ) -> None:
+        super().__init__(estimate, variance)
+        self.member = member
+        self.spread = np.ones(len(self.estimate)) if spread is None else spread
+
+    def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Pooled over members, given the spread between them."""
+        weight = 1.0 / (self.variance + self.spread[:, None] * inputs[-3] ** 2)
+        if self.member is None:
+            total = pt.sum(weight, axis=0)
+            return pt.sum(weight * self.estimate, axis=0) / total, 1.0 / total
+        total = pt.dot(self.member, weight)
+        return pt.dot(self.member, weight * self.estimate) / total, 1.0 / total
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Cheap estimates of one coefficient: ``estimate`` and ``variance``, group x cell type.
+
+    Rows are cohorts (or centres); a coefficient common to all has one row.
+    """
+
+    estimate: np.ndarray
+    variance: np.ndarray
+
+    def pooled(self, between_sd: float) -> Coordinates:
+        """One row: groups pooled with weights 1 / (variance + between_sd^2)."""
+        weight = 1.0 / (self.variance + between_sd**2)
+        total = weight.sum(axis=0, keepdims=True)
+        return Coordinates((weight * self.estimate).sum(axis=0, keepdims=True) / total, 1.0 / total)
+
+    def transform(self) -> LikelihoodInformed:
+        """Coordinates of the coefficients themselves, group x cell type."""
+        return LikelihoodInformed(self.estimate, self.variance)
+
+    def above(self) -> tuple[PooledLikelihoodInformed, np.ndarray]:
+        """Coordinates and initial value of the level above the groups, of shape (cell type,)."""
+        return PooledLikelihoodInformed(self.estimate, self.variance), self.pooled(TYPICAL_SPREAD).estimate[0]
+
+    def with_nested(self, nested: Coordinates, home: list[int]) -> PooledLikelihoodInformed:
+        """Coordinates of groups some of which have members of their own: centres nested in cohorts.
+
+        A group with members is informed by them, not by its own estimate.
+
+        Parameters
+        ----------
+        nested
+            Cheap estimates of the members.
+        home
+            Row of the group to which each member belongs.
+        """
+        n_groups = len(self.estimate)
+        alone = [i for i in range(n_groups) if i not in set(home)]
+        member = np.eye(n_groups)[:, [*alone, *home]]
+        spread = np.concatenate([np.zeros(len(alone)), np.ones(len(home))])
+        estimate = np.concatenate([self.estimate[alone], nested.estimate])
+        variance = np.concatenate([self.variance[alone], nested.variance])
+        return PooledLikelihoodInformed(estimate, variance, member, spread)
+
+    def common(self) -> LikelihoodInformed:
+        """Coordinates of a coefficient that groups share, of shape (cell type,)."""
+        single = self.pooled(0.0)
+        return LikelihoodInformed(single.estimate[0], single.variance[0])
+
+
+def partially_pooled(
+    name: str, *, mean: Any, sd: Any, dims: str | tuple[str, ...], coordinates: LikelihoodInformed
+) -> Any:
+    """Hierarchical coefficient: Normal(mean, sd) for each label of `dims`, in informed coordinates.
+
+    Parameters
+    ----------
+    name
+        Name that people read.
+    mean, sd
+        Mean and SD of the level above; they broadcast to `dims`.
+    dims
+        Dimension(s) of the coefficient.
+    coordinates
+        A `LikelihoodInformed` transform of the same shape.
+    """
+    return pm.Normal(
+        name,
+        mu=mean,
+        sigma=sd,
+        dims=dims,
+        default_transform=coordinates,
+        initval=coordinates.estimate,  # the prior mean is many likelihood SDs away: a chain starting there can be lost
+    )
+
+
+def typical_of(
+    name: str,
+    *,
+    mean: Any,
+    sd: Any,
+    below_sd: Any,
+    dims: str | tuple[str, ...],
+    coordinates: PooledLikelihoodInformed,
+    start: np.ndarray,
+) -> Any:
+    """Mean of a level below: Normal(mean, sd), in coordinates that know the spread of that level.
+
+    The density is that of Normal(mean, sd) and does not involve `below_sd`, which enters the coordinates
+    alone.
+
+    Parameters
+    ----------
+    name, mean, sd, dims
+        As in `partially_pooled`.
+    below_sd
+        SD of the level below (cohorts around their cell type, or centres around their cohort).
+    coordinates
+        Transform with the cheap estimates of the level below.
+    start
+        Initial value.
+    """
+
+    def logp(value: Any, below_sd: Any, mu: Any, sigma: Any) -> Any:
+        return pm.logp(pm.Normal.dist(mu, sigma), value)
+
+    def random(
+        below_sd: Any, mu: Any, sigma: Any, rng: np.random.Generator | None = None, size: Any = None
+    ) -> Any:
+        rng = rng if rng is not None else np.random.default_rng()
+        return rng.normal(mu, sigma, size=size)
+
+    return pm.CustomDist(
+        name,
+        below_sd,
+        mean,
+        sd,
+        logp=logp,
+        random=random,
+        signature="(),(),()->()",
+        dims=dims,
+        default_transform=coordinates,
+        initval=start,
+    )

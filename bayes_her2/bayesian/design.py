@@ -1,0 +1,218 @@
+"""From an analysis set to the arrays and cheap estimates of a hierarchical regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE, Coordinates
+from bayes_her2.bayesian.starting import cheap_regression, log_shape
+from bayes_her2.data import MIN_STRATUM, AnalysisSet
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Which terms a data set can carry, and which of them may vary between cohorts.
+
+    Attributes
+    ----------
+    cohorts
+        Sorted names.
+    hr_term
+        Whether both HR strata occur (else no HR shift and no interaction).
+    several_cohorts
+        Whether intercept, slope and shape vary between cohorts.
+    hr_by_cohort
+        Whether HR shift and interaction vary between cohorts: at least two cohorts with both strata.
+    hr_informed_by
+        Cohorts with at least 10 tumours in both strata.
+    centres
+        Label -> cohort, for the centres nested in cohorts; empty where none are.
+    """
+
+    cohorts: tuple[str, ...]
+    hr_term: bool
+    several_cohorts: bool
+    hr_by_cohort: bool
+    hr_informed_by: tuple[str, ...]
+    centres: dict[str, str]
+
+
+def structure(data: AnalysisSet) -> Structure:
+    """Read off the structure that the tumours can inform."""
+    sizes = data.tumours.groupby(["cohort", "hr"]).size().unstack(fill_value=0)
+    both = list(sizes.index[(sizes >= MIN_STRATUM).all(axis=1)]) if sizes.shape[1] == 2 else []
+    centres: dict[str, str] = {}
+    if data.use_centre:
+        named = data.tumours.dropna(subset=["centre"])
+        for cohort, own in named.groupby("cohort"):
+            if own["centre"].nunique() > 1:
+                centres |= {f"{cohort}/{centre}": str(cohort) for centre in sorted(own["centre"].unique())}
+    return Structure(
+        cohorts=data.cohorts,
+        hr_term=len(data.strata) == 2,
+        several_cohorts=len(data.cohorts) > 1,
+        hr_by_cohort=len(both) > 1,
+        hr_informed_by=tuple(str(c) for c in both),
+        centres=centres,
+    )
+
+
+@dataclass(frozen=True)
+class PartDesign:
+    """Arrays of one part (presence or amount) of the hurdle, for its cell types.
+
+    Attributes
+    ----------
+    cell_types
+        Cell types with this part modelled in at least one HR stratum.
+    observed
+        Tumour x cell type: abundance (amount) or 1.0 / 0.0 (presence).
+    modelled
+        Tumour x cell type: 1.0 where the part is modelled in the tumour's stratum.
+    coordinates
+        Cheap estimates by term: ``intercept``, ``slope``, ``hr``, ``interaction``, ``covariates``,
+        ``centre``, ``log_shape`` (amount only).
+    """
+
+    cell_types: tuple[str, ...]
+    observed: np.ndarray
+    modelled: np.ndarray
+    coordinates: dict[str, Coordinates]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """What the linear predictors need of the tumours, in the order of ``data.tumours``.
+
+    Attributes
+    ----------
+    her2_sd, hr_other
+        Standardised HER2; 1.0 in the non-reference HR stratum.
+    cohort_idx
+        Row of the cohort in `Structure.cohorts`.
+    group_columns
+        Tumour x intercept group, one-hot: cohorts, then nested centres (a tumour of a nested cohort
+        belongs to its centre).
+    covariates
+        Tumour x covariate column.
+    """
+
+    her2_sd: np.ndarray
+    hr_other: np.ndarray
+    cohort_idx: np.ndarray
+    cohort_columns: np.ndarray
+    group_columns: np.ndarray
+    covariates: np.ndarray
+
+
+def arrays(data: AnalysisSet, shape: Structure) -> Arrays:
+    """Numeric arrays of the tumours."""
+    tumours = data.tumours
+    cohort_idx = pd.Index(shape.cohorts).get_indexer(pd.Index(tumours["cohort"]))
+    cohort_columns = np.eye(len(shape.cohorts))[cohort_idx]
+    groups = [*shape.cohorts, *shape.centres]
+    label = tumours["cohort"].astype("str")
+    if shape.centres:
+        nested = tumours["cohort"].isin(set(shape.centres.values()))
+        label = label.where(~nested, tumours["cohort"] + "/" + tumours["centre"].fillna(""))
+    group_idx = pd.Index(groups).get_indexer(pd.Index(label))
+    return Arrays(
+        her2_sd=tumours["her2_sd"].to_numpy(float),
+        hr_other=(tumours["hr"] != data.reference).to_numpy(float),
+        cohort_idx=cohort_idx,
+        cohort_columns=cohort_columns,
+        group_columns=np.eye(len(groups))[group_idx],
+        covariates=data.covariates.to_numpy(float).reshape(len(tumours), -1),
+    )
+
+
+def part_design(data: AnalysisSet, shape: Structure, part: str) -> PartDesign:
+    """Arrays and cheap estimates of one part of the hurdle.
+
+    Parameters
+    ----------
+    data
+        Analysis set.
+    shape
+        Its structure.
+    part
+        ``presence`` or ``amount``.
+    """
+    supported = {
+        str(c): {s: float(getattr(data.part(str(c), s), f"{part}_modelled")) for s in data.strata}
+        for c in data.abundance.columns
+    }
+    cell_types = tuple(c for c, strata in supported.items() if any(strata.values()))
+    modelled = pd.DataFrame(
+        {c: data.tumours["hr"].map(supported[c]) for c in cell_types}, index=data.tumours.index
+    )
+    abundance = data.abundance[list(cell_types)]
+    observed = abundance if part == "amount" else (abundance > 0).astype(float)
+    return PartDesign(
+        cell_types=cell_types,
+        observed=observed.to_numpy(float),
+        modelled=modelled.to_numpy(float),
+        coordinates=_coordinates(data, shape, part, observed, modelled),
+    )
+
+
+def _coordinates(
+    data: AnalysisSet, shape: Structure, part: str, observed: pd.DataFrame, modelled: pd.DataFrame
+) -> dict[str, Coordinates]:
+    """Cheap regressions, cohort by cohort (and centre by centre), cell type by cell type."""
+    tumours = data.tumours
+    h = tumours["her2_sd"]
+    r = (tumours["hr"] != data.reference).astype(float)
+    design = pd.DataFrame({"intercept": 1.0, "slope": h, "hr": r, "interaction": h * r})
+    design = pd.concat([design, data.covariates], axis=1)
+    names = list(design.columns)
+    n_cells = len(observed.columns)
+
+    def fits(groups: list[pd.Index]) -> tuple[dict[str, Coordinates], Coordinates]:
+        estimate = np.zeros((len(names), len(groups), n_cells))
+        variance = np.full_like(estimate, UNINFORMED_VARIANCE)
+        shape_e = np.zeros((len(groups), n_cells))
+        shape_v = np.full_like(shape_e, UNINFORMED_VARIANCE)
+        for g, index in enumerate(groups):
+            for c, cell_type in enumerate(observed.columns):
+                counted = modelled.loc[index, cell_type] > 0
+                if part == "amount":
+                    counted &= observed.loc[index, cell_type] > 0
+                rows = counted.index[counted]
+                y = observed.loc[rows, cell_type].to_numpy(float)
+                x = design.loc[rows]
+                family = "gamma" if part == "amount" else "binomial"
+                table = cheap_regression(y, x, family=family)
+                estimate[:, g, c] = table["estimate"]
+                variance[:, g, c] = table["variance"]
+                if part == "amount" and len(y) > 2:
+                    usable = table["variance"] < UNINFORMED_VARIANCE
+                    fitted = np.exp(x.to_numpy(float) @ np.where(usable, table["estimate"], 0.0))
+                    if not usable["intercept"]:
+                        fitted = np.full(len(y), y.mean())
+                    shape_e[g, c], shape_v[g, c] = log_shape(y, fitted)
+        by_term = {n: Coordinates(estimate[i], variance[i]) for i, n in enumerate(names)}
+        return by_term, Coordinates(shape_e, shape_v)
+
+    cohort_rows = [tumours.index[tumours["cohort"] == c] for c in shape.cohorts]
+    terms, shapes = fits(cohort_rows)
+    result = {name: terms[name] for name in ("intercept", "slope", "hr", "interaction")}
+    if not shape.hr_by_cohort:
+        for name in ("hr", "interaction"):
+            result[name] = terms[name].pooled(0.0)
+    covariate_terms = [terms[name].pooled(0.0) for name in data.covariates.columns]
+    if covariate_terms:
+        result["covariates"] = Coordinates(
+            np.concatenate([t.estimate for t in covariate_terms]),
+            np.concatenate([t.variance for t in covariate_terms]),
+        )
+    if shape.centres:
+        label = tumours["cohort"] + "/" + tumours["centre"].fillna("")
+        by_centre, _ = fits([tumours.index[label == centre] for centre in shape.centres])
+        result["centre"] = by_centre["intercept"]
+    if part == "amount":
+        result["log_shape"] = shapes
+    return result

@@ -1,0 +1,417 @@
+"""From the draws of a hurdle model to draws of its estimands, all as log ratios, all labelled.
+
+Every function takes and returns xarray objects with named dims; nothing is selected by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from scipy.special import expit, gammaincc
+
+from bayes_her2.bayesian.design import Structure, structure
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.standardisation import Support, support_points
+from bayes_her2.data import DIFFERENCE, PRESENCE_HELD_BELOW, AnalysisSet
+
+SCOPES = ("pooled", "cohort", "new cohort")
+MAX_DRAWS_WITH_CONTINUOUS_COVARIATES = 2_000
+"""Per posterior: averaging over every single tumour at every draw would take minutes and gain nothing."""
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Slopes of one part on its link scale, by scope, with dims stratum and cell_type (and cohort)."""
+
+    pooled: xr.DataArray
+    cohort: xr.DataArray
+    new_cohort: xr.DataArray
+
+    def of(self, scope: str) -> xr.DataArray:
+        """Slopes of one scope."""
+        return {"pooled": self.pooled, "cohort": self.cohort, "new cohort": self.new_cohort}[scope]
+
+
+def _cells(posterior: xr.Dataset, name: str, data: AnalysisSet) -> xr.DataArray:
+    """Return a coefficient over all cell types of the data; NaN where its part is not modelled."""
+    array = posterior[name]
+    own = next(d for d in array.dims if str(d).endswith("_cell_type"))
+    return array.rename({own: "cell_type"}).reindex(cell_type=list(data.abundance.columns))
+
+
+def _by_cohort(posterior: xr.Dataset, name: str, data: AnalysisSet) -> xr.DataArray:
+    """Return a coefficient by cohort, repeated where it is common to them."""
+    if f"{name}_by_cohort" in posterior:
+        return _cells(posterior, f"{name}_by_cohort", data).sel(cohort=list(data.cohorts))
+    return _cells(posterior, name, data).expand_dims(cohort=list(data.cohorts))
+
+
+def modelled_mask(data: AnalysisSet, part: str) -> xr.DataArray:
+    """Whether a part is modelled, stratum x cell type."""
+    table = data.parts.pivot(index="stratum", columns="cell_type", values=f"{part}_modelled")
+    table = table.reindex(index=list(data.strata), columns=list(data.abundance.columns)).astype(bool)
+    return xr.DataArray(
+        table.to_numpy(),
+        dims=("stratum", "cell_type"),
+        coords={"stratum": list(data.strata), "cell_type": list(table.columns)},
+    )
+
+
+def slopes(
+    posterior: xr.Dataset,
+    part: str,
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    rng: np.random.Generator,
+) -> Slopes:
+    """Log ratios per SD of HER2 of one part, for both HR strata, in every scope.
+
+    A new cohort's slope is the cell type's mean plus a draw of the between-cohort spread; where the data do not
+    inform that spread it is drawn from its prior (rows with the status ``prior-only``).
+    """
+    names = list(data.abundance.columns)
+    if f"{part}_slope" not in posterior:
+        sizes = posterior.sizes
+        empty = xr.DataArray(
+            np.full((sizes["chain"], sizes["draw"], len(data.strata), len(names)), np.nan),
+            dims=("chain", "draw", "stratum", "cell_type"),
+            coords={"stratum": list(data.strata), "cell_type": names},
+        )
+        return Slopes(empty, empty.expand_dims(cohort=list(data.cohorts)), empty)
+    other = [s for s in data.strata if s != data.reference]
+
+    def strata(slope: xr.DataArray, interaction: xr.DataArray | None) -> xr.DataArray:
+        rows = [slope.expand_dims(stratum=[data.reference])]
+        if interaction is not None:
+            rows.append((slope + interaction).expand_dims(stratum=other))
+        return xr.concat(rows, dim="stratum", join="exact")
+
+    def deviation(term: str) -> xr.DataArray:
+        name = f"{part}_{term}_between_cohorts_sd"
+        sizes = posterior.sizes
+        shape = (sizes["chain"], sizes["draw"])
+        spread = (
+            posterior[name]
+            if name in posterior
+            else xr.DataArray(priors[name].sample(rng, shape), dims=("chain", "draw"))
+        )
+        unit = xr.DataArray(
+            rng.standard_normal((*shape, len(names))),
+            dims=("chain", "draw", "cell_type"),
+            coords={"cell_type": names},
+        )
+        return spread * unit
+
+    typical = _cells(posterior, f"{part}_slope", data)
+    by_cohort = _by_cohort(posterior, f"{part}_slope", data)
+    if other:
+        difference = _cells(posterior, f"{part}_interaction", data)
+        difference_by_cohort = _by_cohort(posterior, f"{part}_interaction", data)
+        result = Slopes(
+            strata(typical, difference),
+            strata(by_cohort, difference_by_cohort),
+            strata(typical + deviation("slope"), difference + deviation("interaction")),
+        )
+    else:
+        result = Slopes(
+            strata(typical, None), strata(by_cohort, None), strata(typical + deviation("slope"), None)
+        )
+    mask = modelled_mask(data, part)
+    return Slopes(*(s.where(mask) for s in (result.pooled, result.cohort, result.new_cohort)))
+
+
+def with_difference(log_ratio: xr.DataArray) -> xr.DataArray:
+    """Strata and, where both are there, the contrast 'HR- over HR+' (log of the ratio of ratios)."""
+    if log_ratio.sizes["stratum"] < 2:
+        return log_ratio
+    contrast = log_ratio.sel(stratum="HR-") - log_ratio.sel(stratum="HR+")
+    return xr.concat(
+        [log_ratio, contrast.drop_vars("stratum", errors="ignore").expand_dims(stratum=[DIFFERENCE])],
+        dim="stratum",
+    )
+
+
+def standardised(
+    posterior: xr.Dataset,
+    data: AnalysisSet,
+    shape: Structure,
+    presence: Slopes,
+    amount: Slopes,
+) -> dict[tuple[str, str], xr.DataArray]:
+    """Draws of `overall` and `high_abundance`, standardised to the tumours of each stratum.
+
+    For the tumours i of a stratum (and, in the scope ``cohort``, of that cohort) and a slope of the scope,
+
+        overall        = log  sum_i E[y_i | h_i + 1] / sum_i E[y_i | h_i],
+        high_abundance = logit mean_i P(high_i | h_i + 1) - logit mean_i P(high_i | h_i),
+
+    where intercepts, HR shifts, covariates and shapes are those of the tumour's own cohort.
+
+    Returns
+    -------
+    dict
+        (estimand, scope) -> log ratio draws; NaN where not estimable.
+    """
+    tumours = data.tumours
+    thin = 1
+    if any(kind.startswith("continuous") for kind in data.covariate_scaling["kind"]):
+        total = posterior.sizes["chain"] * posterior.sizes["draw"]
+        thin = max(1, total // MAX_DRAWS_WITH_CONTINUOUS_COVARIATES)
+    posterior = posterior.isel(draw=slice(None, None, thin))
+    alike = pd.concat([tumours[["cohort", "hr"]], data.covariates], axis=1)
+    if shape.centres:
+        alike["centre"] = tumours["centre"]
+    support = support_points(tumours["her2_sd"].to_numpy(float), alike)
+    context = _Context(posterior, data, shape, support, thin)
+    names = list(data.abundance.columns)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        per_cell = list(pool.map(lambda name: context.cell_type(name, presence, amount), names))
+    result: dict[tuple[str, str], xr.DataArray] = {}
+    for key in per_cell[0]:
+        result[key] = xr.concat([cell[key] for cell in per_cell], dim=pd.Index(names, name="cell_type"))
+    return result
+
+
+def summed_abundance(
+    posterior: xr.Dataset,
+    data: AnalysisSet,
+    at: tuple[float, ...],
+    *,
+    interval: float,
+    max_draws: int = 1_000,
+) -> pd.DataFrame:
+    """Sum of E[y] over all cell types at given values of HER2, averaged over the tumours of each stratum.
+
+    On the relative scale tumours' abundances sum to 1, and a model of cell types one by one does not know it:
+    a drift of this sum over h says how far the rows are from shares that add up.
+
+    Parameters
+    ----------
+    posterior, data
+        Draws and analysis set.
+    at
+        Values of standardised HER2.
+    interval
+        Probability of the equal-tailed credible interval.
+    max_draws
+        Draws used, evenly thinned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``stratum``, ``at``, ``sum_mean`` (posterior median), ``lower``, ``upper``.
+    """
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    thin = max(1, total // max_draws)
+    thinned = posterior.isel(draw=slice(None, None, thin))
+    shape = structure(data)
+    alike = pd.concat([data.tumours[["cohort", "hr"]], data.covariates], axis=1)
+    if shape.centres:
+        alike["centre"] = data.tumours["centre"]
+    support = support_points(np.zeros(len(alike)), alike)
+    context = _Context(thinned, data, shape, support, 1)
+    by_part = {}
+    for which in ("presence", "amount"):
+        if f"{which}_slope" not in thinned:
+            continue
+        slope = _by_cohort(thinned, f"{which}_slope", data)
+        difference = (
+            _by_cohort(thinned, f"{which}_interaction", data) if shape.hr_term else xr.zeros_like(slope)
+        )
+        by_part[which] = (slope, difference)
+    where = xr.DataArray(context.cohort, dims="point")
+    other = xr.DataArray(context.other, dims="point")
+    totals = {h: np.zeros((thinned.sizes["chain"] * thinned.sizes["draw"], len(support.h))) for h in at}
+    for name in data.abundance.columns:
+        bases = {which: context.base(which, name) for which in by_part}
+        slopes_here = {}
+        for which, (slope, difference) in by_part.items():
+            one = slope.sel(cell_type=name, drop=True).sel(cohort=where) + other * difference.sel(
+                cell_type=name, drop=True
+            ).sel(cohort=where)
+            slopes_here[which] = one.stack(sample=("chain", "draw")).transpose("sample", "point").to_numpy()
+        for h in at:
+            for stratum in data.strata:
+                own = context.stratum == stratum
+                part = data.part(str(name), stratum)
+                amount, presence = bases.get("amount"), bases.get("presence")
+                if not part.amount_modelled or amount is None:
+                    continue
+                mean = np.exp(amount[:, own] + slopes_here["amount"][:, own] * h)
+                if part.presence_modelled and presence is not None:
+                    mean = mean * expit(presence[:, own] + slopes_here["presence"][:, own] * h)
+                else:
+                    mean = mean * (part.n_positive / part.n)
+                totals[h][:, own] += mean
+    tail = (1 - interval) / 2
+    rows = []
+    for stratum in data.strata:
+        own = context.stratum == stratum
+        weight = support.weight[own] / support.weight[own].sum()
+        for h in at:
+            lower, middle, upper = np.quantile(totals[h][:, own] @ weight, [tail, 0.5, 1 - tail])
+            rows.append((stratum, h, float(middle), float(lower), float(upper)))
+    return pd.DataFrame(rows, columns=["stratum", "at", "sum_mean", "lower", "upper"])
+
+
+class _Context:
+    """What one cell type's standardisation needs of all of them, taken out of the draws once."""
+
+    def __init__(
+        self, posterior: xr.Dataset, data: AnalysisSet, shape: Structure, support: Support, thin: int
+    ) -> None:
+        self.posterior, self.data, self.shape, self.support, self.thin = posterior, data, shape, support, thin
+        tumours = data.tumours
+        rows = tumours.iloc[support.row]  # by position: `row` is a position by definition
+        self.cohort = rows["cohort"].to_numpy(str)
+        self.stratum = rows["hr"].to_numpy(str)
+        self.other = (rows["hr"] != data.reference).to_numpy(float)
+        self.covariates = data.covariates.iloc[support.row]
+        self.group = self.cohort.astype(object)
+        if shape.centres:
+            nested = rows["cohort"].isin(set(shape.centres.values())).to_numpy()
+            self.group[nested] = (rows["cohort"] + "/" + rows["centre"].fillna("")).to_numpy()[nested]
+
+    def base(self, part: str, name: str) -> np.ndarray | None:
+        """Linear predictor at h = 0 of each support point, sample x point."""
+        if f"{part}_intercept" not in self.posterior:
+            return None
+        own = f"{part}_cell_type"
+        if name not in self.posterior[f"{part}_intercept"][own].to_numpy():
+            return None
+        coefficient = {
+            variable: self.posterior[variable].sel({own: name}, drop=True)
+            for variable in self.posterior.data_vars
+            if own in self.posterior[variable].dims
+        }
+
+        def flat(array: xr.DataArray) -> np.ndarray:
+            return np.asarray(array.stack(sample=("chain", "draw")).transpose("sample", ...).to_numpy())
+
+        def by_label(term: str, labels: np.ndarray) -> np.ndarray:
+            """Coefficient of each label, sample x point, repeated where common to the cohorts."""
+            if f"{part}_{term}_by_cohort" not in coefficient:
+                return flat(coefficient[f"{part}_{term}"])[:, None]
+            array = coefficient[f"{part}_{term}_by_cohort"]
+            return flat(array.sel(cohort=xr.DataArray(labels, dims="point")))
+
+        base = by_label("intercept", self.cohort) + np.zeros((1, len(self.cohort)))
+        if self.shape.centres:
+            nested = np.flatnonzero([g in self.shape.centres for g in self.group])
+            labels = xr.DataArray([str(self.group[i]) for i in nested], dims="point")
+            base[:, nested] = flat(coefficient[f"{part}_centre_intercept"].sel(centre=labels))
+        if self.shape.hr_term:
+            base = base + self.other * by_label("hr", self.cohort)
+        if self.covariates.shape[1]:
+            slope = coefficient[f"{part}_covariate"].sel(covariate=list(self.covariates.columns))
+            base = base + flat(slope) @ self.covariates.to_numpy(float).T
+        return base
+
+    def _shapes(self, name: str) -> np.ndarray:
+        posterior, labels = self.posterior, xr.DataArray(self.cohort, dims="point")
+        if "log_shape_by_cohort" in posterior:
+            array = posterior["log_shape_by_cohort"].sel(amount_cell_type=name, drop=True).sel(cohort=labels)
+        else:
+            array = (
+                posterior["log_shape"].sel(amount_cell_type=name, drop=True).expand_dims(point=len(labels))
+            )
+        return np.exp(array.stack(sample=("chain", "draw")).transpose("sample", "point").to_numpy())
+
+    def cell_type(self, name: str, presence: Slopes, amount: Slopes) -> dict[tuple[str, str], xr.DataArray]:
+        """Both estimands of one cell type in every scope."""
+        base_p, base_m = self.base("presence", name), self.base("amount", name)
+        shapes = self._shapes(name) if base_m is not None else None
+        return {
+            (estimand, scope): array
+            for scope in SCOPES
+            for estimand, array in self._scope(
+                name, scope, presence.of(scope), amount.of(scope), base_p, base_m, shapes
+            ).items()
+        }
+
+    def _scope(
+        self,
+        name: str,
+        scope: str,
+        presence: xr.DataArray,
+        amount: xr.DataArray,
+        base_p: np.ndarray | None,
+        base_m: np.ndarray | None,
+        shapes: np.ndarray | None,
+    ) -> dict[str, xr.DataArray]:
+        thinned = slice(None, None, self.thin)
+        slope_p = presence.sel(cell_type=name, drop=True).isel(draw=thinned)
+        slope_m = amount.sel(cell_type=name, drop=True).isel(draw=thinned)
+        template = slope_m.transpose("chain", "draw", ...)
+        overall, high = xr.full_like(template, np.nan), xr.full_like(template, np.nan)
+        n_chain, n_draw = template.sizes["chain"], template.sizes["draw"]
+        for stratum in self.data.strata:
+            for cohort in self.data.cohorts if scope == "cohort" else (None,):
+                points = self.stratum == stratum
+                if cohort is not None:
+                    points &= self.cohort == cohort
+                where = {"stratum": stratum} | ({"cohort": cohort} if cohort is not None else {})
+                if not points.any():
+                    # A cohort without this stratum borrows its slope; there is nobody to average over.
+                    continue
+                flat_p = slope_p.sel(where).transpose("chain", "draw").to_numpy().reshape(-1, 1)
+                flat_m = slope_m.sel(where).transpose("chain", "draw").to_numpy().reshape(-1, 1)
+                one, two = self._ratios(name, stratum, points, flat_p, flat_m, base_p, base_m, shapes)
+                overall.loc[where] = xr.DataArray(one.reshape(n_chain, n_draw), dims=("chain", "draw"))
+                high.loc[where] = xr.DataArray(two.reshape(n_chain, n_draw), dims=("chain", "draw"))
+        return {"overall": overall, "high_abundance": high}
+
+    def _ratios(
+        self,
+        name: str,
+        stratum: str,
+        points: np.ndarray,
+        slope_p: np.ndarray,
+        slope_m: np.ndarray,
+        base_p: np.ndarray | None,
+        base_m: np.ndarray | None,
+        shapes: np.ndarray | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log ratio of means and log odds ratio of high abundance, each of shape (sample,)."""
+        h, weight = self.support.h[points], self.support.weight[points]
+        nothing = np.full(len(slope_m), np.nan)
+        part = self.data.part(name, stratum)
+        zero_share = part.n_zero / part.n
+
+        def present(at: np.ndarray) -> np.ndarray | float | None:
+            if base_p is not None and part.presence_modelled:
+                return np.asarray(expit(base_p[:, points] + slope_p * at))
+            return 1.0 - zero_share if zero_share < PRESENCE_HELD_BELOW else None
+
+        p0, p1 = present(h), present(h + 1.0)
+        if p0 is None or p1 is None:
+            return nothing, nothing
+        means: tuple[np.ndarray, np.ndarray] | None = None
+        if base_m is not None and part.amount_modelled:
+            m0 = np.exp(base_m[:, points] + slope_m * h)
+            means = (m0, m0 * np.exp(slope_m))
+        overall = nothing
+        if means is not None:
+            overall = np.log((p1 * means[1]) @ weight) - np.log((p0 * means[0]) @ weight)
+
+        cutoff = self.data.high_cutoffs[name].loc[self.cohort[points]].to_numpy(float)
+        if (cutoff > 0).any() and (means is None or shapes is None):
+            return overall, nothing
+        if not (cutoff > 0).any() and isinstance(p0, float):
+            return overall, nothing
+
+        def odds(p: np.ndarray | float, mean: np.ndarray | None) -> np.ndarray:
+            above = np.ones((len(slope_m), len(h)))
+            if mean is not None and shapes is not None:
+                rated = cutoff > 0
+                phi = shapes[:, points][:, rated]
+                above[:, rated] = gammaincc(phi, phi * cutoff[rated] / mean[:, rated])
+            share = (p * above) @ weight / weight.sum()
+            return np.asarray(np.log(share) - np.log1p(-share))
+
+        return overall, odds(p1, means[1] if means else None) - odds(p0, means[0] if means else None)

@@ -1,0 +1,67 @@
+"""What a model file is: the protocol that every module of `models/` satisfies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+import numpy as np
+import pymc as pm
+
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.data import AnalysisSet
+from bayes_her2.errors import DataError
+from bayes_her2.estimates import Estimates
+
+MODELS = ("abundance",)
+
+
+class ModelFile(Protocol):
+    """A module of `bayes_her2.models`: one scientific question."""
+
+    __name__: str
+    __file__: str | None
+    QUESTION: str
+    ESTIMANDS: Mapping[str, str]
+    PRIORS: Mapping[str, Prior]
+    TWIN: str
+
+    def priors_for(self, data: AnalysisSet) -> dict[str, Prior]:
+        """Return the default priors for a data set."""
+
+    def build(self, data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+        """Return the model as a graph; pure."""
+
+    def estimand_draws(
+        self, posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+    ) -> dict[tuple[str, str], Any]:
+        """Turn draws of coefficients into draws of the estimands, by (estimand, scope)."""
+
+    def reported(self, posterior: Any) -> dict[str, Any]:
+        """Draws of other reported quantities (spreads), which the gate checks too."""
+
+    def estimates(
+        self,
+        draws: Mapping[tuple[str, str], Any],
+        data: AnalysisSet,
+        *,
+        interval: float,
+        rope: tuple[float, float],
+    ) -> Estimates:
+        """Summarise the draws of the estimands."""
+
+
+def load_model(name: str) -> ModelFile:
+    """Return the model file of that name.
+
+    Raises
+    ------
+    DataError
+        Unknown name; the message lists the models.
+    """
+    if name not in MODELS:
+        raise DataError(f"no model is named {name!r}; known: {', '.join(MODELS)}.")
+    module: ModuleType = import_module(f"bayes_her2.models.{name}")
+    return cast("ModelFile", module)

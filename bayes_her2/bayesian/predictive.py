@@ -1,0 +1,264 @@
+"""Prior predictive gates before sampling, posterior predictive checks after it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import xarray as xr
+from scipy.special import expit
+
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.data import AnalysisSet
+
+PRIOR_DRAWS = 1_000
+PREDICTIVE_DRAWS = 200
+CRITICAL_INTERACTION_SD = 0.57
+"""Prior SD on a log ratio of odds ratios below which the prior alone overturns a published interaction."""
+
+
+def prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
+    """Numeric gates on what the priors imply, drawn from the graph itself.
+
+    Parameters
+    ----------
+    graph
+        The model.
+    data
+        Its analysis set: zero shares and amounts that the prior must not rule out, nothing about HER2.
+    seed
+        Seed of the prior draws.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``check``, ``value``, ``lower``, ``upper`` (the gate), ``passed``.
+    """
+    names = {v.name for v in graph.free_RVs}
+    wanted = [
+        n
+        for part in ("presence", "amount")
+        for term in ("intercept", "slope", "interaction")
+        for n in (f"{part}_{term}_by_cohort", f"{part}_{term}")
+        if n in names
+    ]
+    drawn = _quietly(
+        lambda: pm.sample_prior_predictive(PRIOR_DRAWS, model=graph, var_names=wanted, random_seed=seed)
+    )["prior"].to_dataset()
+    rows: list[tuple[str, float, float, float]] = []
+    counts = data.counts.groupby(["cell_type", "cohort"])[["n", "n_zero", "n_positive"]].sum()
+
+    def by_cohort(name: str) -> xr.DataArray:
+        if f"{name}_by_cohort" in drawn:
+            return drawn[f"{name}_by_cohort"]
+        return drawn[name].expand_dims(cohort=list(data.cohorts))
+
+    def inside(array: xr.DataArray, cells: str, observed: dict[tuple[str, str], float]) -> float:
+        """Share of observed values within the central 99 % of the prior."""
+        hits = []
+        for (cell_type, cohort), value in observed.items():
+            if cell_type not in array[cells].to_numpy():
+                continue
+            prior = array.sel({cells: cell_type, "cohort": cohort}).to_numpy()
+            low, high = np.quantile(prior, [0.005, 0.995])
+            hits.append(low <= value <= high)
+        return float(np.mean(hits))
+
+    if "presence_intercept" in drawn:
+        share = _by_label((counts["n_positive"] + 0.5) / (counts["n"] + 1))  # a share of 1 is no finite level
+        implied = xr.apply_ufunc(expit, by_cohort("presence_intercept"))
+        rows.append(
+            (
+                "shares of tumours with a cell type, by cohort: part within the prior's central 99 %",
+                inside(implied, "presence_cell_type", share),
+                0.95,
+                1.0,
+            )
+        )
+        rows.append(_large("presence", by_cohort("presence_slope")))
+    long = data.abundance.melt(ignore_index=False, var_name="cell_type", value_name="abundance")
+    long = long.assign(cohort=data.tumours["cohort"].loc[long.index])
+    means = _by_label(long[long["abundance"] > 0].groupby(["cell_type", "cohort"])["abundance"].mean())
+    level = by_cohort("amount_intercept")
+    rows.append(
+        (
+            "mean amounts where present, by cohort: part within the prior's central 99 %",
+            inside(xr.ufuncs.exp(level), "amount_cell_type", means),
+            0.95,
+            1.0,
+        )
+    )
+    if data.scale == "relative":
+        rows.append(("prior probability of a mean share above 1", float((level > 0).mean()), 0.0, 0.10))
+    rows.append(_large("amount", by_cohort("amount_slope")))
+    if "presence_interaction" in drawn:
+        # For the reader, not a reason to refuse: a sceptic may well choose a tighter prior, and then sees it here.
+        rows.append(
+            (
+                "prior SD of the presence interaction (log ratio of odds ratios); below "
+                f"{CRITICAL_INTERACTION_SD} the prior alone would overturn a published interaction",
+                float(drawn["presence_interaction"].std()),
+                0.0,
+                2.0,
+            )
+        )
+    table = pd.DataFrame(rows, columns=["check", "value", "lower", "upper"])
+    table["passed"] = table["value"].between(table["lower"], table["upper"])
+    return table
+
+
+def _by_label(values: pd.Series) -> dict[tuple[str, str], float]:
+    """(cell type, cohort) -> value."""
+    labels = values.index.to_frame().astype("str").itertuples(index=False, name=None)
+    return {(cell_type, cohort): float(v) for (cell_type, cohort), v in zip(labels, values, strict=True)}
+
+
+def _large(part: str, slope: xr.DataArray) -> tuple[str, float, float, float]:
+    what = "odds ratio" if part == "presence" else "ratio of means"
+    share = float((np.abs(slope) > np.log(5.0)).mean())
+    return (f"prior probability of a {part} {what} per SD beyond 5-fold", share, 0.001, 0.10)
+
+
+def prior_table(priors: Mapping[str, Prior], used: set[str], interval: float = 0.95) -> pd.DataFrame:
+    """Priors in use, on the reader's scale, each with its reason.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``part``, ``name``, ``distribution``, ``reader_scale``, ``why``, ``overridden``, ``in_model``.
+    """
+    rows = []
+    for name, prior in priors.items():
+        part = name.split("_", 1)[0]
+        if name.startswith("log_shape"):
+            part = "amount"
+        present = name in used or (name == "log_shape_mean" and "log_shape" in used)
+        rows.append(
+            (
+                part,
+                name,
+                str(prior),
+                _reader_scale(name, prior, interval),
+                prior.why,
+                prior.overridden,
+                present,
+            )
+        )
+    columns = ["part", "name", "distribution", "reader_scale", "why", "overridden", "in_model"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _reader_scale(name: str, prior: Prior, interval: float) -> str:
+    low, high = prior.interval(interval)
+    percent = f"{interval:.0%}"
+    if name == "presence_intercept_mean":
+        return f"{percent} of typical cell types present in {expit(low):.0%} to {expit(high):.0%} of tumours"
+    if name == "amount_intercept_mean":
+        return f"{percent} of typical amounts {np.exp(low):.3g} to {np.exp(high):.3g}"
+    if name == "log_shape_mean":
+        return f"{percent}: coefficient of variation {np.exp(-high / 2):.2g} to {np.exp(-low / 2):.2g}"
+    kind = "odds" if name.startswith("presence") else "ratio"
+    if name.endswith("_sd"):
+        if name.startswith("log_shape"):
+            return f"{percent}: shapes differ by {np.exp(low):.2g} to {np.exp(high):.2g}-fold (1 SD)"
+        return f"{percent}: 1 SD multiplies the {kind} by {np.exp(low):.2g} to {np.exp(high):.2g}"
+    what = "odds ratio" if name.startswith("presence") else "ratio"
+    return f"{percent}: {what} {np.exp(low):.2g} to {np.exp(high):.2g}"
+
+
+def posterior_predictive(
+    graph: pm.Model, posterior: xr.Dataset, data: AnalysisSet, seed: int, interval: float = 0.95
+) -> pd.DataFrame:
+    """Replicated zero shares and quantiles of positives, by cell type, cohort and HR stratum.
+
+    Parameters
+    ----------
+    graph, posterior, data
+        Model, its draws, its analysis set.
+    seed
+        Seed of the replications.
+    interval
+        Probability of the equal-tailed predictive interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``cell_type``, ``cohort``, ``hr``, ``statistic`` (zero share, median and 90 % quantile of
+        positives), ``observed``, ``predicted`` (median over replications), ``lower``, ``upper``, ``inside``.
+    """
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    step = max(1, total // PREDICTIVE_DRAWS)
+    thinned = posterior.isel(draw=slice(None, None, step))
+    tree = xr.DataTree.from_dict({"posterior": thinned})
+    nodes = [v.name for v in graph.observed_RVs]
+    drawn = _quietly(
+        lambda: pm.sample_posterior_predictive(
+            tree, model=graph, var_names=nodes, random_seed=seed, progressbar=False
+        )
+    )["posterior_predictive"]
+    tail = (1 - interval) / 2
+    rows = []
+    present = drawn["present"].stack(sample=("chain", "draw")) if "present" in nodes else None
+    amount = drawn["amount"].stack(sample=("chain", "draw"))
+    keys = data.tumours[["cohort", "hr"]].drop_duplicates().sort_values(["cohort", "hr"]).astype("str")
+    for cohort, hr in keys.itertuples(index=False, name=None):
+        index = data.tumours.index[(data.tumours["cohort"] == cohort) & (data.tumours["hr"] == hr)]
+        for cell_type in data.abundance.columns:
+            y = data.abundance.loc[index, cell_type].to_numpy(float)
+            part = data.part(str(cell_type), hr)
+            replicated = None
+            if present is not None and part.presence_modelled:
+                replicated = (
+                    present.sel(presence_cell_type=cell_type, tumour=list(index))
+                    .transpose("sample", "tumour")
+                    .to_numpy()
+                )
+                rows.append(
+                    (
+                        cell_type,
+                        cohort,
+                        hr,
+                        "zero share",
+                        float((y == 0).mean()),
+                        *_spread((replicated == 0).mean(axis=1), tail),
+                    )
+                )
+            if part.amount_modelled and (y > 0).sum() >= 5:
+                drawn_amounts = (
+                    amount.sel(amount_cell_type=cell_type, tumour=list(index))
+                    .transpose("sample", "tumour")
+                    .to_numpy()
+                )
+                # Amounts are compared among the tumours that do have the cell type: presence is checked above.
+                where = drawn_amounts[:, y > 0]
+                for name, q in (("median of positives", 0.5), ("90 % quantile of positives", 0.9)):
+                    seen = float(np.quantile(y[y > 0], q))
+                    rows.append(
+                        (cell_type, cohort, hr, name, seen, *_spread(np.quantile(where, q, axis=1), tail))
+                    )
+    columns = ["cell_type", "cohort", "hr", "statistic", "observed", "predicted", "lower", "upper"]
+    table = pd.DataFrame(rows, columns=columns)
+    table["inside"] = table["observed"].between(table["lower"], table["upper"])
+    return table
+
+
+def _spread(values: np.ndarray, tail: float) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(values, [tail, 0.5, 1 - tail])
+    return float(middle), float(low), float(high)
+
+
+def _quietly(draw: Callable[[], xr.DataTree]) -> xr.DataTree:
+    """Run a PyMC sampling function without its log lines and its remark on interpreted random nodes."""
+    logger = logging.getLogger("pymc")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Numba will use object mode", category=UserWarning)
+            return draw()
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,321 @@
+"""Draws of labelled log ratios -> Estimates, each row with its status and what stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_her2.bayesian.decisions import (
+    local_false_sign_rate,
+    probability_in_rope,
+    probability_of_direction,
+    s_values,
+)
+from bayes_her2.bayesian.design import Structure
+from bayes_her2.data import DIFFERENCE, PRESENCE_HELD_BELOW, AnalysisSet
+from bayes_her2.estimates import Estimates
+
+INTERVAL_KIND = "credible (equal-tailed)"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands behind a row: how many tumours, and whether the data speak to it at all."""
+
+    n: int
+    n_zero: int
+    status: str
+    note: str
+
+
+def standing(
+    data: AnalysisSet, shape: Structure, estimand: str, cell_type: str, stratum: str, scope: str, cohort: str
+) -> Standing:
+    """Status of one row, from counts alone; never from the draws.
+
+    ``observed``: the tumours of that stratum (and cohort) inform the row. ``borrowed``: that cohort has
+    no such tumours, or none with and without the cell type where presence is asked for. ``prior-only``:
+    the spread between cohorts is not informed. ``not estimable``: the part is not modelled.
+    """
+    strata = data.strata if stratum == DIFFERENCE else (stratum,)
+    counts = data.counts[data.counts["cell_type"] == cell_type]
+    if scope == "cohort":
+        counts = counts[counts["cohort"] == cohort]
+    own = counts[counts["hr"].isin(strata)]
+    if scope != "cohort" and stratum == DIFFERENCE:
+        # The contrast is informed by cohorts with both strata; the others' tumours do not stand behind it.
+        own = own[own["cohort"].isin(_having(data, strata))]
+    n, n_zero = int(own["n"].sum()), int(own["n_zero"].sum())
+
+    reason = _not_estimable(data, estimand, cell_type, strata)
+    if reason:
+        return Standing(n, n_zero, "not estimable", reason)
+    held = _held(data, estimand, cell_type, strata)
+    if scope == "cohort":
+        borrowed = _borrowed(data, shape, counts, estimand, cell_type, stratum, strata, cohort)
+        return Standing(n, n_zero, "borrowed" if borrowed else "observed", borrowed or held)
+    if scope == "new cohort":
+        if not shape.several_cohorts:
+            return Standing(n, n_zero, "prior-only", "one cohort: the spread between cohorts is the prior's")
+        if (data.reference not in strata or len(strata) == 2) and not shape.hr_by_cohort:
+            informed = ", ".join(shape.hr_informed_by) or "no cohort"
+            note = f"the interaction is informed by {informed} alone: its spread is the prior's"
+            return Standing(n, n_zero, "prior-only", note)
+        averaged = estimand in STANDARDISED
+        note = "standardised to the observed tumours: only the slope is new" if averaged else ""
+        return Standing(n, n_zero, "observed", "; ".join(t for t in (note, held) if t))
+    status, note = _pooled(data, shape, estimand, stratum, strata)
+    return Standing(n, n_zero, status, "; ".join(t for t in (note, held) if t))
+
+
+STANDARDISED = ("overall", "high_abundance")
+"""Estimands that average over the tumours of a stratum."""
+
+
+def _having(data: AnalysisSet, strata: tuple[str, ...]) -> tuple[str, ...]:
+    """Cohorts that have tumours in all of these strata."""
+    sizes = data.tumours.groupby(["cohort", "hr"]).size()
+    return tuple(c for c in data.cohorts if all((c, s) in sizes.index for s in strata))
+
+
+def _pooled(
+    data: AnalysisSet, shape: Structure, estimand: str, stratum: str, strata: tuple[str, ...]
+) -> tuple[str, str]:
+    """Status and note of a pooled row: what it rests on where a cohort lacks the stratum."""
+    having = _having(data, strata)
+    lacking = [c for c in data.cohorts if c not in having]
+    if not lacking:
+        return "observed", ""
+    alone, others = ", ".join(having) or "no cohort", ", ".join(lacking)
+    if stratum == DIFFERENCE:
+        if estimand in STANDARDISED:
+            note = f"the two strata are averaged over different cohorts: only {alone} has both"
+            return "borrowed", note
+        return "observed", f"rests on {alone} alone"
+    note = f"rests on {alone} for {stratum} tumours; the slope of {others} there is inferred from its other stratum"
+    return "borrowed", note
+
+
+def _borrowed(
+    data: AnalysisSet,
+    shape: Structure,
+    counts: pd.DataFrame,
+    estimand: str,
+    cell_type: str,
+    stratum: str,
+    strata: tuple[str, ...],
+    cohort: str,
+) -> str:
+    """Why a cohort's own tumours do not speak to a row, or ''."""
+    rules = data.rules[(data.rules["cell_type"] == cell_type) & (data.rules["cohort"] == cohort)]
+    by_median = bool((rules["high_rule"] == "median").any())
+    for one in strata:
+        row = counts[counts["hr"] == one]
+        if int(row["n"].sum()) == 0:
+            return f"{cohort} has no {one} tumours: taken from the other cohorts"
+        zeros, positives = int(row["n_zero"].sum()), int(row["n_positive"].sum())
+        modelled = data.part(cell_type, one).presence_modelled
+        needs_presence = estimand == "presence" or (estimand in STANDARDISED and modelled)
+        if needs_presence and (positives == 0 or (zeros == 0 and estimand == "presence")):
+            return f"no {'positives' if positives == 0 else 'zeros'} among the {one} tumours of {cohort}"
+        needs_amount = estimand in ("amount", "overall") or (estimand == "high_abundance" and by_median)
+        if needs_amount and positives < MIN_OWN_POSITIVES:
+            return f"{positives} positives among the {one} tumours of {cohort}"
+    common = stratum == DIFFERENCE and shape.several_cohorts and not shape.hr_by_cohort
+    if common and cohort not in shape.hr_informed_by:
+        return f"the interaction is common to the cohorts, and {cohort} has few tumours in one stratum"
+    return ""
+
+
+MIN_OWN_POSITIVES = 2
+"""Positives that a cohort's stratum needs for a slope of its own."""
+
+
+def _not_estimable(data: AnalysisSet, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
+    """Why an estimand cannot be had for a cell type in these strata, or ''."""
+    parts = data.parts[data.parts["cell_type"] == cell_type].set_index("stratum")
+    presence = parts.loc[list(strata), "presence_modelled"]
+    amount = parts.loc[list(strata), "amount_modelled"]
+    reasons = "; ".join(r for r in parts.loc[list(strata), "reason"] if r)
+    if estimand == "presence":
+        return "" if presence.all() else reasons
+    if estimand == "amount":
+        return "" if amount.all() else reasons
+    return ""
+
+
+def _held(data: AnalysisSet, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
+    """Say where presence is not modelled and an average over all tumours holds it constant."""
+    if estimand not in ("overall", "high_abundance"):
+        return ""
+    parts = data.parts[data.parts["cell_type"] == cell_type].set_index("stratum").loc[list(strata)]
+    held = parts[~parts["presence_modelled"] & (parts["n_zero"] / parts["n"] < PRESENCE_HELD_BELOW)]
+    return "; ".join(
+        f"presence held constant in {stratum} ({row['n_zero']} zeros among {row['n']})"
+        for stratum, row in held.iterrows()
+    )
+
+
+def summarise(
+    draws: Mapping[tuple[str, str], xr.DataArray],
+    data: AnalysisSet,
+    shape: Structure,
+    *,
+    units: Mapping[str, str],
+    method: str,
+    interval: float,
+    rope: tuple[float, float],
+) -> Estimates:
+    """Point, interval and decisions of every labelled log ratio.
+
+    Parameters
+    ----------
+    draws
+        (estimand, scope) -> log ratio draws with dims chain, draw, stratum, cell_type (and cohort).
+    data, shape
+        Analysis set and its structure, for statuses and counts.
+    units
+        Unit of each estimand.
+    method
+        What produced the draws, for the table.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence, as ratios.
+
+    Returns
+    -------
+    Estimates
+        Posterior medians on the ratio scale. Rows that are not estimable are kept and say why.
+    """
+    tail = (1.0 - interval) / 2.0
+    log_rope = (float(np.log(rope[0])), float(np.log(rope[1])))
+    records = []
+    for (estimand, scope), array in draws.items():
+        labels = [d for d in ("stratum", "cell_type", "cohort") if d in array.dims]
+        flat = array.stack(row=labels, create_index=True).transpose("chain", "draw", "row")
+        values = flat.to_numpy().reshape(-1, flat.sizes["row"])
+        quantiles = np.quantile(values, [tail, 0.5, 1.0 - tail], axis=0)
+        direction, wrong = probability_of_direction(values), local_false_sign_rate(values)
+        inside = probability_in_rope(values, log_rope)
+        for i, label in enumerate(flat.indexes["row"]):
+            named = dict(zip(labels, label, strict=True))
+            cohort = str(named.get("cohort", ""))
+            behind = standing(
+                data, shape, estimand, str(named["cell_type"]), str(named["stratum"]), scope, cohort
+            )
+            missing = bool(np.isnan(values[:, i]).any())
+            status, note = behind.status, behind.note
+            if missing and status != "borrowed":
+                status = "not estimable"
+                label_ = (str(named["cell_type"]), str(named["stratum"]))
+                note = behind.note if behind.status == "not estimable" else _gap(data, estimand, *label_)
+            if missing and status == "borrowed":
+                note += "; nobody to average over"
+            record = {
+                "source": "posterior",
+                "method": method,
+                "model": data.model,
+                "outcome": str(named["cell_type"]),
+                "exposure": data.measure,
+                "estimand": estimand,
+                "contrast": "h + 1 SD over h",
+                "adjustment": data.adjustment,
+                "stratum": str(named["stratum"]),
+                "scope": scope,
+                "cohort": cohort,
+                "unit": units[estimand],
+                "interval_kind": INTERVAL_KIND,
+                "interval_prob": interval,
+                "n": behind.n,
+                "n_zero": behind.n_zero,
+                "status": status,
+                "note": note,
+                "fingerprint": data.fingerprint,
+            }
+            if not missing and status != "not estimable":
+                record |= {
+                    "lower": float(np.exp(quantiles[0, i])),
+                    "point": float(np.exp(quantiles[1, i])),
+                    "upper": float(np.exp(quantiles[2, i])),
+                    "pd": float(direction[i]),
+                    "lfsr": float(wrong[i]),
+                    "p_in_rope": float(inside[i]),
+                }
+            records.append(record)
+    return _with_s_values(Estimates.from_records(records))
+
+
+def _gap(data: AnalysisSet, estimand: str, cell_type: str, stratum: str) -> str:
+    strata = list(data.strata) if stratum == DIFFERENCE else [stratum]
+    parts = data.parts[(data.parts["cell_type"] == cell_type) & data.parts["stratum"].isin(strata)]
+    lacking = "; ".join(r for r in parts["reason"] if r)
+    if (
+        estimand == "high_abundance"
+        and (data.rules.loc[data.rules["cell_type"] == cell_type, "high_rule"] == "presence").all()
+    ):
+        return f"high abundance is presence here, which is not modelled ({lacking})"
+    return f"needs both parts ({lacking})"
+
+
+def _with_s_values(estimates: Estimates) -> Estimates:
+    """S-values over each family: the cell types of one estimand, stratum, scope and cohort; observed rows only."""
+    table = estimates.table.copy()
+    observed = table["status"] == "observed"
+    lfsr = table["lfsr"].where(observed).astype("float64")
+    for _, index in table.groupby(["estimand", "stratum", "scope", "cohort"]).groups.items():
+        table.loc[index, "s_value"] = s_values(lfsr.loc[index].to_numpy())
+    return Estimates(table)
+
+
+def heterogeneity(
+    posterior: xr.Dataset, shape: Structure, priors: Mapping[str, object], *, interval: float
+) -> pd.DataFrame:
+    """Spread between cohorts of each term, beside its prior.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``part``, ``term``, ``between_sd_point`` (posterior median, log scale), ``lower``, ``upper``,
+        ``prior_median``, ``n_cohorts_informing``, ``note``.
+    """
+    tail = (1.0 - interval) / 2.0
+    rows = []
+    for part in ("presence", "amount"):
+        for term, informing in (
+            ("slope", len(shape.cohorts)),
+            ("hr", len(shape.hr_informed_by)),
+            ("interaction", len(shape.hr_informed_by)),
+        ):
+            name = f"{part}_{term}_between_cohorts_sd"
+            if term != "slope" and not shape.hr_term:
+                continue
+            prior = priors[name]
+            prior_median = float(prior.frozen().median())  # type: ignore[attr-defined]
+            if name in posterior:
+                values = posterior[name].to_numpy().ravel()
+                lower, point, upper = (float(q) for q in np.quantile(values, [tail, 0.5, 1.0 - tail]))
+                note = "two cohorts: one difference for each cell type informs it" if informing == 2 else ""
+            else:
+                lower = point = upper = float("nan")
+                note = (
+                    f"not in the model: {'one cohort informs' if informing == 1 else 'no cohort informs'} it"
+                )
+            rows.append((part, term, point, lower, upper, prior_median, informing, note))
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "part",
+            "term",
+            "between_sd_point",
+            "lower",
+            "upper",
+            "prior_median",
+            "n_cohorts_informing",
+            "note",
+        ],
+    )

@@ -1,0 +1,450 @@
+"""Presence and amount of every immune cell type, in one posterior.
+
+A tumour either lacks a cell type or has some amount of it. Presence is Bernoulli on the log odds
+scale, the amount among the present is Gamma on the log scale, and both parts share one linear
+predictor: for tumour i of cohort k and cell type c
+
+    eta_ic = intercept_kc + slope_kc h_i + hr_kc r_i + interaction_kc h_i r_i + covariate_c' x_i
+
+with h HER2 per pooled within-HR SD and r = 1 in the non-reference hormone receptor stratum. So the slope is
+`slope` in the reference stratum and `slope + interaction` in the other. Cohorts are exchangeable:
+each coefficient varies between cohorts where at least two of them inform it; cell types are partially
+pooled towards each other. The gamma shape varies by cohort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
+from bayes_her2.bayesian.design import Arrays, PartDesign, Structure, arrays, part_design, structure
+from bayes_her2.bayesian.hurdle import amount_node, presence_node
+from bayes_her2.bayesian.hurdle_estimands import SCOPES, slopes, standardised, with_difference
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import summarise
+from bayes_her2.data import AnalysisSet
+from bayes_her2.estimates import Estimates
+
+QUESTION = (
+    "How do presence and amount of each immune cell type change with HER2 expression, by hormone receptor status, "
+    "and does the change hold across cohorts?"
+)
+DATA = "AnalysisSet"
+TWIN = "abundance_twin"
+ESTIMANDS = {
+    "presence": "odds ratio of presence per SD of HER2",
+    "amount": "ratio of mean abundance among tumours with the cell type present, per SD of HER2",
+    "overall": "ratio of mean abundance, zeros included, per SD of HER2, standardised to the stratum's tumours",
+    "high_abundance": "marginal odds ratio of high abundance at h + 1 SD over h, standardised likewise",
+}
+
+_TWOFOLD = "a change beyond 2.7-fold per SD of HER2, shared by all cell types, is implausible"
+_CELLS = "cell types differ, but rarely by more than 2.7-fold per SD"
+_COHORTS = "one SD between cohorts multiplies a ratio per SD by at most 1.6 (95 % of the prior)"
+PRIORS: dict[str, Prior] = {
+    "presence_intercept_mean": Prior(
+        "Normal",
+        {"mu": 1.0, "sigma": 1.5},
+        "most cell types of LM22 are present in most tumours; 95 % of the prior spans 13 to 98 %",
+    ),
+    "presence_intercept_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 1.5}, "zero shares run from 0 to 98 % over cell types"
+    ),
+    "presence_intercept_between_cohorts_sd": Prior(
+        "HalfNormal",
+        {"sigma": 1.5},
+        "zero shares differ between runs by 0.2 to 4.7 logits, cell type by cell type",
+    ),
+    "presence_slope_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.5}, _TWOFOLD),
+    "presence_slope_between_cells_sd": Prior("HalfNormal", {"sigma": 0.5}, _CELLS),
+    "presence_slope_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
+    "presence_hr_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "hormone receptor strata do not differ 2.7-fold in all cell types at once",
+    ),
+    "presence_hr_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "single cell types may differ two- to threefold between strata"
+    ),
+    "presence_hr_between_cohorts_sd": Prior(
+        "HalfNormal", {"sigma": 0.25}, "the stratum difference is biology first, platform second"
+    ),
+    "presence_interaction_mean": Prior(
+        "Normal", {"mu": 0.0, "sigma": 0.5}, "no shared interaction beyond 2.7-fold per SD"
+    ),
+    "presence_interaction_between_cells_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.5},
+        "not tighter than the slopes' own: a prior SD under 0.57 would by itself overturn published interactions",
+    ),
+    "presence_interaction_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
+    "presence_covariate_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "as for HER2: no shared change beyond 2.7-fold per SD of a covariate",
+    ),
+    "presence_covariate_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, _CELLS.replace("SD", "SD of a covariate")
+    ),
+    "presence_centre_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "centres of one cohort share platform and pipeline"
+    ),
+    "amount_intercept_mean": Prior(
+        "Normal",
+        {"mu": -3.0, "sigma": 1.5},
+        "a typical share where present is 5 %; 95 % of the prior spans 0.3 to 94 %",
+    ),
+    "amount_intercept_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 1.0}, "common and rare cell types differ up to a hundredfold"
+    ),
+    "amount_intercept_between_cohorts_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "runs differ up to threefold in the mean of a cell type"
+    ),
+    "amount_slope_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.5}, _TWOFOLD),
+    "amount_slope_between_cells_sd": Prior("HalfNormal", {"sigma": 0.5}, _CELLS),
+    "amount_slope_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
+    "amount_hr_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "hormone receptor strata do not differ 2.7-fold in all cell types at once",
+    ),
+    "amount_hr_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "single cell types may differ two- to threefold between strata"
+    ),
+    "amount_hr_between_cohorts_sd": Prior(
+        "HalfNormal", {"sigma": 0.25}, "the stratum difference is biology first, platform second"
+    ),
+    "amount_interaction_mean": Prior(
+        "Normal", {"mu": 0.0, "sigma": 0.5}, "no shared interaction beyond 2.7-fold per SD"
+    ),
+    "amount_interaction_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "not tighter than the slopes' own"
+    ),
+    "amount_interaction_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
+    "amount_covariate_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "as for HER2: no shared change beyond 2.7-fold per SD of a covariate",
+    ),
+    "amount_covariate_between_cells_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, _CELLS.replace("SD", "SD of a covariate")
+    ),
+    "amount_centre_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "centres of one cohort share platform and pipeline"
+    ),
+    "log_shape_mean": Prior(
+        "Normal",
+        {"mu": 0.5, "sigma": 1.0},
+        "coefficient of variation among the present between 0.3 and 2.1 for 95 % of the prior",
+    ),
+    "log_shape_between_cohorts_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.5},
+        "on real cohorts the shape of one cell type differs up to fourfold between platforms",
+    ),
+}
+
+
+def priors_for(data: AnalysisSet) -> dict[str, Prior]:
+    """Give the default priors for a data set: on the absolute scale the level of amounts is read off its range."""
+    if data.scale == "relative":
+        return PRIORS
+    values = data.abundance.to_numpy(float)
+    centre = round(float(np.log(np.median(values[values > 0]))), 1)
+    level = Prior(
+        "Normal",
+        {"mu": centre, "sigma": 1.5},
+        f"absolute scale: centred at the median positive abundance of these data ({np.exp(centre):.3g}), "
+        "twentyfold either way",
+    )
+    return PRIORS | {"amount_intercept_mean": level}
+
+
+def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+    """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+    Parameters
+    ----------
+    data
+        Analysis set of the model ``abundance``.
+    priors
+        One `Prior` for each name of `PRIORS`.
+
+    Returns
+    -------
+    pymc.Model
+        Observed nodes ``present`` and ``amount``; coefficients by part and term, each with the
+        dims ``cohort`` and the part's cell types.
+    """
+    shape = structure(data)
+    parts = {part: part_design(data, shape, part) for part in ("presence", "amount")}
+    tumours = arrays(data, shape)
+    coords = {
+        "tumour": list(data.tumours.index),
+        "cohort": list(shape.cohorts),
+        "presence_cell_type": list(parts["presence"].cell_types),
+        "amount_cell_type": list(parts["amount"].cell_types),
+        "covariate": list(data.covariates.columns),
+        "centre": list(shape.centres),
+    }
+    with pm.Model(coords=coords) as model:
+        presence = parts["presence"]
+        if presence.cell_types:
+            presence_node(
+                "present",
+                logit_p=_linear_predictor("presence", presence, tumours, shape, priors),
+                observed=presence.observed,
+                modelled=presence.modelled,
+                dims=("tumour", "presence_cell_type"),
+            )
+        amount = parts["amount"]
+        amount_node(
+            "amount",
+            log_mean=_linear_predictor("amount", amount, tumours, shape, priors),
+            log_shape=_log_shape(amount.coordinates["log_shape"], shape, priors),
+            group_idx=tumours.cohort_idx,
+            observed=amount.observed,
+            modelled=amount.modelled,
+            dims=("tumour", "amount_cell_type"),
+        )
+    return model
+
+
+def _linear_predictor(
+    part: str, design: PartDesign, tumours: Arrays, shape: Structure, priors: Mapping[str, Prior]
+) -> Any:
+    """Build eta of one part, tumour x cell type: one matrix product of columns and coefficients."""
+    cells = f"{part}_cell_type"
+    prior = {name.removeprefix(f"{part}_"): p for name, p in priors.items() if name.startswith(f"{part}_")}
+    at = design.coordinates
+    h, r = tumours.her2_sd[:, None], tumours.hr_other[:, None]
+    by_cohort = tumours.cohort_columns
+    common = np.ones_like(h)
+
+    intercept = _intercept(part, prior, at, cells, shape)
+    columns, coefficients = [tumours.group_columns], [intercept]
+
+    slope = _varying(part, "slope", prior, at["slope"], cells, by_cohort=shape.several_cohorts)
+    columns.append(h * by_cohort)
+    coefficients.append(slope)
+    if shape.hr_term:
+        where = by_cohort if shape.hr_by_cohort else common
+        hr = _varying(part, "hr", prior, at["hr"], cells, by_cohort=shape.hr_by_cohort)
+        interaction = _varying(
+            part, "interaction", prior, at["interaction"], cells, by_cohort=shape.hr_by_cohort
+        )
+        columns += [r * where, h * r * where]
+        coefficients += [hr, interaction]
+    if tumours.covariates.shape[1]:
+        mean = prior["covariate_mean"].variable(f"{part}_covariate_mean", dims="covariate")
+        spread = prior["covariate_between_cells_sd"].variable(
+            f"{part}_covariate_between_cells_sd", dims="covariate"
+        )
+        covariate = partially_pooled(
+            f"{part}_covariate",
+            mean=mean[:, None],
+            sd=spread[:, None],
+            dims=("covariate", cells),
+            coordinates=at["covariates"].transform(),
+        )
+        columns.append(tumours.covariates)
+        coefficients.append(covariate)
+    return pt.dot(np.concatenate(columns, axis=1), pt.concatenate(coefficients, axis=0))
+
+
+def _intercept(
+    part: str, prior: Mapping[str, Prior], at: Mapping[str, Coordinates], cells: str, shape: Structure
+) -> Any:
+    """Level of each cell type in each cohort, then in each centre nested in a cohort: group x cell type."""
+    if not shape.centres:
+        return _varying(part, "intercept", prior, at["intercept"], cells, by_cohort=shape.several_cohorts)
+    centre_sd = prior["centre_sd"].variable(f"{part}_centre_sd")
+    home = [shape.cohorts.index(cohort) for cohort in shape.centres.values()]
+    cohort = _varying(
+        part,
+        "intercept",
+        prior,
+        at["intercept"],
+        cells,
+        by_cohort=shape.several_cohorts,
+        nested=(centre_sd, at["centre"], home),
+    )
+    centre = partially_pooled(
+        f"{part}_centre_intercept",
+        mean=pt.dot(np.eye(len(shape.cohorts))[home], cohort),
+        sd=centre_sd,
+        dims=("centre", cells),
+        coordinates=at["centre"].transform(),
+    )
+    return pt.concatenate([cohort, centre], axis=0)
+
+
+def _varying(
+    part: str,
+    term: str,
+    prior: Mapping[str, Prior],
+    at: Coordinates,
+    cells: str,
+    *,
+    by_cohort: bool,
+    nested: tuple[Any, Coordinates, list[int]] | None = None,
+) -> Any:
+    """One coefficient: cell types around their mean and, where informed, cohorts around the cell type.
+
+    Returns the coefficients as cohort x cell type, or 1 x cell type where they are common to the
+    cohorts. `nested` (SD, cheap estimates, cohort of each) describes centres below the cohorts: it
+    chooses coordinates and does not enter the density.
+    """
+    name = f"{part}_{term}"
+    mean = prior[f"{term}_mean"].variable(f"{name}_mean")
+    between_cells_sd = prior[f"{term}_between_cells_sd"].variable(f"{name}_between_cells_sd")
+    if not by_cohort:
+        if nested is not None:
+            below_sd, centres, _ = nested
+            coordinates, start = centres.above()
+            coefficient = typical_of(
+                name,
+                mean=mean,
+                sd=between_cells_sd,
+                below_sd=below_sd,
+                dims=cells,
+                coordinates=coordinates,
+                start=start,
+            )
+        else:
+            coefficient = partially_pooled(
+                name, mean=mean, sd=between_cells_sd, dims=cells, coordinates=at.common()
+            )
+        return coefficient[None, :]
+    # The level of a cell type moves between runs on its own scale; slopes share one.
+    own = cells if term == "intercept" else None
+    between_cohorts_sd = prior[f"{term}_between_cohorts_sd"].variable(f"{name}_between_cohorts_sd", dims=own)
+    coordinates, start = at.above()
+    typical = typical_of(
+        name,
+        mean=mean,
+        sd=between_cells_sd,
+        below_sd=between_cohorts_sd,
+        dims=cells,
+        coordinates=coordinates,
+        start=start,
+    )
+    by_cohort_name, dims = f"{name}_by_cohort", ("cohort", cells)
+    if nested is None:
+        return partially_pooled(
+            by_cohort_name, mean=typical, sd=between_cohorts_sd, dims=dims, coordinates=at.transform()
+        )
+    below_sd, centres, home = nested
+    return typical_of(
+        by_cohort_name,
+        mean=typical,
+        sd=between_cohorts_sd,
+        below_sd=below_sd,
+        dims=dims,
+        coordinates=at.with_nested(centres, home),
+        start=at.estimate,
+    )
+
+
+def _log_shape(at: Coordinates, shape: Structure, priors: Mapping[str, Prior]) -> Any:
+    """Log gamma shape, cohort x cell type."""
+    level = priors["log_shape_mean"].params
+    if not shape.several_cohorts:
+        common = partially_pooled(
+            "log_shape", mean=level["mu"], sd=level["sigma"], dims="amount_cell_type", coordinates=at.common()
+        )
+        return common[None, :]
+    between_cohorts_sd = priors["log_shape_between_cohorts_sd"].variable("log_shape_between_cohorts_sd")
+    coordinates, start = at.above()
+    typical = typical_of(
+        "log_shape",
+        mean=level["mu"],
+        sd=level["sigma"],
+        below_sd=between_cohorts_sd,
+        dims="amount_cell_type",
+        coordinates=coordinates,
+        start=start,
+    )
+    return partially_pooled(
+        "log_shape_by_cohort",
+        mean=typical,
+        sd=between_cohorts_sd,
+        dims=("cohort", "amount_cell_type"),
+        coordinates=at.transform(),
+    )
+
+
+def estimand_draws(
+    posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+) -> dict[tuple[str, str], Any]:
+    """Turn draws of coefficients into draws of the estimands.
+
+    Parameters
+    ----------
+    posterior
+        Dataset of draws with dims chain and draw.
+    data, priors
+        As the model was built.
+    rng
+        For the slopes of a new cohort.
+
+    Returns
+    -------
+    dict
+        (estimand, scope) -> log ratio with dims chain, draw, stratum (HR+, HR-, HR- over HR+), cell_type and, in
+        the scope ``cohort``, cohort. NaN where not estimable. `overall` and `high_abundance` may
+        hold fewer draws where continuous covariates make each tumour unique.
+    """
+    shape = structure(data)
+    presence = slopes(posterior, "presence", data, priors, rng)
+    amount = slopes(posterior, "amount", data, priors, rng)
+    draws = {("presence", scope): presence.of(scope) for scope in SCOPES}
+    draws |= {("amount", scope): amount.of(scope) for scope in SCOPES}
+    draws |= standardised(posterior, data, shape, presence, amount)
+    return {key: with_difference(array) for key, array in draws.items()}
+
+
+def reported(posterior: Any) -> dict[str, Any]:
+    """Return the draws of the spreads between cohorts, which the report prints."""
+    spreads = [
+        f"{part}_{term}_between_cohorts_sd"
+        for part in ("presence", "amount")
+        for term in ("slope", "hr", "interaction")
+    ]
+    return {name: posterior[name] for name in spreads if name in posterior}
+
+
+def estimates(
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    *,
+    interval: float = 0.95,
+    rope: tuple[float, float] = (0.9, 1.11),
+) -> Estimates:
+    """Summarise the draws of the estimands, with status, counts and decisions.
+
+    Parameters
+    ----------
+    draws
+        From `estimand_draws`.
+    data
+        The analysis set of the fit.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence, as ratios per SD.
+    """
+    units = {
+        "presence": "odds ratio per SD",
+        "amount": "ratio of means per SD",
+        "overall": "ratio of E[y] per SD",
+        "high_abundance": "marginal odds ratio per SD",
+    }
+    return summarise(
+        draws, data, structure(data), units=units, method="models/abundance.py", interval=interval, rope=rope
+    )

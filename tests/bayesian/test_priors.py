@@ -1,0 +1,88 @@
+"""Priors: what a table prints, what a graph samples and what scipy says are the same distribution."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pymc as pm
+import pytest
+from scipy import stats
+
+from bayes_her2.bayesian.priors import Prior, resolve_priors
+from bayes_her2.errors import DataError
+
+NORMAL = Prior("Normal", {"mu": -1.0, "sigma": 0.5}, "a reason")
+HALF = Prior("HalfNormal", {"sigma": 0.25}, "a reason")
+
+
+@pytest.mark.parametrize(
+    ("prior", "expected", "at"),
+    [(NORMAL, stats.norm(-1.0, 0.5), -0.3), (HALF, stats.halfnorm(scale=0.25), 0.4)],
+    ids=["Normal", "HalfNormal"],
+)
+def test_graph_and_table_hold_the_same_distribution(prior, expected, at):
+    with pm.Model():
+        variable = prior.variable("x")
+    # PyTensor keeps constants such as 0.5 in single precision: log(0.5) is right to 8 digits.
+    assert pm.logp(variable, np.float64(at)).eval() == pytest.approx(expected.logpdf(at), abs=1e-7)
+    assert prior.frozen().logpdf(at) == pytest.approx(expected.logpdf(at), rel=1e-12)
+    assert prior.interval(0.9) == pytest.approx(tuple(expected.ppf([0.05, 0.95])), rel=1e-12)
+    draws = prior.sample(np.random.default_rng(1), (200, 100))
+    assert draws.shape == (200, 100)
+    assert stats.kstest(draws.ravel(), expected.cdf).pvalue > 1e-3
+
+
+def test_draws_depend_on_the_generator_alone():
+    one, other = (NORMAL.sample(np.random.default_rng(5), (3,)) for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_prior_reads_as_in_the_literature():
+    assert str(NORMAL) == "Normal(-1, 0.5)"
+    assert str(HALF) == "HalfNormal(0.25)"
+
+
+@pytest.mark.parametrize(
+    ("dist", "params", "why", "message"),
+    [
+        ("Cauchy", {"sigma": 1.0}, "x", "unknown distribution 'Cauchy'; known: HalfNormal, Normal"),
+        ("Normal", {"sigma": 1.0}, "x", "needs the parameters mu, sigma, got sigma"),
+        ("HalfNormal", {"mu": 0.0, "sigma": 1.0}, "x", "needs the parameters sigma, got mu, sigma"),
+        ("Normal", {}, "x", "got none"),
+        ("Normal", {"mu": 0.0, "sigma": 0.0}, "x", "sigma must be above 0"),
+        ("Normal", {"mu": float("nan"), "sigma": 1.0}, "x", "every parameter finite"),
+        ("HalfNormal", {"sigma": float("inf")}, "x", "every parameter finite"),
+        ("Normal", {"mu": 0.0, "sigma": 1.0}, "  ", "a prior without a reason is a bug"),
+    ],
+)
+def test_a_prior_that_says_nothing_sensible_is_refused(dist, params, why, message):
+    with pytest.raises(DataError, match=message):
+        Prior(dist, params, why)
+
+
+def setting(dist: str, **params: float) -> SimpleNamespace:
+    return SimpleNamespace(dist=dist, params=params, why="sceptical")
+
+
+def test_an_override_replaces_one_prior_and_says_so():
+    defaults = {"slope_mean": NORMAL, "slope_sd": HALF}
+    resolved = resolve_priors(defaults, {"slope_mean": setting("Normal", mu=0.0, sigma=0.3)}, "abundance")
+    assert resolved["slope_mean"] == Prior("Normal", {"mu": 0.0, "sigma": 0.3}, "sceptical", overridden=True)
+    assert resolved["slope_sd"] is HALF
+    assert defaults == {"slope_mean": NORMAL, "slope_sd": HALF}
+
+
+def test_an_override_of_a_prior_that_does_not_exist_names_those_that_do():
+    with pytest.raises(
+        DataError, match=r"\[priors.abundance\]: the model has no prior named slop; known: slope_sd"
+    ):
+        resolve_priors({"slope_sd": HALF}, {"slop": setting("HalfNormal", sigma=1.0)}, "abundance")
+
+
+@pytest.mark.parametrize(("name", "dist"), [("slope_sd", "Normal"), ("slope_mean", "HalfNormal")])
+def test_an_override_cannot_change_the_support(name, dist):
+    # A Normal for an SD would propose negative SDs; a HalfNormal for a mean would rule out half the answers.
+    params = {"mu": 0.0, "sigma": 1.0} if dist == "Normal" else {"sigma": 1.0}
+    with pytest.raises(DataError, match=rf"\[priors.abundance.{name}\]: dist is {dist}"):
+        resolve_priors({"slope_mean": NORMAL, "slope_sd": HALF}, {name: setting(dist, **params)}, "abundance")
