@@ -1,0 +1,7 @@
+"""Results folder -> report. Selects, formats and draws; computes no statistic."""
+
+from __future__ import annotations
+
+from bayes_her2.report.render import render_report
+
+__all__ = ["render_report"]

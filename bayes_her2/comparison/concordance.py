@@ -1,0 +1,268 @@
+"""Posterior rows joined with their matched twins, and what the pair says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayes_her2.errors import DataError, name_some
+from bayes_her2.estimates import COHORT_FIXED, KEY, Estimates, is_ratio
+
+VERDICTS = {
+    "agrees": "same direction, both intervals exclude the null",
+    "attenuated": "agrees, but the posterior is smaller by more than a third (log scale)",
+    "amplified": "agrees, but the posterior is larger by more than a third (log scale)",
+    "uncertain": "the twin's interval excludes the null, the posterior's does not",
+    "new": "the posterior's interval excludes the null, the twin's does not",
+    "contradicts": "opposite directions, both intervals exclude the null",
+    "both null": "neither interval excludes the null; how much is ruled out, P(in ROPE) says",
+    "not estimable": "one side has no estimate of its own from these tumours",
+}
+THIRD = 1.0 / 3.0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Point and interval of one side, on the scale of its unit."""
+
+    point: float
+    lower: float
+    upper: float
+
+    def excludes(self, null: float) -> bool:
+        """Whether the interval lies to one side of `null`."""
+        return self.lower > null or self.upper < null
+
+
+def verdict(posterior: Interval, twin: Interval, *, ratio: bool) -> str:
+    """Verdict on a matched pair of intervals.
+
+    Parameters
+    ----------
+    posterior, twin
+        Same estimand, same tumours, same interval probability.
+    ratio
+        Whether the estimand is a ratio (null 1, compared as logs) or a correlation (null 0, compared as Fisher z).
+
+    Returns
+    -------
+    str
+        One of `VERDICTS`, never ``not estimable`` (that is a matter of status).
+    """
+    null = 1.0 if ratio else 0.0
+    transform = math.log if ratio else math.atanh
+    ours, theirs = posterior.excludes(null), twin.excludes(null)
+    if ours and theirs:
+        p, t = transform(posterior.point), transform(twin.point)
+        if p * t < 0:
+            return "contradicts"
+        if abs(p) < abs(t) * (1 - THIRD):
+            return "attenuated"
+        if abs(p) > abs(t) * (1 + THIRD):
+            return "amplified"
+        return "agrees"
+    if theirs:
+        return "uncertain"
+    return "new" if ours else "both null"
+
+
+def concordance(
+    posterior: Estimates, twin: Estimates, *, false_discovery: float = 0.05, alpha: float = 0.05
+) -> pd.DataFrame:
+    """Every posterior row beside its matched twin, with verdict and both kinds of discovery.
+
+    Parameters
+    ----------
+    posterior, twin
+        Estimates of the two sides.
+    false_discovery
+        A row is a Bayesian discovery when its s-value (expected proportion of wrong signs among the
+        claims up to it, within its family) is at most this.
+    alpha
+        A row is a frequentist discovery when its Bonferroni-adjusted P is at most this.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per posterior row, with the twin that has its estimand (`_matched`); other twins are second
+        opinions without a verdict. ``difference_log`` is the posterior minus the twin on the
+        log scale (plain difference for other units).
+
+    Raises
+    ------
+    DataError
+        The two sides saw different tumours, or nothing matches.
+    """
+    ours, theirs = posterior.table, _matched(twin.table)
+    prints = set(ours["fingerprint"]) | set(theirs["fingerprint"])
+    if len(prints) > 1:
+        raise DataError(
+            f"posterior and twin saw different data ({len(prints)} fingerprints: "
+            f"{name_some(sorted(f[:8] for f in prints))}). "
+            "Fit both from one analysis set."
+        )
+    key = [k for k in KEY if k != "at"]
+    merged = ours.merge(theirs, on=key, how="inner", suffixes=("_posterior", "_twin"), validate="one_to_one")
+    if merged.empty and len(ours) and len(theirs):
+        raise DataError(
+            "no posterior row has a matched twin: check estimand, stratum and scope names on both sides."
+        )
+    records: list[dict[Any, Any]] = merged.to_dict(orient="records")
+    rows = [_row(record, false_discovery, alpha) for record in records]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+STANDARDISED = ("overall", "high_abundance")
+"""Estimands that average over tumours: pooled, they are matched by the twin that averages over the same ones."""
+
+
+def _matched(twin: pd.DataFrame) -> pd.DataFrame:
+    """Choose the twin of each key that has the posterior's estimand.
+
+    Pooled slopes are matched by the meta-analysis of cohort slopes. Pooled averages over tumours are matched by
+    the regression with cohort fixed, which averages over all tumours of the stratum as the posterior
+    does; a weighted mean of cohort ratios is another quantity.
+    """
+    averaged = (twin["scope"] == "pooled") & twin["estimand"].isin(STANDARDISED)
+    fixed = twin["method"] == COHORT_FIXED
+    has_fixed = twin.loc[averaged & fixed, [k for k in KEY if k != "at"]].apply(tuple, axis=1)
+    keys = twin[[k for k in KEY if k != "at"]].apply(tuple, axis=1)
+    several = keys.isin(set(has_fixed)) & averaged
+    return twin[(fixed & several) | (~fixed & ~several)]
+
+
+COLUMNS = [
+    "outcome",
+    "estimand",
+    "stratum",
+    "scope",
+    "cohort",
+    "unit",
+    "n",
+    "n_zero",
+    "posterior_point",
+    "posterior_lower",
+    "posterior_upper",
+    "twin_point",
+    "twin_lower",
+    "twin_upper",
+    "twin_method",
+    "twin_status",
+    "twin_p",
+    "twin_p_bonferroni",
+    "pd",
+    "lfsr",
+    "s_value",
+    "p_in_rope",
+    "discovery_bayes",
+    "discovery_bonferroni",
+    "difference_log",
+    "verdict",
+    "status",
+    "note",
+]
+
+
+def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[str, object]:
+    def number(name: str) -> float:
+        value = record[name]
+        return math.nan if value is None or value is pd.NA else float(value)
+
+    estimand = str(record["estimand"])
+    ratio = is_ratio(estimand)
+    ours = Interval(*(number(f"{c}_posterior") for c in ("point", "lower", "upper")))
+    theirs = Interval(*(number(f"{c}_twin") for c in ("point", "lower", "upper")))
+    both = record["status_posterior"] == "observed" and record["status_twin"] == "observed"
+    both = both and not any(
+        math.isnan(v) for v in (ours.point, ours.lower, ours.upper, theirs.point, theirs.lower, theirs.upper)
+    )
+    difference = math.nan
+    if both:
+        difference = math.log(ours.point / theirs.point) if ratio else ours.point - theirs.point
+    s_value, adjusted = number("s_value_posterior"), number("p_adjusted_twin")
+    notes = [str(record[f"note_{side}"]) for side in ("posterior", "twin")]
+    return {
+        "outcome": record["outcome"],
+        "estimand": estimand,
+        "stratum": record["stratum"],
+        "scope": record["scope"],
+        "cohort": record["cohort"],
+        "unit": record["unit_posterior"],
+        "n": record["n_posterior"],
+        "n_zero": record["n_zero_posterior"],
+        "posterior_point": ours.point,
+        "posterior_lower": ours.lower,
+        "posterior_upper": ours.upper,
+        "twin_point": theirs.point,
+        "twin_lower": theirs.lower,
+        "twin_upper": theirs.upper,
+        "twin_method": record["method_twin"],
+        "twin_status": record["status_twin"],
+        "twin_p": number("p_value_twin"),
+        "twin_p_bonferroni": adjusted,
+        "pd": number("pd_posterior"),
+        "lfsr": number("lfsr_posterior"),
+        "s_value": s_value,
+        "p_in_rope": number("p_in_rope_posterior"),
+        "discovery_bayes": bool(record["status_posterior"] == "observed" and s_value <= false_discovery),
+        "discovery_bonferroni": bool(adjusted <= alpha),
+        "difference_log": difference,
+        "verdict": verdict(ours, theirs, ratio=ratio) if both else "not estimable",
+        "status": record["status_posterior"],
+        "note": "; twin: ".join(n for n in notes if n)
+        if notes[0]
+        else (f"twin: {notes[1]}" if notes[1] else ""),
+    }
+
+
+def parts_that_disagree(posterior: Estimates) -> pd.DataFrame:
+    """Pooled rows in which presence and amount point in opposite directions, both excluding 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``outcome``, ``stratum``, and the points of ``presence``, ``amount``, ``overall``.
+    """
+    table = posterior.select(scope="pooled")
+    table = table[table["status"] == "observed"]
+    points = table.pivot(index=["outcome", "stratum"], columns="estimand", values="point")
+    sure = table.assign(sure=(table["lower"] > 1) | (table["upper"] < 1))
+    excludes = sure.pivot(index=["outcome", "stratum"], columns="estimand", values="sure")
+    columns = ["presence", "amount", "overall"]
+    points, excludes = points.reindex(columns=columns), excludes.reindex(columns=columns)
+    opposite = np.log(points["presence"]) * np.log(points["amount"]) < 0
+    both = excludes["presence"].fillna(False).astype(bool) & excludes["amount"].fillna(False).astype(bool)
+    found: pd.DataFrame = points[opposite & both].reset_index()
+    return found[["outcome", "stratum", *columns]]
+
+
+def recovery(posterior: Estimates, truth: pd.DataFrame) -> pd.DataFrame:
+    """Truth of a simulated study beside the posterior.
+
+    Parameters
+    ----------
+    posterior
+        Estimates of the fit.
+    truth
+        ``outcome``, ``estimand``, ``stratum``, ``scope``, ``cohort``, ``truth``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Observed rows only: ``outcome``, ``estimand``, ``stratum``, ``scope``, ``cohort``, ``truth``, ``point``,
+        ``lower``, ``upper``, ``covered``.
+    """
+    key = ["outcome", "estimand", "stratum", "scope", "cohort"]
+    planted = truth.assign(cohort=truth["cohort"].fillna("").astype("str"))[[*key, "truth"]]
+    table = posterior.table[posterior.table["status"] == "observed"]
+    merged = table.merge(planted, on=key, how="inner", validate="one_to_one")
+    if merged.empty:
+        raise DataError(
+            "no posterior row is named in the truth table: check its columns outcome, estimand, stratum, scope, cohort."
+        )
+    covered = (merged["lower"] <= merged["truth"]) & (merged["truth"] <= merged["upper"])
+    return merged.assign(covered=covered)[[*key, "truth", "point", "lower", "upper", "covered"]]

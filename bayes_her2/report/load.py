@@ -1,0 +1,462 @@
+"""Read a results folder into `Results`: every table checked for its columns and types.
+
+The report reads nothing but this folder. A file that is missing or malformed stops the report
+with all faults listed at once, each with what to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from bayes_her2.data import DIFFERENCE, STRATA
+from bayes_her2.errors import DataError, Faults, name_some
+from bayes_her2.estimates import RATIO_ESTIMANDS, Estimates
+
+Row = Mapping[str, Any]
+"""One row of a table: column -> str, int, float, bool or None (where the cell is empty)."""
+
+Rows = tuple[Row, ...]
+Kind = Literal["text", "int", "float", "bool"]
+MODEL = "abundance"
+"""The model that this report is about."""
+
+RERUN = "run the analysis again (`bayes-her2 run`), then render"
+
+
+def _columns(text: str = "", ints: str = "", floats: str = "", bools: str = "") -> dict[str, Kind]:
+    kinds: dict[str, Kind] = dict.fromkeys(text.split(), "text")
+    kinds |= dict.fromkeys(ints.split(), "int")
+    kinds |= dict.fromkeys(floats.split(), "float")
+    kinds |= dict.fromkeys(bools.split(), "bool")
+    return kinds
+
+
+BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
+    "exclusion_counts": _columns("cohort step reason", ints="n"),
+    "flow": _columns("cohort", ints="read excluded analysed"),
+    "composition": _columns("cohort hr her2_ihc", ints="n"),
+    "cell_types": _columns(
+        "cell_type reason",
+        ints="n_zero n_positive",
+        floats="zero_share",
+        bools="presence_modelled amount_modelled",
+    ),
+    "zero_shares": _columns("cell_type cohort hr", ints="n n_zero n_positive", floats="median_positive"),
+    "her2_scaling": _columns("platform", ints="n", floats="mean sd"),
+    "covariate_scaling": _columns("covariate kind", floats="mean sd"),
+    "precision": _columns(
+        "cell_type stratum estimand",
+        ints="n n_zero",
+        floats="expected_se_log interval_factor detectable_ratio",
+    ),
+    "priors": _columns("part name distribution reader_scale why", bools="overridden"),
+    "prior_predictive": _columns("check", floats="value lower upper", bools="passed"),
+    "diagnostics": _columns(
+        "quantity worst_label", ints="n_values", floats="r_hat_max ess_bulk_min ess_tail_min", bools="passed"
+    ),
+    "sampling": _columns("setting value"),
+    "notices": _columns("where text"),
+    "rules": _columns("cell_type cohort rule high_rule", floats="zero_share"),
+}
+"""Tables of sections 1 to 5: needed whether or not the run was refused."""
+
+INFERENCE: dict[str, dict[str, Kind]] = {
+    "concordance": _columns(
+        "outcome estimand stratum scope cohort unit twin_method verdict status note",
+        ints="n n_zero",
+        floats="posterior_point posterior_lower posterior_upper twin_point twin_lower twin_upper twin_p "
+        "twin_p_bonferroni pd lfsr s_value p_in_rope difference_log",
+        bools="discovery_bayes discovery_bonferroni",
+    ),
+    "parts_disagree": _columns("outcome stratum", floats="presence amount overall"),
+    "posterior_predictive": _columns(
+        "cell_type cohort hr statistic", floats="observed predicted lower upper", bools="inside"
+    ),
+    "heterogeneity": _columns(
+        "part term note", ints="n_cohorts_informing", floats="between_sd_point lower upper prior_median"
+    ),
+}
+"""Further tables that a complete run needs."""
+
+SHARE_DRIFT = _columns("stratum at", floats="sum_mean lower upper")
+RECOVERY = _columns("outcome estimand stratum scope", floats="truth point lower upper", bools="covered")
+ESTIMATES_FILE = "tables/estimates.csv"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One row of ``estimates.csv``, with None where a cell is empty."""
+
+    source: str
+    method: str
+    model: str
+    outcome: str
+    exposure: str
+    estimand: str
+    adjustment: str
+    stratum: str
+    scope: str
+    cohort: str
+    unit: str
+    point: float | None
+    lower: float | None
+    upper: float | None
+    interval_kind: str
+    interval_prob: float | None
+    n: int | None
+    n_zero: int | None
+    status: str
+    note: str
+    pd: float | None
+    p_in_rope: float | None
+    lfsr: float | None
+    s_value: float | None
+    p_value: float | None
+    p_adjusted: float | None
+
+    @property
+    def place(self) -> tuple[str, str, str, str, str]:
+        """Label of the row within its side: outcome, estimand, stratum, scope, cohort."""
+        return (self.outcome, self.estimand, self.stratum, self.scope, self.cohort)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether point and both limits are given."""
+        return self.point is not None and self.lower is not None and self.upper is not None
+
+
+@dataclass(frozen=True)
+class StudyText:
+    """What the report prints of ``study.toml``."""
+
+    name: str
+    description: str
+    seed: int | None
+    simulated: bool
+    truth: bool
+    measure: str
+    scale: str
+    rope: tuple[float, float]
+    interval: float
+    alpha: float
+    false_discovery: float
+    covariates: tuple[str, ...]
+    centre: bool
+    batch: bool
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder, read and checked.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    study
+        What the report prints of the study file.
+    provenance
+        ``provenance.json`` as read; ``status`` is 'complete' or 'refused'.
+    tables
+        Table name -> rows. Tables of the inference are absent when the run was refused.
+    estimates
+        Rows of ``estimates.csv`` (none when refused: they are not even read).
+    files
+        Names of the CSV files in the folder, for links.
+    """
+
+    folder: Path
+    study: StudyText
+    provenance: Mapping[str, Any]
+    tables: Mapping[str, Rows]
+    estimates: tuple[Estimate, ...]
+    files: tuple[str, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the analysis refused to print inference."""
+        return bool(self.provenance["status"] == "refused")
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the analysis refused; empty when it is complete."""
+        return tuple(str(reason) for reason in self.provenance.get("reasons", ()))
+
+    def rows(self, table: str) -> Rows:
+        """Rows of one table; none if the table is an optional one that is not there."""
+        return self.tables.get(table, ())
+
+    @property
+    def cell_types(self) -> tuple[str, ...]:
+        """All cell types of the signature, in the order of ``cell_types.csv``."""
+        return tuple(row["cell_type"] for row in self.rows("cell_types"))
+
+    @property
+    def modelled(self) -> tuple[str, ...]:
+        """Cell types of which at least one part is modelled."""
+        return tuple(
+            row["cell_type"]
+            for row in self.rows("cell_types")
+            if row["presence_modelled"] or row["amount_modelled"]
+        )
+
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """Cohorts in the order of ``flow.csv``."""
+        return tuple(row["cohort"] for row in self.rows("flow"))
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """HR strata that hold analysed tumours, HR+ first."""
+        present = {row["hr"] for row in self.rows("composition") if row["n"]}
+        return tuple(stratum for stratum in STRATA if stratum in present)
+
+    @property
+    def contrasts(self) -> tuple[str, ...]:
+        """HR strata, then the ratio between them where both are there."""
+        return (*self.strata, DIFFERENCE) if len(self.strata) == len(STRATA) else self.strata
+
+    def posterior(self, *, scope: str = "pooled") -> tuple[Estimate, ...]:
+        """Posterior rows of the main model in one scope."""
+        return tuple(
+            e for e in self.estimates if e.source == "posterior" and e.model == MODEL and e.scope == scope
+        )
+
+    def twins(self, *, scope: str = "pooled") -> tuple[Estimate, ...]:
+        """Twin rows of the main model's estimands in one scope, all methods."""
+        return tuple(
+            e
+            for e in self.estimates
+            if e.source == "twin" and e.scope == scope and e.estimand in RATIO_ESTIMANDS
+        )
+
+
+def load_results(folder: Path) -> Results:
+    """Read and check a results folder.
+
+    Parameters
+    ----------
+    folder
+        Folder that `bayes-her2 run` wrote.
+
+    Returns
+    -------
+    Results
+        Frozen; every cell typed, empty cells None.
+
+    Raises
+    ------
+    DataError
+        If a needed file is missing or malformed: all faults at once.
+    """
+    faults = Faults()
+    if not folder.is_dir():
+        raise DataError(
+            f"{folder}: no such results folder. Give the folder that `bayes-her2 run --out` wrote"
+        )
+    study = _read_study(folder / "study.toml", faults)
+    provenance = _read_provenance(folder / "provenance.json", faults)
+    refused = provenance.get("status") == "refused"
+    needed = dict(BEFORE_RESULTS)
+    optional: dict[str, dict[str, Kind]] = {}
+    if not refused:
+        needed |= INFERENCE
+        (needed if study and study.scale == "relative" else optional)["share_drift"] = SHARE_DRIFT
+        if study and study.simulated:
+            (needed if study.truth else optional)["recovery"] = RECOVERY
+    tables: dict[str, Rows] = {}
+    for name, columns in (needed | optional).items():
+        path = folder / "tables" / f"{name}.csv"
+        if name in optional and not path.exists():
+            continue
+        tables[name] = _read_table(path, columns, faults)
+    estimates = () if refused else _read_estimates(folder / ESTIMATES_FILE, faults)
+    faults.raise_if_any()
+    assert study is not None  # a missing study is a fault, raised above
+    files = tuple(sorted(path.name for path in (folder / "tables").glob("*.csv")))
+    results = Results(folder, study, provenance, tables, estimates, files)
+    _check(results, faults)
+    faults.raise_if_any()
+    return results
+
+
+def _read_study(path: Path, faults: Faults) -> StudyText | None:
+    """Read the fields of the study file that the report prints."""
+    if not path.is_file():
+        faults.add(str(path), f"missing. The report needs the study as run: {RERUN}")
+        return None
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        faults.add(str(path), f"not TOML ({error}). {RERUN.capitalize()}")
+        return None
+    study, her2, decisions = content.get("study", {}), content.get("her2", {}), content.get("decisions", {})
+    model = content.get("model", {})
+    if not study.get("name"):
+        faults.add(str(path), "[study] has no `name`. Add it to the study file and run again")
+        return None
+    rope = decisions.get("rope", [0.9, 1.11])
+    return StudyText(
+        name=str(study["name"]),
+        description=str(study.get("description", "")),
+        seed=study.get("seed"),
+        simulated=bool(study.get("simulated", False)),
+        truth=bool(study.get("truth")),
+        measure=str(her2.get("label") or her2.get("measure", "HER2 measure")),
+        scale=str(content.get("abundance", {}).get("scale", "relative")),
+        rope=(float(rope[0]), float(rope[1])),
+        interval=float(decisions.get("interval", 0.95)),
+        alpha=float(decisions.get("alpha", 0.05)),
+        false_discovery=float(decisions.get("false_discovery", 0.05)),
+        covariates=tuple(str(c) for c in model.get("covariates", ())),
+        centre=bool(model.get("centre", False)),
+        batch=bool(model.get("batch", False)),
+    )
+
+
+def _read_provenance(path: Path, faults: Faults) -> Mapping[str, Any]:
+    """Read provenance.json and check its status."""
+    if not path.is_file():
+        faults.add(str(path), f"missing. Without it nobody knows whether the run was refused: {RERUN}")
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        faults.add(str(path), f"not JSON ({error}). {RERUN.capitalize()}")
+        return {}
+    if not isinstance(content, dict) or content.get("status") not in ("complete", "refused"):
+        found = content.get("status") if isinstance(content, dict) else type(content).__name__
+        faults.add(str(path), f"status is {found!r}; expected 'complete' or 'refused'. {RERUN.capitalize()}")
+        return {}
+    if content["status"] == "refused" and not content.get("reasons"):
+        faults.add(str(path), "status is 'refused' without `reasons`. Write why the analysis refused")
+    return content
+
+
+def _read_table(path: Path, columns: Mapping[str, Kind], faults: Faults) -> Rows:
+    """Read one CSV with the columns that the report needs (others are ignored)."""
+    where = f"tables/{path.name}"
+    if not path.is_file():
+        faults.add(where, f"missing in {path.parent.parent}. {RERUN.capitalize()}")
+        return ()
+    with path.open(encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        found = tuple(reader.fieldnames or ())
+        missing = [column for column in columns if column not in found]
+        if missing:
+            faults.add(
+                where,
+                f"no column {name_some(missing)}; found {', '.join(found) or 'none'}. {RERUN.capitalize()}",
+            )
+            return ()
+        rows: list[Row] = []
+        malformed: dict[str, list[str]] = {}
+        for line in reader:
+            row: dict[str, Any] = {}
+            for column, kind in columns.items():
+                try:
+                    row[column] = _typed(line[column] or "", kind)
+                except ValueError:
+                    malformed.setdefault(column, []).append(line[column])
+            rows.append(row)
+    for column, values in malformed.items():
+        faults.add(
+            where,
+            f"column {column!r} should hold {columns[column]} but has {len(values)} other values "
+            f"({name_some(values)}). {RERUN.capitalize()}",
+        )
+    return () if malformed else tuple(rows)
+
+
+def _typed(text: str, kind: Kind) -> Any:
+    """Value of one cell; None where it is empty (or a spelt-out missing value in a number)."""
+    text = text.strip()
+    if kind == "text":
+        return text
+    if text in ("", "NA", "<NA>", "NaN", "nan", "None"):
+        return None
+    if kind == "bool":
+        known = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+        if text.lower() not in known:
+            raise ValueError(text)
+        return known[text.lower()]
+    number = float(text)
+    if kind == "float":
+        return None if math.isnan(number) else number
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)
+
+
+def _read_estimates(path: Path, faults: Faults) -> tuple[Estimate, ...]:
+    """Rows of estimates.csv without those along a curve (column ``at``)."""
+    if not path.is_file():
+        faults.add(ESTIMATES_FILE, f"missing in {path.parent.parent}. {RERUN.capitalize()}")
+        return ()
+    try:
+        table = Estimates.read_csv(path).table
+    except ValueError as error:
+        faults.add(ESTIMATES_FILE, f"{error}. {RERUN.capitalize()}")
+        return ()
+    wanted = [field.name for field in fields(Estimate)]
+    records = table.loc[table["at"].isna(), wanted].astype(object)
+    records = records.where(records.notna(), None)
+    return tuple(
+        Estimate(**{str(name): value for name, value in record.items()})
+        for record in records.to_dict("records")
+    )
+
+
+def _check(results: Results, faults: Faults) -> None:
+    """Cross-check what one file alone cannot show."""
+    for row in results.rows("flow"):
+        if row["read"] != row["excluded"] + row["analysed"]:
+            faults.add(
+                "tables/flow.csv",
+                f"{row['cohort']}: {row['read']} read is not {row['excluded']} excluded + "
+                f"{row['analysed']} analysed. Count every tumour once and write the table again",
+            )
+    if results.refused:
+        return
+    seen: set[tuple[str, ...]] = set()
+    levels: set[float] = set()
+    for estimate in results.estimates:
+        bayesian = "credible" in estimate.interval_kind
+        if estimate.has_interval and bayesian != (estimate.source == "posterior"):
+            faults.add(
+                ESTIMATES_FILE,
+                f"{estimate.source} row of {estimate.outcome}, {estimate.estimand}, {estimate.stratum} has a "
+                f"{estimate.interval_kind!r} interval. Intervals are credible for a posterior and confidence "
+                "for a twin: correct interval_kind",
+            )
+        if estimate.source != "posterior" or estimate.model != MODEL:
+            continue
+        if estimate.interval_prob is not None:
+            levels.add(estimate.interval_prob)
+        if estimate.place in seen:
+            faults.add(
+                ESTIMATES_FILE,
+                f"several posterior rows for {', '.join(part for part in estimate.place if part)}. One "
+                "report "
+                "shows one model with one adjustment: keep one",
+            )
+        seen.add(estimate.place)
+    if not results.posterior():
+        faults.add(ESTIMATES_FILE, f"no pooled posterior row, yet the run is complete. {RERUN.capitalize()}")
+    if len(levels) > 1:
+        faults.add(
+            ESTIMATES_FILE, f"posterior intervals of levels {sorted(levels)}. Use one level in a study"
+        )
+    known = set(results.cell_types)
+    strange = sorted({outcome for outcome, *_ in seen} - known)
+    if strange:
+        faults.add(
+            ESTIMATES_FILE, f"cell types not in tables/cell_types.csv: {name_some(strange)}. Names must match"
+        )

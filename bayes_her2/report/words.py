@@ -1,0 +1,423 @@
+"""Sentences of the report, composed from rows: selected, counted and named, never computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bayes_her2.data import DIFFERENCE, HR_NEGATIVE
+from bayes_her2.errors import name_some
+from bayes_her2.report import formats
+from bayes_her2.report.load import Estimate, Results
+
+PARTS = ("presence", "amount", "overall")
+ESTIMANDS = (*PARTS, "high_abundance")
+PART_TITLES = {
+    "presence": ("Presence", "odds ratio per SD of HER2"),
+    "amount": ("Amount, where present", "ratio of means per SD of HER2"),
+    "overall": ("Overall, zeros included", "ratio of E[y] per SD of HER2"),
+    "high_abundance": ("High abundance", "marginal odds ratio per SD of HER2"),
+}
+"""Estimand -> heading and unit."""
+
+VERDICTS = {
+    "agrees": "same direction, both intervals exclude 1",
+    "attenuated": "agrees, but the posterior is smaller by more than a third on the log scale",
+    "amplified": "agrees, but the posterior is larger by more than a third on the log scale",
+    "uncertain": "the twin excludes 1, the posterior does not",
+    "new": "the posterior excludes 1, the twin does not",
+    "contradicts": "opposite directions, both exclude 1",
+    "both null": "neither interval excludes 1",
+    "not estimable": "at least one side gives no estimate",
+}
+"""Verdict -> what it means."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One thing that the data cannot say: a short heading and a sentence."""
+
+    heading: str
+    text: str
+
+
+def n_tumours(results: Results) -> int:
+    """Tumours analysed, all cohorts."""
+    return sum(row["analysed"] for row in results.rows("flow"))
+
+
+def who(results: Results) -> str:
+    """Tumours and cohorts, for captions."""
+    cohorts = formats.plural(len(results.cohorts), "cohort")
+    return f"n\u00a0=\u00a0{formats.count(n_tumours(results))} tumours, {cohorts}."
+
+
+def matched_twins(results: Results) -> list[Estimate]:
+    """Pooled twin rows that stand beside the posterior in ``concordance.csv``, by label and method."""
+    rows = {
+        (r["outcome"], r["estimand"], r["stratum"], r["twin_method"])
+        for r in results.rows("concordance")
+        if r["scope"] == "pooled"
+    }
+    return [e for e in results.twins() if (e.outcome, e.estimand, e.stratum, e.method) in rows]
+
+
+def short(estimand: str) -> str:
+    """Heading of an estimand in one or two words."""
+    return PART_TITLES[estimand][0].split(",")[0]
+
+
+def exclusive_lists(estimates: Sequence[Estimate]) -> str:
+    """Rows that exclude 1, named by direction: ``below 1: A, B; above 1: C``."""
+    below = [e.outcome for e in estimates if e.upper is not None and e.upper < 1]
+    above = [e.outcome for e in estimates if e.lower is not None and e.lower > 1]
+    parts = [
+        f"{word}: {', '.join(names)}" for word, names in (("below 1", below), ("above 1", above)) if names
+    ]
+    return "; ".join(parts)
+
+
+def model_line(results: Results) -> str:
+    """Say what was fitted, in one sentence."""
+    one = len(results.cohorts) == 1
+    cohort = "with one cohort there are no cohort terms" if one else "cohort is a random effect"
+    study = results.study
+    terms = [
+        f"adjusted for {formats.listed(study.covariates)}" if study.covariates else "no covariates",
+        *(["centre nested in cohort"] if study.centre else []),
+        *(["batch as a fixed term"] if study.batch else []),
+    ]
+    return (
+        "A hierarchical hurdle model of all cell types in one posterior: presence by logistic regression, "
+        "amount where present by "
+        f"gamma regression, each on HER2, hormone receptor (HR) status and their interaction; {cohort}; "
+        f"{'; '.join(terms)}."
+    )
+
+
+def cell_line(results: Results) -> str:
+    """How many cell types, and how many of each part are modelled."""
+    rows = results.rows("cell_types")
+    presence = sum(bool(r["presence_modelled"]) for r in rows)
+    amount = sum(bool(r["amount_modelled"]) for r in rows)
+    return f"presence modelled for {presence}, amount for {amount}"
+
+
+def verdict_line(results: Results) -> str:
+    """Verdict counts of pooled rows in one sentence."""
+    rows = [r for r in results.rows("concordance") if r["scope"] == "pooled" and r["verdict"]]
+    names = [*VERDICTS, *sorted({r["verdict"] for r in rows} - set(VERDICTS))]
+    counts = [(name, sum(r["verdict"] == name for r in rows)) for name in names]
+    found = [f"{name} {formats.count(n)}" for name, n in counts if n]
+    if not rows:
+        return "no verdict"
+    return f"{formats.plural(len(rows), 'pooled row')} with a verdict: {', '.join(found)}"
+
+
+def discovery_line(results: Results) -> str:
+    """Discoveries by either rule, pooled rows."""
+    rows = [r for r in results.rows("concordance") if r["scope"] == "pooled"]
+    bayes = sum(bool(r["discovery_bayes"]) for r in rows)
+    bonferroni = sum(bool(r["discovery_bonferroni"]) for r in rows)
+    both = sum(bool(r["discovery_bayes"] and r["discovery_bonferroni"]) for r in rows)
+    return (
+        f"{formats.plural(bayes, 'row')} by the posterior at a Bayesian false discovery rate of "
+        f"{results.study.false_discovery:g}, "
+        f"{bonferroni} by the twin after Bonferroni at {results.study.alpha:g}, {both} by both (each within "
+        "its family: the cell types of one estimand and stratum)"
+    )
+
+
+def cohort_line(results: Results) -> str:
+    """Count the rows of each single cohort that exclude 1, and the pairs that point apart."""
+    if len(results.cohorts) < 2:
+        return ""
+    parts = []
+    for cohort in results.cohorts:
+        rows = [
+            e
+            for e in results.posterior(scope="cohort")
+            if e.cohort == cohort and e.status == "observed" and e.stratum in results.strata
+        ]
+        out = sum(formats.excludes_null(e) for e in rows)
+        parts.append(f"{cohort} {formats.count(out)} of {formats.count(len(rows))}")
+    apart = sum("(posterior)" in sentence for sentence in disagreements(results))
+    text = f"rows of a single cohort whose interval excludes 1: {formats.listed(parts)}"
+    if apart:
+        text += (
+            f"; in {formats.plural(apart, 'row')} two cohorts exclude 1 in opposite directions (section 8)"
+        )
+    return text
+
+
+def pooling_line(results: Results) -> str:
+    """Say why a pooled posterior may be wider than a common-effect twin."""
+    methods = {r["twin_method"] for r in results.rows("concordance") if r["scope"] == "pooled"}
+    if "common effect" not in methods:
+        return ""
+    return (
+        "With two cohorts the twin takes their effect as common and weighs in no difference between them, while the "
+        "posterior lets cohorts differ: where they disagree its pooled interval is wider, and the verdict is uncertain."
+    )
+
+
+def gate_line(results: Results) -> str:
+    """How many quantities pass the diagnostics gate."""
+    rows = results.rows("diagnostics")
+    passed = sum(bool(r["passed"]) for r in rows)
+    if rows and passed == len(rows):
+        return f"All {formats.plural(len(rows), 'group')} of reported quantities pass the gate."
+    failed = [r["quantity"] for r in rows if not r["passed"]]
+    return (
+        f"{passed} of {formats.plural(len(rows), 'group')} of reported quantities pass the gate; failed: "
+        f"{', '.join(failed)}."
+    )
+
+
+def prior_gate_line(results: Results) -> str:
+    """How many prior predictive gates are passed."""
+    rows = results.rows("prior_predictive")
+    passed = sum(bool(r["passed"]) for r in rows)
+    return f"{passed} of {formats.plural(len(rows), 'prior predictive gate')} passed."
+
+
+def precision_line(results: Results) -> str:
+    """Smallest and largest detectable ratio by part and stratum, as rows give them."""
+    sentences = []
+    for part in PARTS:
+        ranges = []
+        for contrast in results.contrasts:
+            found = [
+                r["detectable_ratio"]
+                for r in results.rows("precision")
+                if r["stratum"] == contrast and r["estimand"] == part and r["detectable_ratio"]
+            ]
+            if found:
+                ranges.append(f"{formats.ratio(min(found))} to {formats.ratio(max(found))} ({contrast})")
+        if ranges:
+            sentences.append(f"{short(part).lower()} {formats.listed(ranges)}")
+    return f"Detectable ratios by cell type: {'; '.join(sentences)}." if sentences else ""
+
+
+def disagreements(results: Results) -> tuple[str, ...]:
+    """Rows where two cohorts point in opposite directions, both intervals excluding the null."""
+    sentences = []
+    for side in ("posterior", "twin"):
+        rows = results.posterior(scope="cohort") if side == "posterior" else results.twins(scope="cohort")
+        places: dict[tuple[str, str, str, str], list[Estimate]] = {}
+        for e in rows:
+            if e.status == "observed" and e.estimand in ESTIMANDS and formats.excludes_null(e):
+                places.setdefault((e.outcome, e.estimand, e.stratum, e.method), []).append(e)
+        for (outcome, estimand, stratum, _), found in places.items():
+            lower = [e for e in found if e.upper is not None and e.upper < 1]
+            higher = [e for e in found if e.lower is not None and e.lower > 1]
+            if lower and higher:
+                text = formats.listed(
+                    f"{e.cohort} {formats.interval(e.point, e.lower, e.upper, estimand)}"
+                    for e in (*lower, *higher)
+                )
+                sentences.append(f"{outcome}, {short(estimand).lower()}, {stratum} ({side}): {text}.")
+    return tuple(dict.fromkeys(sentences))
+
+
+def cannot_say(results: Results) -> tuple[Point, ...]:
+    """List what the data cannot say, from statuses, composition and heterogeneity notes."""
+    points: list[Point] = [*_borrowed(results), *_interaction(results), *_cohort_number(results)]
+    points += _not_estimable(results)
+    points += _prior_only(results)
+    separated = [e for e in results.twins() if e.status == "separated"]
+    if separated:
+        named = [
+            f"{e.outcome} ({short(e.estimand).lower() if e.estimand in PART_TITLES else e.estimand}, "
+            f"{e.stratum})"
+            for e in separated
+        ]
+        points.append(
+            Point(
+                "Twins that separate",
+                f"The likelihood has no maximum for {formats.plural(len(separated), 'twin')}: "
+                f"{name_some(dict.fromkeys(named), 8)}. There "
+                "the posterior leans on its prior.",
+            )
+        )
+    if results.study.scale == "relative":
+        points.append(
+            Point(
+                "Shares, not amounts",
+                "Abundances are shares of the immune infiltrate that sum to 1 within a tumour. A lower "
+                "share of one cell type forces "
+                "higher shares of others; nothing here says how many immune cells a tumour holds.",
+            )
+        )
+    for row in results.rows("heterogeneity"):
+        if row["note"]:
+            points.append(
+                Point(f"Between cohorts: {row['part']}, {row['term']}", formats.sentence(row["note"]))
+            )
+    return _merged(points)
+
+
+def _merged(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Points with the same text under one heading."""
+    headings: dict[str, list[str]] = {}
+    for point in points:
+        headings.setdefault(point.text, []).append(point.heading)
+    merged = []
+    for text, found in headings.items():
+        first = found[0]
+        stem = first.partition(": ")[0]
+        if len(found) > 1 and all(heading.startswith(f"{stem}: ") for heading in found):
+            first = f"{stem}: {'; '.join(heading.partition(': ')[2] for heading in found)}"
+        merged.append(Point(first, text))
+    return tuple(merged)
+
+
+def _not_estimable(results: Results) -> list[Point]:
+    """Pooled rows without an estimate, cell types with the same gaps together."""
+    gaps: dict[str, dict[str, list[str]]] = {}
+    for e in results.posterior():
+        if e.status == "not estimable" and e.estimand in PART_TITLES:
+            gaps.setdefault(e.outcome, {}).setdefault(e.estimand, []).append(e.stratum)
+    alike: dict[str, list[str]] = {}
+    for cell in results.cell_types:
+        texts = []
+        for estimand, strata in gaps.get(cell, {}).items():
+            where = "" if set(strata) >= set(results.contrasts) else f" ({', '.join(strata)})"
+            texts.append(f"{short(estimand).lower()}{where}")
+        if texts:
+            alike.setdefault(formats.listed(texts), []).append(cell)
+    if not alike:
+        return []
+    text = "; ".join(f"{parts} of {formats.listed(cells)}" for parts, cells in alike.items())
+    return [
+        Point(
+            "Not estimable",
+            f"{formats.sentence(text)} A stratum has too few zeros or positives; these rows are left empty, "
+            "not filled from the prior.",
+        )
+    ]
+
+
+def _borrowed(results: Results) -> list[Point]:
+    """Cohorts without a stratum, and cell types whose presence never varies in a cohort's stratum."""
+    borrowed = [e for e in results.posterior(scope="cohort") if e.status == "borrowed"]
+    sizes = {(row["cohort"], row["hr"]): row["n"] or 0 for row in results.rows("composition")}
+    points = []
+    for cohort in dict.fromkeys(e.cohort for e in borrowed):
+        empty = [s for s in results.strata if not sizes.get((cohort, s), 0)]
+        if empty:
+            rows = formats.listed([*empty, *([DIFFERENCE] if DIFFERENCE in results.contrasts else [])])
+            points.append(
+                Point(
+                    "Borrowed rows",
+                    f"{cohort} has no {formats.listed(empty)} tumours in the analysis: its {rows} rows are "
+                    "borrowed from the other cohorts through the model, drawn hollow, and carry no verdict. "
+                    f"What is said of {formats.listed(empty)} tumours rests on the other cohorts.",
+                )
+            )
+        constant = dict.fromkeys(
+            e.outcome
+            for e in borrowed
+            if e.cohort == cohort and e.stratum in results.strata and e.stratum not in empty
+        )
+        if constant:
+            points.append(
+                Point(
+                    "Borrowed rows",
+                    f"{cohort}: {name_some(constant, 8)} is present in all or in none of the tumours of a stratum, so "
+                    "these tumours cannot tell what changes with HER2; the rows are borrowed.",
+                )
+            )
+    return points
+
+
+def _interaction(results: Results) -> list[Point]:
+    if DIFFERENCE not in results.contrasts:
+        missing = HR_NEGATIVE if HR_NEGATIVE not in results.strata else "HR+"
+        return [
+            Point(
+                "No interaction",
+                f"No analysed tumour is {missing}: these data say nothing about a difference by HR.",
+            )
+        ]
+    strata: dict[str, set[str]] = {}
+    for row in results.rows("composition"):
+        if row["n"]:
+            strata.setdefault(row["cohort"], set()).add(row["hr"])
+    both = [cohort for cohort in results.cohorts if len(strata.get(cohort, ())) > 1]
+    if len(both) == 1:
+        return [
+            Point(
+                "The interaction rests on one cohort",
+                f"Only {both[0]} has HR+ and HR- tumours. Every ratio HR- over HR+ is a statement about "
+                f"{both[0]}, with no "
+                "replication and no estimate of how it varies between cohorts.",
+            )
+        ]
+    if not both:
+        return [
+            Point(
+                "HR and cohort coincide",
+                "No cohort has both HR+ and HR- tumours: a difference by HR cannot be told from a "
+                "difference between cohorts.",
+            )
+        ]
+    if len(both) < len(results.cohorts):
+        return [
+            Point(
+                "The interaction rests on part of the cohorts",
+                f"Ratios HR- over HR+ are informed by {formats.listed(both)} only.",
+            )
+        ]
+    return []
+
+
+def _cohort_number(results: Results) -> list[Point]:
+    n = len(results.cohorts)
+    if n == 1:
+        return [
+            Point(
+                "One cohort",
+                "With one cohort nothing is known about variation between cohorts: rows for a new cohort "
+                "rest on the prior alone.",
+            )
+        ]
+    if n == 2:
+        return [
+            Point(
+                "Two cohorts",
+                "Two cohorts show one difference for each cell type: the between-cohort SD is better known "
+                "than from one cell type alone, and its prior still counts (it stands beside it in the table). "
+                "Intervals for a new cohort inherit both.",
+            )
+        ]
+    return []
+
+
+def _prior_only(results: Results) -> list[Point]:
+    """Rows whose between-cohort spread is the prior's."""
+    rows = [
+        e for e in (*results.posterior(), *results.posterior(scope="new cohort")) if e.status == "prior-only"
+    ]
+    if not rows:
+        return []
+    strata = formats.listed(c for c in results.contrasts if any(e.stratum == c for e in rows))
+    scopes = formats.listed(dict.fromkeys(e.scope for e in rows))
+    return [
+        Point(
+            "Rows from the prior",
+            f"{formats.plural(len(rows), 'row')} ({scopes}: {strata}) take their between-cohort spread "
+            "from the prior alone.",
+        )
+    ]
+
+
+def recovery_lines(results: Results) -> tuple[tuple[str, int, int], ...]:
+    """Covered and all rows of the recovery table: pooled by estimand and together, then other scopes."""
+    rows = [r for r in results.rows("recovery") if r["covered"] is not None]
+    pooled = [r for r in rows if r["scope"] == "pooled"]
+    groups = [(short(e).lower(), [r for r in pooled if r["estimand"] == e]) for e in ESTIMANDS]
+    groups.append(("all pooled rows", pooled))
+    for scope in dict.fromkeys(r["scope"] for r in rows if r["scope"] != "pooled"):
+        groups.append((f"{scope} rows", [r for r in rows if r["scope"] == scope]))
+    return tuple((name, sum(bool(r["covered"]) for r in mine), len(mine)) for name, mine in groups if mine)

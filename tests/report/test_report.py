@@ -1,0 +1,485 @@
+"""The page a referee reads: what it shows, what it refuses to show, and where each number stands."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+import pytest
+
+from bayes_her2.data import DIFFERENCE, LM22_CELL_TYPES
+from bayes_her2.errors import DataError
+from bayes_her2.report import figures, formats, render_report
+from bayes_her2.report.load import load_results
+
+STRATA = ("HR+", "HR-")
+PARTS = ("presence", "amount", "overall")
+SECTIONS = (
+    "Summary",
+    "Data and exclusions",
+    "Zero shares and what is modelled",
+    "What these data can resolve",
+    "Model and priors",
+    "Diagnostics",
+    "Main results",
+    "Posterior beside frequentist twin",
+    "Cohort by cohort",
+    "Posterior predictive checks",
+    "What these data cannot say",
+    "Recovery of the planted truth",
+    "Limits, provenance and citation",
+)
+NAMESPACE = "{http://www.w3.org/2000/svg}"
+
+
+def plant(records: list[dict[str, Any]]) -> None:
+    """Give every posterior row its own number, and shuffle the rows."""
+    for i, r in enumerate(r for r in records if r["source"] == "posterior" and "point" in r):
+        r |= {"point": 1.01 + i / 100, "lower": 0.91 + i / 100, "upper": 3.01 + i / 100}
+    records.sort(
+        key=lambda r: hash_of(r["outcome"] + r["stratum"] + r["estimand"] + r["scope"] + r["cohort"])
+    )
+
+
+def hash_of(text: str) -> int:
+    return sum((i + 1) * ord(letter) * 7919 for i, letter in enumerate(text)) % 10007
+
+
+def in_grid(grid: list[list[str]], heading: str, *keys: str) -> list[str]:
+    """Return the row of a parsed table with this heading whose next cells are `keys`."""
+    found = [row for row in grid if row[: 1 + len(keys)] == [heading, *keys]]
+    assert len(found) == 1, (heading, keys, found)
+    return found[0]
+
+
+# --- sections ------------------------------------------------------------------------------------
+
+
+def test_sections_come_in_order(builder: Any, read_page: Callable[[Path], Any]) -> None:
+    text = read_page(render_report(builder.build(simulated=True))).visible
+    places = [text.rindex(f"{number}. {title}") for number, title in enumerate(SECTIONS)]
+    assert places == sorted(places)
+
+
+def test_without_simulation_there_is_no_recovery_and_no_banner(finished: tuple[Path, Any]) -> None:
+    text = finished[1].visible
+    assert "11. Limits, provenance and citation" in text
+    assert "Recovery of" not in text
+    assert "simulated" not in text.lower()
+
+
+def test_simulated_data_say_so_on_the_page_and_on_each_figure(
+    builder: Any, read_page: Callable[[Path], Any]
+) -> None:
+    folder = builder.build(simulated=True)
+    page = read_page(render_report(folder))
+    assert page.visible.startswith("SIMULATED DATA")
+    for path in (folder / "figures").glob("*.svg"):
+        assert "SIMULATED DATA" in path.read_text(encoding="utf-8")
+    rows = load_results(folder).rows("recovery")
+    covered = sum(r["covered"] for r in rows)
+    assert f"all pooled rows {covered} of {len(rows)}." in page.visible
+
+
+@pytest.mark.parametrize("kind", ["Table", "Figure"])
+def test_exhibits_are_numbered_in_reading_order(finished: tuple[Path, Any], kind: str) -> None:
+    captions = re.findall(
+        rf"<b>{kind} (\d+)\.</b>", (finished[0] / "report.html").read_text(encoding="utf-8")
+    )
+    assert [int(n) for n in captions] == list(range(1, len(captions) + 1))
+
+
+def test_hormone_receptor_is_written_out_in_the_first_caption(finished: tuple[Path, Any]) -> None:
+    html = (finished[0] / "report.html").read_text(encoding="utf-8")
+    first = html[html.index("<figcaption") : html.index("</figcaption>")]
+    assert "HR means hormone receptor" in first
+
+
+# --- numbers stand next to their own labels ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[..., Any]], Path]:
+    made: dict[str, Path] = {}
+
+    def make(new: Callable[..., Any]) -> Path:
+        if "folder" not in made:
+            made["folder"] = new(
+                str(tmp_path_factory.mktemp("planted") / "results"), cells=LM22_CELL_TYPES
+            ).build(change=plant)
+            render_report(made["folder"])
+        return made["folder"]
+
+    return make
+
+
+def rows_of(folder: Path, **equal: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    table = pd.read_csv(folder / "tables" / "estimates.csv", keep_default_na=False)
+    for column, value in equal.items():
+        table = table[table[column] == value]
+    records: list[dict[str, Any]] = [{str(k): v for k, v in r.items()} for r in table.to_dict("records")]
+    return {(r["outcome"], r["estimand"], r["stratum"]): r for r in records}
+
+
+def text_of(row: dict[str, Any]) -> str:
+    if row["status"] == "not estimable":
+        return "not estimable"
+    return formats.interval(float(row["point"]), float(row["lower"]), float(row["upper"]))
+
+
+def test_each_pooled_number_stands_under_its_own_label(
+    planted: Callable[..., Path], new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
+) -> None:
+    folder = planted(new_builder)
+    page = read_page(folder / "report.html")
+    pooled = rows_of(folder, source="posterior", scope="pooled")
+    cells = load_results(folder).modelled
+    assert len(cells) >= 16
+    main = page.tables["main_results"]
+    assert main[0][4:] == ["Presence, odds ratio", "Amount, ratio of means", "Overall, ratio of E[y]"]
+    for cell in cells:
+        for stratum in STRATA:
+            row = in_grid(main, cell, stratum)
+            assert row[4:] == [text_of(pooled[cell, part, stratum]) for part in PARTS]
+            assert row[2:4] == [str(pooled[cell, "overall", stratum][c]) for c in ("n", "n_zero")]
+        row = in_grid(page.tables["interactions"], cell)
+        assert row[3:] == [text_of(pooled[cell, part, DIFFERENCE]) for part in PARTS]
+
+
+def test_each_cohort_number_stands_under_its_own_cohort(
+    planted: Callable[..., Path], new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
+) -> None:
+    folder = planted(new_builder)
+    grid = read_page(folder / "report.html").tables["cohorts_overall"]
+    assert grid[0][2:] == ["Discovery", "Confirmatory", "External", "Pooled", "New cohort"]
+    for column, cohort in enumerate(("Discovery", "Confirmatory", "External"), start=2):
+        rows = rows_of(folder, source="posterior", scope="cohort", cohort=cohort)
+        for cell in load_results(folder).modelled:
+            for stratum in STRATA:
+                text = in_grid(grid, cell, stratum)[column]
+                assert text.startswith(text_of(rows[cell, "overall", stratum]))
+                assert ("borrowed" in text) == (cohort == "External" and stratum == "HR-")
+
+
+def test_concordance_shows_posterior_twin_and_verdict_of_the_same_row(
+    planted: Callable[..., Path], new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
+) -> None:
+    folder = planted(new_builder)
+    grid = read_page(folder / "report.html").tables["concordance_all"]
+    results = load_results(folder)
+    titles = {
+        "presence": "Presence",
+        "amount": "Amount",
+        "overall": "Overall",
+        "high_abundance": "High abundance",
+    }
+    others = rows_of(folder, source="twin", scope="pooled", method="cohort fixed")
+    rows = [r for r in results.rows("concordance") if r["scope"] == "pooled"]
+    for r in rows:
+        if r["posterior_point"] is None:
+            continue
+        found = in_grid(grid, r["outcome"], titles[r["estimand"]], r["stratum"])
+        assert found[4] == formats.interval(r["posterior_point"], r["posterior_lower"], r["posterior_upper"])
+        fixed = others[r["outcome"], r["estimand"], r["stratum"]]
+        twin = formats.interval(r["twin_point"], r["twin_lower"], r["twin_upper"])
+        assert found[5] == f"{twin} {text_of(fixed)}"
+        assert found[6] == r["verdict"]
+        assert found[11:13] == [formats.p_value(r["twin_p"]), formats.p_value(r["twin_p_bonferroni"])]
+    counted = read_page(folder / "report.html").tables["verdict_counts"]
+    assert int(in_grid(counted, "both null")[-1]) == sum(r["verdict"] == "both null" for r in rows)
+
+
+def test_the_headline_counts_and_names_the_rows_that_exclude_1(finished: tuple[Path, Any]) -> None:
+    folder, page = finished
+    row = in_grid(page.tables["headline"], "Amount, where present")
+    pooled = [
+        e
+        for e in load_results(folder).posterior()
+        if e.estimand == "amount" and e.status == "observed" and e.stratum == "HR+"
+    ]
+    away = [e for e in pooled if formats.excludes_null(e)]
+    assert row[1].startswith(f"{len(away)} of {len(pooled)} ")
+    assert away
+    assert all(e.outcome in row[1] for e in away)
+
+
+def test_zero_shares_stand_under_their_own_cohort_and_stratum(finished: tuple[Path, Any]) -> None:
+    folder, page = finished
+    grid = page.tables["zero_shares"]
+    rows = {(r["cell_type"], r["cohort"], r["hr"]): r for r in load_results(folder).rows("zero_shares")}
+    groups = [
+        ("Discovery", "HR+"),
+        ("Discovery", "HR-"),
+        ("Confirmatory", "HR+"),
+        ("Confirmatory", "HR-"),
+        ("External", "HR+"),
+    ]
+    for cell in load_results(folder).cell_types:
+        found = in_grid(grid, cell)[1:6]
+        assert found == [formats.percent(rows[cell, *g]["n_zero"], rows[cell, *g]["n"]) for g in groups]
+
+
+def drawn_texts(svg: str) -> list[tuple[str, float]]:
+    """Texts of an SVG with their height on the page."""
+    found = []
+    for element in ET.fromstring(svg).iter(f"{NAMESPACE}text"):
+        place = element.get("y") or re.split(r"[ ,()]+", element.get("transform", "translate(0 0)"))[2]
+        found.append(("".join(element.itertext()), float(place)))
+    return found
+
+
+def test_a_row_not_observed_is_labelled_on_its_own_line_of_the_forest_plot(builder: Any) -> None:
+    def borrow(records: list[dict[str, Any]]) -> None:
+        for r in records:
+            place = (r["source"], r["outcome"], r["stratum"], r["estimand"], r["scope"])
+            if place == ("posterior", "Monocytes", "HR-", "overall", "pooled"):
+                r |= {"status": "borrowed"}
+
+    folder = builder.build(change=borrow)
+    render_report(folder)
+    texts = drawn_texts((folder / "figures" / "forest.svg").read_text(encoding="utf-8"))
+    (word,) = [y for text, y in texts if text == "borrowed"]
+    labels = {text: y for text, y in texts if text in load_results(folder).modelled}
+    assert min(labels, key=lambda cell: abs(labels[cell] - word)) == "Monocytes"
+    empty = [y for text, y in texts if text == "not estimable"]
+    assert {min(labels, key=lambda cell: abs(labels[cell] - y)) for y in empty} == {
+        "T cells CD8",
+        "Macrophages M2",
+    }
+
+
+# --- refusal -------------------------------------------------------------------------------------
+
+
+def test_a_refused_run_prints_sections_to_diagnostics_the_reasons_and_no_inference(
+    builder: Any, read_page: Callable[[Path], Any]
+) -> None:
+    folder = builder.build(refused=True)
+    page = read_page(render_report(folder))
+    for number, title in enumerate(SECTIONS[:6]):
+        assert f"{number}. {title}" in page.visible
+    assert not any(title in page.visible for title in SECTIONS[6:])
+    assert (
+        page.visible.count("r-hat of Neutrophils, presence, HR- is 1.043 (allowed 1.01) after the retry") == 2
+    )
+    assert "failed: pooled slopes" in page.visible
+    assert "credible interval" not in page.visible
+    assert "confidence interval" not in page.visible
+    assert not re.search(r"\d \(\d[\d.]* to \d", page.visible)
+    assert [path.name for path in (folder / "figures").iterdir()] == ["precision.svg"]
+
+
+def test_a_refused_run_never_opens_the_estimates(builder: Any) -> None:
+    folder = builder.build(refused=True)
+    (folder / "tables" / "estimates.csv").write_text("not a table of estimates")
+    render_report(folder)
+
+
+def test_figures_of_an_earlier_run_do_not_outlive_a_refusal(builder: Any) -> None:
+    folder = builder.build(refused=True)
+    (folder / "figures").mkdir()
+    for name in ("forest.svg", "interaction.svg", "mine.svg"):
+        (folder / "figures" / name).write_text("<svg/>")
+    render_report(folder)
+    assert {path.name for path in (folder / "figures").iterdir()} == {"precision.svg", "mine.svg"}
+
+
+# --- one file, safe and repeatable ---------------------------------------------------------------
+
+
+def test_nothing_is_fetched_from_elsewhere(finished: tuple[Path, Any]) -> None:
+    folder, page = finished
+    assert not {"script", "link", "img", "iframe", "image", "object", "embed"} & set(page.tags)
+    outside = [r for r in page.references if re.match(r"(?:[a-z+]+:)?//|data:", r[2])]
+    assert outside == []
+    css = "".join(
+        re.findall(r"<style.*?</style>", (folder / "report.html").read_text(encoding="utf-8"), re.DOTALL)
+    )
+    assert "url(" not in css
+    assert "@import" not in css
+
+
+def test_links_lead_to_files_and_anchors_that_exist(finished: tuple[Path, Any]) -> None:
+    folder, page = finished
+    for _, _, target in page.references:
+        if target.startswith("#"):
+            assert target[1:] in page.ids
+        else:
+            assert (folder / target).is_file(), target
+
+
+def test_ids_are_unique_though_every_figure_is_inline(finished: tuple[Path, Any]) -> None:
+    assert len(finished[1].ids) == len(set(finished[1].ids))
+
+
+def test_names_from_files_are_text_and_never_markup(
+    new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
+) -> None:
+    name = "<b>x & $y$"
+    folder = new_builder(names={"External": name}).build()
+    report = render_report(folder)
+    assert "<b>x" not in report.read_text(encoding="utf-8")
+    assert name in read_page(report).visible
+    for path in (folder / "figures").glob("*.svg"):
+        ET.fromstring(path.read_text(encoding="utf-8"))
+
+
+def test_rendering_again_gives_the_same_bytes(new_builder: Callable[..., Any]) -> None:
+    first, second = (new_builder(name).build() for name in ("first", "second"))
+    for folder in (first, second, second):
+        render_report(folder)
+    assert (first / "report.html").read_bytes() == (second / "report.html").read_bytes()
+    for path in (first / "figures").iterdir():
+        assert path.read_bytes() == (second / "figures" / path.name).read_bytes()
+
+
+def test_every_figure_is_drawn_and_is_xml(finished: tuple[Path, Any]) -> None:
+    paths = sorted((finished[0] / "figures").iterdir())
+    assert {path.stem for path in paths} == set(figures.NAMES) - {"recovery"}
+    for path in paths:
+        ET.fromstring(path.read_text(encoding="utf-8"))
+
+
+def test_a_missing_table_stops_the_report_before_anything_is_written(builder: Any) -> None:
+    folder = builder.build()
+    (folder / "tables" / "concordance.csv").unlink()
+    with pytest.raises(DataError, match=r"tables/concordance\.csv: missing"):
+        render_report(folder)
+    assert not (folder / "report.html").exists()
+    assert not (folder / "figures").exists()
+
+
+def test_a_failing_figure_stops_the_report_and_leaves_nothing_half_written(
+    builder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = builder.build()
+
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("no room for an axis")
+
+    monkeypatch.setattr(figures, "_draw_mark", fail)
+    with pytest.raises(figures.FigureError, match=r"figure 'forest' cannot be drawn .*no room for an axis"):
+        render_report(folder)
+    assert not (folder / "report.html").exists()
+    assert not list(folder.rglob("*.part"))
+    assert not list(folder.rglob("*.svg"))
+
+
+def test_no_temporary_file_is_left(finished: tuple[Path, Any]) -> None:
+    assert not [
+        path for path in finished[0].rglob("*") if path.name.startswith(".") or path.suffix == ".part"
+    ]
+
+
+def test_settings_of_matplotlib_come_back(builder: Any) -> None:
+    before = dict(matplotlib.rcParams)
+    render_report(builder.build(refused=True))
+    assert dict(matplotlib.rcParams) == before
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["NaN", "nan", "<NA>", "None", "inf"])
+def test_missing_numbers_never_show_their_code(finished: tuple[Path, Any], word: str) -> None:
+    text = finished[1].visible.replace("None in this run", "").replace("None: in no row", "")
+    assert not re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text)
+
+
+def test_nothing_is_called_significant(finished: tuple[Path, Any]) -> None:
+    assert "significan" not in finished[1].visible.lower()
+
+
+def test_every_caption_with_intervals_says_their_kind_and_level(finished: tuple[Path, Any]) -> None:
+    html = (finished[0] / "report.html").read_text(encoding="utf-8")
+    for name in (
+        "main_results",
+        "interactions",
+        "high_abundance",
+        "concordance",
+        "cohorts_overall",
+        "heterogeneity",
+    ):
+        start = html.index(f'id="caption-{name}"')
+        caption = html[start : html.index("</figcaption>", start)]
+        assert "95 % credible intervals (equal-tailed)" in caption
+        assert "456 tumours, 3 cohorts" in caption
+        assert ("95 % confidence intervals" in caption) == (
+            name in ("high_abundance", "concordance", "cohorts_overall")
+        )
+    other = html[html.index('id="caption-other_twins"') :]
+    assert "credible" not in other[: other.index("</figcaption>")]
+
+
+def test_tables_and_figures_can_be_read_aloud(finished: tuple[Path, Any]) -> None:
+    html = (finished[0] / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<th(?: [^>]*)?>", html)
+    assert headings
+    assert all("scope=" in heading for heading in headings)
+    assert html.count("<svg") == html.count('<svg role="img" aria-label="')
+    assert html.count("<figure") == html.count("<figcaption")
+
+
+def test_what_the_data_cannot_say_is_composed_from_statuses(finished: tuple[Path, Any]) -> None:
+    text = finished[1].visible
+    text = text[text.index("10. What these data cannot say", text.index("Drift of the summed shares")) :]
+    assert "External has no HR- tumours in the analysis: its HR- and HR- over HR+ rows are borrowed" in text
+    assert "Ratios HR- over HR+ are informed by Discovery and Confirmatory only." in text
+    assert "Presence of T cells CD8 and Macrophages M2;" in text
+    assert "new cohort: HR- and HR- over HR+" in text
+    assert "Abundances are shares of the immune infiltrate" in text
+    assert "Between cohorts: presence, interaction; amount, interaction. Informed by two cohorts" in text
+
+
+def test_cohorts_that_contradict_each_other_are_written_out(
+    builder: Any, read_page: Callable[[Path], Any]
+) -> None:
+    limits = {"Discovery": (0.5, 0.4, 0.6), "External": (2.0, 1.5, 2.5)}
+
+    def oppose(records: list[dict[str, Any]]) -> None:
+        for r in records:
+            place = (r["source"], r["outcome"], r["stratum"], r["estimand"])
+            if place == ("posterior", "Monocytes", "HR+", "amount") and r["cohort"] in limits:
+                r |= dict(zip(("point", "lower", "upper"), limits[r["cohort"]], strict=True))
+
+    text = read_page(render_report(builder.build(change=oppose))).visible
+    assert (
+        "Monocytes, amount, HR+ (posterior): Discovery 0.50 (0.40 to 0.60) and External 2.00 (1.50 to 2.50)."
+        in text
+    )
+
+
+# --- smaller studies -----------------------------------------------------------------------------
+
+
+def test_one_cohort_is_said_to_know_nothing_of_variation_between_cohorts(
+    new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
+) -> None:
+    text = read_page(render_report(new_builder(cohorts=("Discovery",)).build())).visible
+    assert "with one cohort there are no cohort terms" in text
+    assert "The interaction rests on one cohort" in text
+
+
+def test_a_study_of_one_stratum_has_no_interaction(
+    new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
+) -> None:
+    folder = new_builder(strata=("HR+",)).build()
+    page = read_page(render_report(folder))
+    assert "No analysed tumour is HR-" in page.visible
+    assert "interactions" not in page.tables
+    assert not (folder / "figures" / "interaction.svg").exists()
+
+
+def test_empty_optional_tables_do_not_break_the_page(builder: Any, read_page: Callable[[Path], Any]) -> None:
+    folder = builder.build()
+    for table in ("covariate_scaling", "parts_disagree", "notices", "heterogeneity"):
+        path = folder / "tables" / f"{table}.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    text = read_page(render_report(folder)).visible
+    assert "No covariates" in text
+    assert "None: in no row do presence and amount go in opposite directions" in text
