@@ -1,0 +1,159 @@
+"""Command line: each command calls one public function.
+
+Exit codes: 0 done, 1 the analysis refused to print results, 2 bad input or no room to write, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bayes_her2 import __version__
+from bayes_her2.errors import BayesHer2Error
+from bayes_her2.report import render_report
+from bayes_her2.workflow.check import Checked, check_study
+from bayes_her2.workflow.run import RunResult, run_demo, run_study
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+app = App(
+    name="bayes-her2",
+    version=__version__,
+    help="HER2 expression and immune infiltration: hierarchical Bayesian models, each beside its frequentist twin.",
+)
+
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print nothing but errors.")]
+Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
+
+
+@app.command
+def demo(*, out: Out = Path("results/demo"), quiet: Quiet = False) -> None:
+    """Simulate the seed study's three cohorts and analyse them from files to report."""
+    console = _console(quiet)
+    _finish(console, run_demo(out, say=console.print, progress=not quiet))
+
+
+@app.command
+def check(study: Path, *, quiet: Quiet = False) -> None:
+    """Validate a study file and its data, and show what would be analysed. Nothing is fitted or written.
+
+    Parameters
+    ----------
+    study
+        The study file (TOML).
+    """
+    _show(_console(quiet), check_study(study))
+
+
+@app.command
+def run(study: Path, *, out: Out, quiet: Quiet = False) -> None:
+    """Analyse a study from its files to its report. Run again to resume: finished fits are reused.
+
+    Parameters
+    ----------
+    study
+        The study file (TOML).
+    """
+    console = _console(quiet)
+    _finish(console, run_study(study, out, say=console.print, progress=not quiet))
+
+
+@app.command
+def report(folder: Path, *, quiet: Quiet = False) -> None:
+    """Render the report of a results folder again, without sampling.
+
+    Parameters
+    ----------
+    folder
+        A folder that `run` or `demo` wrote.
+    """
+    _console(quiet).print(f"Report: {render_report(folder)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors go to standard error as plain messages."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        app(list(arguments), exit_on_error=False, error_console=errors, result_action="return_value")
+    except CycloptsError:
+        return BAD_INPUT  # already explained by the command parser
+    except BayesHer2Error as error:
+        errors.print(escape(str(error)))
+        return error.exit_code
+    except KeyboardInterrupt:
+        errors.print("Interrupted. Finished fits are kept: the same command takes up from there.")
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        errors.print(
+            escape(
+                f"Cannot write{where}: {error.strerror}. {_free()} Nothing half-written was left behind; make room, or "
+                "choose another --out, and run the same command again: finished fits are reused."
+            )
+        )
+        return BAD_INPUT
+    return 0
+
+
+def _free() -> str:
+    return f"Free on this disk: {shutil.disk_usage(Path.cwd()).free / 2**20:.0f} MiB."
+
+
+def _console(quiet: bool) -> Console:
+    return Console(quiet=quiet, highlight=False)
+
+
+def _finish(console: Console, result: RunResult) -> None:
+    total = sum(result.seconds.values())
+    console.print(f"Done in {total:.0f} s. Report: {result.report}")
+
+
+def _show(console: Console, checked: Checked) -> None:
+    """Print flow, exclusions, composition and notices of a checked study."""
+    data = checked.data
+    console.print(
+        escape(
+            f"{checked.study.name}: {len(data.tumours)} tumours, {len(data.abundance.columns)} cell types, "
+            f"HER2 measure {data.measure}, abundance as {data.scale_label}, adjusted for: {data.adjustment}"
+        )
+    )
+    for title, frame in (
+        ("Tumours by cohort", checked.flow),
+        ("Exclusions", checked.exclusion_counts),
+        ("Analysed tumours by cohort, HR stratum and HER2 IHC level", checked.composition),
+        (
+            "HER2 measure: mean and the SD that one unit of every ratio refers to",
+            data.her2_scaling.reset_index(),
+        ),
+    ):
+        table = Table(title=title, title_justify="left")
+        for column in frame.columns:
+            table.add_column(str(column))
+        for row in frame.itertuples(index=False):
+            table.add_row(*(escape(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row))
+        console.print(table)
+    for notice in data.notices:
+        console.print(escape(f"Note: {notice}"))
+    console.print("The study can be run.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""A results folder: written aside, then put in place, so that a reader never sees half of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bayes_her2.errors import DataError
+from bayes_her2.estimates import write_table
+
+STAGING = ".unfinished"
+PROVENANCE = "provenance.json"
+PARTS = ("tables", "figures", "study.toml", "report.html", PROVENANCE)
+"""What a finished run puts in place, the provenance last: where it stands, the rest belongs to it."""
+
+
+class ResultsFolder:
+    """Where a run writes: fits at once (each whole), everything else aside until all of it is there.
+
+    Parameters
+    ----------
+    out
+        The results folder; made if missing.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = Path(out)
+        self.staging = self.out / STAGING
+
+    def open(self, decisions: str) -> None:
+        """Prepare the folder, and record priors and decision rule before the first draw.
+
+        Parameters
+        ----------
+        decisions
+            Hash of the priors in use, the region of practical equivalence and the decision rule.
+
+        Raises
+        ------
+        DataError
+            The folder holds something else, or results under another decision rule.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise DataError(f"{self.out}: is a file. Give a folder for the results (--out).")
+        self.out.mkdir(parents=True, exist_ok=True)
+        record = self.out / "decisions.json"
+        if not record.exists():
+            others = [p.name for p in self.out.iterdir() if p.name not in (STAGING, "posterior", "simulated")]
+            if others:
+                raise DataError(
+                    f"{self.out}: holds files that no run of this package wrote ({', '.join(sorted(others)[:3])}). "
+                    "Choose an empty or a new folder."
+                )
+            write_text(record, json.dumps({"decisions_hash": decisions}, indent=2) + "\n")
+        elif json.loads(record.read_text(encoding="utf-8")).get("decisions_hash") != decisions:
+            raise DataError(
+                f"{self.out}: was begun under other priors, region of practical equivalence or decision rule. "
+                "These are fixed before the first draw: choose another folder for the changed study, or delete this."
+            )
+        for leftover in self.out.rglob(".*.part"):
+            leftover.unlink(missing_ok=True)
+        shutil.rmtree(self.staging, ignore_errors=True)
+        (self.staging / "tables").mkdir(parents=True)
+
+    @property
+    def posterior(self) -> Path:
+        """Folder of the fits."""
+        return self.out / "posterior"
+
+    def table(self, name: str, table: pd.DataFrame, *, index: bool = False) -> None:
+        """Write one table aside."""
+        write_table(table, self.staging / "tables" / f"{name}.csv", index=index)
+
+    def text(self, name: str, text: str) -> None:
+        """Write one text file aside."""
+        write_text(self.staging / name, text)
+
+    def provenance(self, content: Mapping[str, Any]) -> None:
+        """Write the provenance aside."""
+        self.text(PROVENANCE, json.dumps(content, indent=2, default=str) + "\n")
+
+    def put_in_place(self) -> None:
+        """Move everything into the folder; what an earlier run left there is replaced."""
+        (self.out / PROVENANCE).unlink(missing_ok=True)
+        for name in PARTS:
+            source, target = self.staging / name, self.out / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            else:
+                target.unlink(missing_ok=True)
+            if source.exists():
+                source.replace(target)
+        shutil.rmtree(self.staging, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,26 @@
+"""One small fit for every test of this folder that samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from simulated_studies import small_study
+
+from bayes_her2.bayesian.fit import Fit, Sampling, fit_model
+from bayes_her2.data import AnalysisSet
+from bayes_her2.simulation.demo import write_study
+from bayes_her2.workflow.check import check_study
+
+SETTINGS = Sampling(chains=4, tune=500, draws=1500, target_accept=0.85, seed=11, cores=2)
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> AnalysisSet:
+    folder: Path = tmp_path_factory.mktemp("small")
+    return check_study(write_study(folder, small_study(), seed=11)).data
+
+
+@pytest.fixture(scope="session")
+def small_fit(small_data: AnalysisSet) -> Fit:
+    return fit_model("abundance", small_data, sampling=SETTINGS, progress=False)

@@ -1,0 +1,25 @@
+"""A small study run once through the command line, for every test of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from simulated_studies import small_study
+
+from bayes_her2.cli import exit_code
+from bayes_her2.simulation.demo import write_study
+
+
+@pytest.fixture(scope="session")
+def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cohort of 160 tumours, four cell types, written as files."""
+    return write_study(tmp_path_factory.mktemp("study"), small_study(seed=21, n_cohorts=1), seed=21)
+
+
+@pytest.fixture(scope="session")
+def results(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results folder of that study."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    assert exit_code(["run", str(study_file), "--out", str(out), "--quiet"]) == 0
+    return out

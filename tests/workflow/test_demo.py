@@ -1,0 +1,60 @@
+"""The demo: the seed study's cohorts simulated, analysed from files, and held against the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bayes_her2.cli import exit_code
+
+pytestmark = pytest.mark.sampling
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo")
+    assert exit_code(["demo", "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+def test_the_cohorts_have_the_sizes_of_the_seed_study(demo):
+    # Pizzamiglio 2025, Table 1 (discovery, confirmatory) and Methods (external)
+    flow = pd.read_csv(demo / "tables" / "flow.csv").set_index("cohort")
+    assert flow["analysed"].to_dict() == {"discovery": 104, "confirmatory": 81, "external": 318}
+    composition = pd.read_csv(demo / "tables" / "composition.csv")
+    hr = composition.groupby(["cohort", "hr"])["n"].sum()
+    assert (hr["discovery", "HR+"], hr["confirmatory", "HR-"]) == (82, 13)
+
+
+def test_every_page_says_simulated(demo):
+    page = (demo / "report.html").read_text()
+    assert "SIMULATED DATA" in page
+    assert json.loads((demo / "provenance.json").read_text())["simulated"] is True
+
+
+def test_the_first_attempt_passes_the_gate(demo):
+    provenance = json.loads((demo / "provenance.json").read_text())
+    assert provenance["status"] == "complete"
+    assert not provenance["sampler"]["retried"]
+
+
+def test_truth_is_covered_as_often_as_the_intervals_say(demo):
+    recovered = pd.read_csv(demo / "tables" / "recovery.csv")
+    assert len(recovered) > 800
+    # Rows share draws and tumours: at most one independent row for each cell type and stratum and part (100).
+    assert abs(recovered["covered"].mean() - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 100)
+
+
+def test_the_planted_interaction_of_neutrophils_and_mast_cells_is_found(demo):
+    table = pd.read_csv(demo / "tables" / "recovery.csv", keep_default_na=False)
+    pooled = table[(table["scope"] == "pooled") & (table["estimand"] == "overall")].set_index(
+        ["outcome", "stratum"]
+    )
+    for outcome, sign in (("Mast cells resting", 1), ("Neutrophils", -1)):
+        row = pooled.loc[(outcome, "HR- over HR+")]
+        assert np.sign(np.log(row["truth"])) == sign
+        assert np.sign(np.log(row["point"])) == sign

@@ -1,0 +1,241 @@
+"""A run: complete, resumable, never half-written, and silent about results that did not pass the gate."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from simulated_studies import small_design
+
+from bayes_her2.bayesian.fit import read_fit
+from bayes_her2.cli import exit_code
+from bayes_her2.errors import AnalysisRefusedError
+from bayes_her2.estimates import Estimates
+from bayes_her2.simulation import write_demo
+from bayes_her2.workflow import run_study
+from bayes_her2.workflow.results import PARTS, STAGING
+
+pytestmark = pytest.mark.sampling
+
+TABLES = {
+    "cell_types",
+    "composition",
+    "concordance",
+    "covariate_scaling",
+    "diagnostics",
+    "estimates",
+    "exclusion_counts",
+    "exclusions",
+    "flow",
+    "her2_scaling",
+    "heterogeneity",
+    "notices",
+    "parts",
+    "parts_disagree",
+    "posterior_predictive",
+    "precision",
+    "prior_predictive",
+    "priors",
+    "recovery",
+    "rules",
+    "sampling",
+    "zero_shares",
+}
+
+
+def with_settings(study_file: Path, settings: str, name: str) -> Path:
+    path = study_file.with_name(name)
+    text = study_file.read_text(encoding="utf-8")
+    path.write_text(text.replace("[[exclude]]", f"{settings}\n\n[[exclude]]", 1), encoding="utf-8")
+    return path
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [str(p) for p in folder.rglob("*") if p.name.endswith(".part") or p.name == STAGING]
+
+
+def test_a_results_folder_is_complete_in_itself(results, study_file):
+    assert {p.stem for p in (results / "tables").glob("*.csv")} == TABLES
+    assert (results / "study.toml").read_text() == study_file.read_text()
+    assert (results / "report.html").stat().st_size > 100_000
+    assert list((results / "figures").glob("*.svg"))
+    assert leftovers(results) == []
+    provenance = json.loads((results / "provenance.json").read_text())
+    assert provenance["status"] == "complete"
+    assert provenance["sampler"]["name"] == "nutpie"
+    assert len(provenance["files"]) == 2
+    assert all(len(f["sha256"]) == 64 for f in provenance["files"])
+    assert read_fit(results / "posterior" / "abundance.nc").fit_hash == provenance["sampler"]["fit_hash"]
+
+
+def test_decisions_are_on_record_and_equal_those_of_the_run(results):
+    recorded = json.loads((results / "decisions.json").read_text())["decisions_hash"]
+    assert recorded == json.loads((results / "provenance.json").read_text())["decisions_hash"]
+
+
+def test_both_sides_saw_the_same_tumours(results):
+    estimates = Estimates.read_csv(results / "tables" / "estimates.csv")
+    assert set(estimates.table["source"]) == {"posterior", "twin"}
+    assert estimates.table["fingerprint"].nunique() == 1
+    pairs = pd.read_csv(results / "tables" / "concordance.csv", keep_default_na=False)
+    observed = pairs[pairs["verdict"] != "not estimable"]
+    assert len(observed) > 20
+    # On simulated data with moderate effects the two sides never contradict each other.
+    assert "contradicts" not in set(observed["verdict"])
+
+
+def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_file):
+    before = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
+    fit_written = (results / "posterior" / "abundance.nc").stat().st_mtime_ns
+    start = time.perf_counter()
+    again = run_study(study_file, results, progress=False)
+    assert again.reused == ("abundance",)
+    assert time.perf_counter() - start < 60
+    assert (results / "posterior" / "abundance.nc").stat().st_mtime_ns == fit_written
+    after = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
+    assert after == before
+
+
+def test_other_priors_or_rope_do_not_enter_a_folder_begun_under_these(results, study_file, capsys):
+    changed = with_settings(study_file, "[decisions]\nrope = [0.8, 1.25]", "other_rope.toml")
+    assert exit_code(["run", str(changed), "--out", str(results), "-q"]) == 2
+    message = capsys.readouterr().err
+    assert "was begun under other priors, region of practical equivalence or decision rule" in message
+    assert "choose another folder" in message
+    assert json.loads((results / "provenance.json").read_text())["status"] == "complete"
+
+
+def test_a_folder_of_somebody_else_is_left_alone(study_file, tmp_path, capsys):
+    (tmp_path / "thesis.docx").write_text("precious")
+    assert exit_code(["run", str(study_file), "--out", str(tmp_path), "-q"]) == 2
+    assert "holds files that no run of this package wrote (thesis.docx)" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_a_file_in_place_of_the_folder_is_named(study_file, tmp_path, capsys):
+    target = tmp_path / "out"
+    target.write_text("a file")
+    assert exit_code(["run", str(study_file), "--out", str(target), "-q"]) == 2
+    assert "out: is a file" in capsys.readouterr().err
+
+
+def test_unknown_priors_are_named_with_the_known_ones(study_file, tmp_path, capsys):
+    override = '[priors.abundance.slope]\ndist = "Normal"\nparams = { mu = 0, sigma = 1 }\nwhy = "test"'
+    changed = with_settings(study_file, override, "unknown_prior.toml")
+    assert exit_code(["run", str(changed), "--out", str(tmp_path / "out"), "-q"]) == 2
+    message = capsys.readouterr().err
+    assert "[priors.abundance]: the model has no prior named slope; known: presence_intercept_mean" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fit_that_fails_the_gate_prints_no_result(study_file, tmp_path, capsys):
+    few = with_settings(study_file, "[sampling]\nchains = 2\ntune = 100\ndraws = 50", "few_draws.toml")
+    out = tmp_path / "out"
+    assert exit_code(["run", str(few), "--out", str(out), "-q"]) == 1
+    message = capsys.readouterr().err
+    assert "The analysis refuses to print results" in message
+    assert "bulk ESS" in message
+    names = {p.stem for p in (out / "tables").glob("*.csv")}
+    assert not names & {"estimates", "concordance", "heterogeneity", "recovery", "posterior_predictive"}
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert provenance["status"] == "refused"
+    assert provenance["sampler"]["retried"]
+    page = (out / "report.html").read_text()
+    assert "Posterior beside frequentist twin" not in page
+    assert leftovers(out) == []
+    with pytest.raises(AnalysisRefusedError):
+        run_study(few, out, progress=False)
+
+
+def run_aside(study_file: Path, out: Path, before: str = "") -> subprocess.Popen[str]:
+    code = f"{before}\nfrom bayes_her2.cli import main\nmain(['run', {str(study_file)!r}, '--out', {str(out)!r}])"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def nothing_half_written(out: Path) -> None:
+    assert not (out / "report.html").exists()
+    assert not (out / "provenance.json").exists()
+    assert not (out / "tables").exists()
+    assert not (out / "posterior" / "abundance.nc").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
+    study_file, tmp_path, how, results
+):
+    out = tmp_path / "out"
+    process = run_aside(study_file, out)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Sampling the posterior"):
+            break
+    time.sleep(1.0)
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "Interrupted. Finished fits are kept" in errors
+    nothing_half_written(out)
+    if how == signal.SIGKILL:
+        assert exit_code(["run", str(study_file), "--out", str(out), "-q"]) == 0
+        assert leftovers(out) == []
+        ours = (out / "tables" / "estimates.csv").read_bytes()
+        assert ours == (results / "tables" / "estimates.csv").read_bytes()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(study_file, tmp_path):
+    out = tmp_path / "out"
+    # A limit on the size of a file fails as a full disk does, in the middle of writing the draws.
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))"
+    process = run_aside(study_file, out, limit)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "Nothing half-written was left behind" in errors
+    assert "run the same command again" in errors
+    nothing_half_written(out)
+    assert [p for p in out.rglob("*.part")] == []
+
+
+def test_one_hr_group_on_the_relative_scale_runs_with_notices(tmp_path):
+    design = small_design(n_cohorts=2)
+    cohorts = tuple(replace(c, n_hr_positive=150, n_hr_negative=0) for c in design.cohorts)
+    design = replace(design, cohorts=cohorts, scale="relative", ineligible=False)
+    study = write_demo(tmp_path / "study", 31, design)
+    out = tmp_path / "out"
+    assert exit_code(["run", str(study), "--out", str(out), "-q"]) == 0
+    estimates = Estimates.read_csv(out / "tables" / "estimates.csv").table
+    posterior = estimates[estimates["source"] == "posterior"]
+    assert set(posterior["stratum"]) == {"HR+"}
+    notices = " ".join(pd.read_csv(out / "tables" / "notices.csv")["text"])
+    assert "Only HR+ tumours: no HR difference and no interaction is estimated." in notices
+    assert "Two cohorts" in notices
+    drift = pd.read_csv(out / "tables" / "share_drift.csv")
+    # Shares sum to 1 by construction; at the mean of HER2 the model must say so within its interval.
+    centre = drift[drift["at"] == 0].iloc[0]
+    assert centre["lower"] < 1 < centre["upper"]
+    assert "HR-" not in set(pd.read_csv(out / "tables" / "composition.csv")["hr"])
+
+
+def test_rendering_again_needs_no_sampling_and_changes_nothing(results):
+    before = (results / "report.html").read_bytes()
+    assert exit_code(["report", str(results), "-q"]) == 0
+    assert (results / "report.html").read_bytes() == before
+
+
+def test_parts_put_in_place_are_those_of_one_run():
+    assert PARTS[-1] == "provenance.json"
