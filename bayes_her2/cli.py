@@ -30,6 +30,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, e
 app = App(
     name="bayes-her2",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # `exit_code` says what is kept
     help="HER2 expression and immune infiltration: hierarchical Bayesian models, each beside its frequentist twin.",
 )
 

@@ -6,14 +6,14 @@ A row is one estimand for one outcome, stratum and scope. Rows of the two sides 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+
+from bayes_her2.files import write_text
 
 Status = Literal["observed", "borrowed", "prior-only", "not estimable", "separated"]
 STATUSES = ("observed", "borrowed", "prior-only", "not estimable", "separated")
@@ -160,12 +160,4 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path, *, index: bool = False) -> None:
     """Write a CSV under a temporary name, then rename: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    try:
-        table.to_csv(temporary, index=index, lineterminator="\n")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_text(path, table.to_csv(index=index, lineterminator="\n"))

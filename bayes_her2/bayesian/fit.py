@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import MIN_STRATUM, PRESENCE_HELD_BELOW, AnalysisSet
 from bayes_her2.errors import DataError
+from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash, versions
 
 NETCDF_ENGINE: Literal["h5netcdf"] = "h5netcdf"
@@ -49,9 +48,9 @@ class Sampling:
     """
 
     chains: int = 4
-    tune: int = 500
-    draws: int = 2_500
-    target_accept: float = 0.85
+    tune: int = 1_000
+    draws: int = 2_000
+    target_accept: float = 0.9
     seed: int = 1
     cores: int = 2
     sampler: str = "nutpie"
@@ -117,9 +116,6 @@ class Fit:
 
     def to_netcdf(self, path: Path) -> None:
         """Write to `path`, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
         tree = self.draws.copy()
         tree.attrs = {
             "bayes_her2": json.dumps(
@@ -137,12 +133,8 @@ class Fit:
                 }
             )
         }
-        try:
-            tree.to_netcdf(Path(temporary), engine=NETCDF_ENGINE)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        # Made in memory and written as bytes: HDF5 that meets a full disk takes the whole process down.
+        write_bytes(path, bytes(tree.to_netcdf(engine=NETCDF_ENGINE)))
 
 
 def read_fit(path: Path) -> Fit:

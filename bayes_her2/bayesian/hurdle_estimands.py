@@ -20,7 +20,7 @@ from bayes_her2.bayesian.standardisation import Support, support_points
 from bayes_her2.data import DIFFERENCE, PRESENCE_HELD_BELOW, AnalysisSet
 
 SCOPES = ("pooled", "cohort", "new cohort")
-MAX_DRAWS_WITH_CONTINUOUS_COVARIATES = 2_000
+MAX_DRAWS_WITH_CONTINUOUS_COVARIATES = 4_000
 """Per posterior: averaging over every single tumour at every draw would take minutes and gain nothing."""
 
 

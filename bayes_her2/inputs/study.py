@@ -183,12 +183,12 @@ class SamplingSettings(_Block):
 
     chains: Annotated[int, Strict(), Field(ge=1)] = Field(default=4, description="Markov chains.")
     tune: Annotated[int, Strict(), Field(ge=1)] = Field(
-        default=500, description="Tuning steps of each chain."
+        default=1000, description="Tuning steps of each chain."
     )
     draws: Annotated[int, Strict(), Field(ge=1)] = Field(
-        default=2500, description="Draws kept of each chain."
+        default=2000, description="Draws kept of each chain."
     )
-    target_accept: Share = Field(default=0.85, description="Target acceptance rate of the sampler.")
+    target_accept: Share = Field(default=0.9, description="Target acceptance rate of the sampler.")
     cores: Annotated[int, Strict(), Field(ge=1)] | None = Field(
         default=None,
         description="Chains run at the same time. Does not change the draws. Default: all cores.",

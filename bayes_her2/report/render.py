@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bayes_her2.files import write_text
 from bayes_her2.report import formats, words
 from bayes_her2.report.figures import NAMES, Drawing, drawings
 from bayes_her2.report.load import Results, load_results
@@ -69,9 +68,9 @@ def render_report(results: Path) -> Path:
     page = html(loaded, figures, tables(loaded))
     folder = loaded.folder / FIGURES
     for name, drawing in figures.items():
-        _write(folder / f"{name}.svg", drawing.svg)
+        write_text(folder / f"{name}.svg", drawing.svg)
     report = loaded.folder / REPORT
-    _write(report, page)
+    write_text(report, page)
     for name in NAMES:
         if name not in figures:
             (folder / f"{name}.svg").unlink(missing_ok=True)
@@ -143,17 +142,3 @@ def _provenance(content: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("package_version", "started", "finished", "seed", "decisions_hash", "status")
     }
     return {**groups, **single, "seconds": seconds}
-
-
-def _write(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        Path(temporary).chmod(0o644)  # mkstemp makes files that only the owner may read
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from bayes_her2.data import LM22_CELL_TYPES, CohortTable
+from bayes_her2.files import write_text
 from bayes_her2.simulation.cohorts import Simulated, simulate_cohorts
 from bayes_her2.simulation.design import SEED_DESIGN, Design
 
@@ -75,10 +74,10 @@ def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
     study_path = folder / _STUDY_FILE
     study_path.unlink(missing_ok=True)
     for cohort in simulated.cohorts:
-        _write_whole(folder / _cibersort_file(cohort), _cibersort_table(cohort).to_csv(sep="\t", index=False))
-        _write_whole(folder / _clinical_file(cohort), _clinical_table(cohort).to_csv(index=False))
-    _write_whole(folder / _TRUTH_FILE, simulated.truth.to_csv(index=False))
-    _write_whole(study_path, study_text(simulated.cohorts, seed))
+        write_text(folder / _cibersort_file(cohort), _cibersort_table(cohort).to_csv(sep="\t", index=False))
+        write_text(folder / _clinical_file(cohort), _clinical_table(cohort).to_csv(index=False))
+    write_text(folder / _TRUTH_FILE, simulated.truth.to_csv(index=False))
+    write_text(study_path, study_text(simulated.cohorts, seed))
     return study_path
 
 
@@ -174,15 +173,3 @@ def _stem(name: str) -> str:
 def _quoted(text: str) -> str:
     """Quote as a TOML basic string; JSON escapes are TOML escapes."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pandas as pd
 
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import write_table
+from bayes_her2.files import write_text
 
 STAGING = ".unfinished"
 PROVENANCE = "provenance.json"
@@ -98,16 +97,3 @@ class ResultsFolder:
             if source.exists():
                 source.replace(target)
         shutil.rmtree(self.staging, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name, then rename: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

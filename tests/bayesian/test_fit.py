@@ -40,7 +40,7 @@ def test_posterior_in_informed_coordinates_equals_the_plain_non_centred_one(
     monkeypatch.setattr(abundance, "partially_pooled", plain)
     monkeypatch.setattr(abundance, "typical_of", plain_typical)
     graph = abundance.build(small_data, abundance.priors_for(small_data))
-    settings = Sampling(chains=4, tune=800, draws=1500, target_accept=0.95, seed=12, cores=2)
+    settings = Sampling(chains=4, tune=800, draws=1000, target_accept=0.9, seed=12, cores=2)
     other = sample(graph, settings, progress=False)["posterior"].to_dataset()
     informed = small_fit.posterior
     beyond = []
@@ -69,12 +69,11 @@ def test_planted_effects_are_recovered(small_fit, small_data):
 
     posterior = abundance.estimates(small_fit.estimand_draws, small_data)
     table = recovery(posterior, small_study().truth)
-    # 95 % intervals; rows are correlated, so the bound is that of a quarter as many independent ones.
-    n = len(table)
-    assert n > 60
-    assert table["covered"].mean() > 0.95 - 3 * np.sqrt(0.95 * 0.05 / (n / 4))
+    # All rows rest on 14 planted slopes: 7 modelled parts of 4 cell types, in two strata each.
+    assert len(table) > 60
+    assert table["covered"].mean() > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 14)
     strong = table[(table["outcome"] == "Plasma cells") & (table["estimand"] == "presence")]
-    assert (strong[strong["stratum"] != "HR- over HR+"]["lower"] > 1).all()
+    assert (strong[strong["stratum"] != "HR- over HR+"]["point"] > 1.2).all()
 
 
 def test_draws_do_not_depend_on_the_number_of_cores(small_data):

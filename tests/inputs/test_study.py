@@ -26,8 +26,8 @@ def test_defaults_are_those_of_the_documentation(simple):
         0.05,
         0.05,
     )
-    assert (study.sampling.chains, study.sampling.tune, study.sampling.draws) == (4, 500, 2500)
-    assert study.sampling.target_accept == 0.85
+    assert (study.sampling.chains, study.sampling.tune, study.sampling.draws) == (4, 1000, 2000)
+    assert study.sampling.target_accept == 0.9
     assert study.her2.ultralow_max_percent == 10
     assert study.cohorts[0].cibersort.replicates == "error"
     assert study.cohorts[0].cibersort.max_p_value is None
