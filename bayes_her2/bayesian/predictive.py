@@ -99,8 +99,8 @@ def prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFr
         # For the reader, not a reason to refuse: a sceptic may well choose a tighter prior, and then sees it here.
         rows.append(
             (
-                "prior SD of the presence interaction (log ratio of odds ratios); below "
-                f"{CRITICAL_INTERACTION_SD} the prior alone would overturn a published interaction",
+                "prior SD of the presence interaction (log ratio of odds ratios), for information: one below "
+                f"{CRITICAL_INTERACTION_SD} would by itself overturn the seed study's interaction of neutrophils",
                 float(drawn["presence_interaction"].std()),
                 0.0,
                 2.0,
@@ -118,9 +118,9 @@ def _by_label(values: pd.Series) -> dict[tuple[str, str], float]:
 
 
 def _large(part: str, slope: xr.DataArray) -> tuple[str, float, float, float]:
-    what = "odds ratio" if part == "presence" else "ratio of means"
+    what = "an odds ratio of presence" if part == "presence" else "a ratio of mean amounts"
     share = float((np.abs(slope) > np.log(5.0)).mean())
-    return (f"prior probability of a {part} {what} per SD beyond 5-fold", share, 0.001, 0.10)
+    return (f"prior probability of {what} per SD beyond 5-fold", share, 0.001, 0.10)
 
 
 def prior_table(priors: Mapping[str, Prior], used: set[str], interval: float = 0.95) -> pd.DataFrame:

@@ -46,7 +46,7 @@ def standing(
     if scope == "cohort":
         counts = counts[counts["cohort"] == cohort]
     own = counts[counts["hr"].isin(strata)]
-    if scope != "cohort" and stratum == DIFFERENCE:
+    if scope != "cohort" and stratum == DIFFERENCE and estimand not in STANDARDISED:
         # The contrast is informed by cohorts with both strata; the others' tumours do not stand behind it.
         own = own[own["cohort"].isin(_having(data, strata))]
     n, n_zero = int(own["n"].sum()), int(own["n_zero"].sum())
@@ -210,12 +210,11 @@ def summarise(
             )
             missing = bool(np.isnan(values[:, i]).any())
             status, note = behind.status, behind.note
-            if missing and status != "borrowed":
+            if missing:
                 status = "not estimable"
-                label_ = (str(named["cell_type"]), str(named["stratum"]))
-                note = behind.note if behind.status == "not estimable" else _gap(data, estimand, *label_)
-            if missing and status == "borrowed":
-                note += "; nobody to average over"
+                if behind.status != "not estimable":
+                    gap = _gap(data, estimand, str(named["cell_type"]), str(named["stratum"]))
+                    note = gap or f"{behind.note}; nobody to average over"
             record = {
                 "source": "posterior",
                 "method": method,
@@ -254,6 +253,8 @@ def _gap(data: AnalysisSet, estimand: str, cell_type: str, stratum: str) -> str:
     strata = list(data.strata) if stratum == DIFFERENCE else [stratum]
     parts = data.parts[(data.parts["cell_type"] == cell_type) & data.parts["stratum"].isin(strata)]
     lacking = "; ".join(r for r in parts["reason"] if r)
+    if not lacking:
+        return ""
     if (
         estimand == "high_abundance"
         and (data.rules.loc[data.rules["cell_type"] == cell_type, "high_rule"] == "presence").all()
@@ -281,7 +282,8 @@ def heterogeneity(
     -------
     pandas.DataFrame
         ``part``, ``term``, ``between_sd_point`` (posterior median, log scale), ``lower``, ``upper``,
-        ``prior_median``, ``n_cohorts_informing``, ``note``.
+        ``prior_median``, ``n_cohorts_informing``, ``note``; and the spread over cell types beside it
+        (``cells_sd_point``, ``cells_sd_lower``, ``cells_sd_upper``).
     """
     tail = (1.0 - interval) / 2.0
     rows = []
@@ -305,7 +307,12 @@ def heterogeneity(
                 note = (
                     f"not in the model: {'one cohort informs' if informing == 1 else 'no cohort informs'} it"
                 )
-            rows.append((part, term, point, lower, upper, prior_median, informing, note))
+            cells = [float("nan")] * 3
+            over_cells = f"{part}_{term}_between_cells_sd"
+            if over_cells in posterior:
+                values = posterior[over_cells].to_numpy().ravel()
+                cells = [float(q) for q in np.quantile(values, [0.5, tail, 1.0 - tail])]
+            rows.append((part, term, point, lower, upper, prior_median, informing, note, *cells))
     return pd.DataFrame(
         rows,
         columns=[
@@ -317,5 +324,8 @@ def heterogeneity(
             "prior_median",
             "n_cohorts_informing",
             "note",
+            "cells_sd_point",
+            "cells_sd_lower",
+            "cells_sd_upper",
         ],
     )

@@ -20,7 +20,8 @@ VERDICTS = {
     "new": "the posterior's interval excludes the null, the twin's does not",
     "contradicts": "opposite directions, both intervals exclude the null",
     "both null": "neither interval excludes the null; how much is ruled out, P(in ROPE) says",
-    "not estimable": "one side has no estimate of its own from these tumours",
+    "not compared": "the posterior row is borrowed or prior-only: shown, not judged",
+    "not estimable": "at least one side has no estimate from these tumours",
 }
 THIRD = 1.0 / 3.0
 
@@ -51,7 +52,7 @@ def verdict(posterior: Interval, twin: Interval, *, ratio: bool) -> str:
     Returns
     -------
     str
-        One of `VERDICTS`, never ``not estimable`` (that is a matter of status).
+        One of `VERDICTS`, never ``not compared`` or ``not estimable`` (those are matters of status).
     """
     null = 1.0 if ratio else 0.0
     transform = math.log if ratio else math.atanh
@@ -80,8 +81,8 @@ def concordance(
     posterior, twin
         Estimates of the two sides.
     false_discovery
-        A row is a Bayesian discovery when its s-value (expected proportion of wrong signs among the
-        claims up to it, within its family) is at most this.
+        A row is a Bayesian sign call when its s-value (expected proportion of wrong signs among the
+        claims up to it, within its family) and its own local false sign rate are at most this.
     alpha
         A row is a frequentist discovery when its Bonferroni-adjusted P is at most this.
 
@@ -167,6 +168,12 @@ COLUMNS = [
 ]
 
 
+def _verdict(ours: Interval, theirs: Interval, *, ratio: bool, numbers: bool, judged: bool) -> str:
+    if not numbers:
+        return "not estimable"
+    return verdict(ours, theirs, ratio=ratio) if judged else "not compared"
+
+
 def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[str, object]:
     def number(name: str) -> float:
         value = record[name]
@@ -176,7 +183,8 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
     ratio = is_ratio(estimand)
     ours = Interval(*(number(f"{c}_posterior") for c in ("point", "lower", "upper")))
     theirs = Interval(*(number(f"{c}_twin") for c in ("point", "lower", "upper")))
-    both = record["status_posterior"] == "observed" and record["status_twin"] == "observed"
+    judged = record["status_posterior"] == "observed"
+    both = record["status_twin"] == "observed"
     both = both and not any(
         math.isnan(v) for v in (ours.point, ours.lower, ours.upper, theirs.point, theirs.lower, theirs.upper)
     )
@@ -208,10 +216,14 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         "lfsr": number("lfsr_posterior"),
         "s_value": s_value,
         "p_in_rope": number("p_in_rope_posterior"),
-        "discovery_bayes": bool(record["status_posterior"] == "observed" and s_value <= false_discovery),
+        "discovery_bayes": bool(
+            record["status_posterior"] == "observed"
+            and s_value <= false_discovery
+            and number("lfsr_posterior") <= false_discovery
+        ),
         "discovery_bonferroni": bool(adjusted <= alpha),
         "difference_log": difference,
-        "verdict": verdict(ours, theirs, ratio=ratio) if both else "not estimable",
+        "verdict": _verdict(ours, theirs, ratio=ratio, numbers=both, judged=judged),
         "status": record["status_posterior"],
         "note": "; twin: ".join(n for n in notes if n)
         if notes[0]

@@ -200,8 +200,23 @@ def close_matches(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     if wanted in plain:
         return [plain[wanted]]
     contained = [original for key, original in plain.items() if wanted and wanted in key.split()]
-    near = [plain[key] for key in difflib.get_close_matches(wanted, list(plain), n=most, cutoff=0.7)]
-    return list(dict.fromkeys([*near, *contained]))[:most]
+    near = [plain[key] for key in difflib.get_close_matches(wanted, list(plain), n=most, cutoff=0.8)]
+    slips = [original for key, original in plain.items() if _one_slip(wanted, key)]
+    return list(dict.fromkeys([*near, *slips, *contained]))[:most]
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """Whether two words of four or more letters differ in one letter, or in the order of two neighbours.
+
+    Letters only: CD8A is no slip for CD8B.
+    """
+    if len(one) != len(other) or len(one) < 4 or not one.isalpha():
+        return False
+    differing = [i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if len(differing) != 2:
+        return len(differing) == 1
+    first, second = differing
+    return second == first + 1 and one[first] == other[second] and one[second] == other[first]
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
@@ -263,7 +278,7 @@ def map_values(words: pd.Series[str], rules: ValueRules, where: str, faults: Fau
     if rules.values is not None:
         unknown, kept = _from_study(kept, rules.values)
         if not unknown.empty:
-            _report_unknown(unknown, None, where, faults, mapped=tuple(rules.values))
+            _report_unknown(unknown, rules.field, where, faults, mapped=tuple(rules.values))
             return None
     elif rules.field in VOCABULARIES:
         found = kept.map(lambda word: look_up(rules.field, word), na_action="ignore").astype("str")
@@ -304,21 +319,22 @@ def _from_study(kept: pd.Series, values: Mapping[str, str | int | float]) -> tup
 
 
 def _report_unknown(
-    unknown: pd.Series, name: str | None, where: str, faults: Faults, mapped: tuple[str, ...] = ()
+    unknown: pd.Series, name: str, where: str, faults: Faults, mapped: tuple[str, ...] | None = None
 ) -> None:
-    if unknown.empty:
-        return
+    """Add a fault for words without a meaning; its example never gives them one."""
     different = list(unknown.drop_duplicates())
-    if name is None:
-        known = f"`values` maps only {', '.join(repr(word) for word in mapped)}"
-        example = f'values = {{ ..., "{different[0]}" = "..." }}'
+    known = VOCABULARIES.get(name)
+    meaning = "<its meaning>" if known is None else f"<one of: {', '.join(known.values)}>"
+    if mapped is not None:
+        takes = f"`values` maps only {', '.join(repr(word) for word in mapped)}"
+        example = f'values = {{ ..., "{different[0]}" = "{meaning}" }}'
     else:
-        values = VOCABULARIES[name].values
-        known = f"the field takes {', '.join(repr(value) for value in values)} and the usual words for them"
-        example = f'values = {{ "{different[0]}" = "{values[0]}", ... }} with every word of the column'
+        values = ", ".join(repr(value) for value in (known.values if known is not None else ()))
+        takes = f"the field takes {values} and the usual words for them"
+        example = f'values = {{ "{different[0]}" = "{meaning}", ... }} with every word of the column'
     listed = ", ".join(f'"{word}"' for word in different[:MAX_NAMED])
     faults.add(
         where,
         f"{counted(len(different), 'value is', 'values are')} not understood: {with_counts(unknown)};"
-        f" {known}. Say what they mean with {example}, or read them as missing with missing = [{listed}]",
+        f" {takes}. Say what they mean with {example}, or read them as missing with missing = [{listed}]",
     )

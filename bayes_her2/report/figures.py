@@ -35,6 +35,7 @@ COLOURS = {HR_POSITIVE: "#0072b2", HR_NEGATIVE: "#d55e00", DIFFERENCE: "#4b3f8f"
 MARKERS = {HR_POSITIVE: "o", HR_NEGATIVE: "s", DIFFERENCE: "D"}
 WIDTH = 11.4
 DECADES = (1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
+NOT_ESTIMABLE = "not estimable"
 CLIP = 5.0
 """Axes reach at least this far before an interval is cut with an arrow."""
 
@@ -91,7 +92,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Mark:
-    """One interval on a row: values, look, and a word beside it."""
+    """One interval on a row: values and look, its status, or a word in place of an interval."""
 
     point: float | None
     lower: float | None
@@ -99,6 +100,7 @@ class Mark:
     colour: str
     marker: str
     filled: bool = True
+    status: str = "observed"
     word: str = ""
 
 
@@ -124,7 +126,8 @@ def drawings(results: Results) -> dict[str, Drawing]:
     if not results.refused:
         makers += [forest, interaction, high_abundance]
         makers += [_paired_maker(contrast) for contrast in results.contrasts]
-        makers += [_cohort_maker(part) for part in ("overall", "presence", "amount")]
+        if len(results.cohorts) > 1:
+            makers += [_cohort_maker(part) for part in ("overall", "presence", "amount")]
         makers += [predictive, recovery]
     made: dict[str, Drawing] = {}
     with matplotlib.rc_context():  # settings of the process come back afterwards
@@ -166,23 +169,20 @@ NAMES = (
 # --- marks ---------------------------------------------------------------------------------------
 
 
-def _mark(estimate: Estimate | None, *, colour: str, marker: str, filled: bool = True) -> Mark:
-    """Turn an estimate into a mark; hollow and labelled unless it is observed."""
+def _mark(estimate: Estimate | None, *, colour: str, marker: str) -> Mark:
+    """Turn an estimate into a mark: hollow unless it is observed, a word where there is no interval."""
     if estimate is None:
-        return Mark(None, None, None, colour, marker, word="")
-    status = estimate.status
-    if status == "not estimable" or not estimate.has_interval:
-        word = "not estimable" if status in ("observed", "not estimable") else status
-        return Mark(None, None, None, colour, marker, word=word)
-    word = "" if status == "observed" else status
+        return Mark(None, None, None, colour, marker)
+    if estimate.status == NOT_ESTIMABLE or not estimate.has_interval:
+        return Mark(None, None, None, colour, marker, word=NOT_ESTIMABLE)
     return Mark(
         estimate.point,
         estimate.lower,
         estimate.upper,
         colour,
         marker,
-        filled=filled and status == "observed",
-        word=word,
+        filled=estimate.status == "observed",
+        status=estimate.status,
     )
 
 
@@ -194,11 +194,12 @@ def _limits(marks: Iterable[Mark], extra: Iterable[float] = ()) -> tuple[float, 
     high = [min(m.upper, CLIP) for m in drawn if m.upper is not None]
     values = [*points, *low, *high, *extra]
     lower, upper = min(values, default=0.5) / 1.06, max(values, default=2.0) * 1.06
-    return min(lower, 0.8), max(upper, 1.25)
+    lower, upper = min(lower, 0.8), max(upper, 1.25)
+    return min(lower, upper**-0.25), max(upper, lower**-0.25)  # room for a label on each side of 1
 
 
 def _ticks(limits: tuple[float, float]) -> list[float]:
-    """Round ratios between two limits, 1 among them."""
+    """Round ratios between two limits: 1, and at least one on each side of it that has room."""
     span = limits[1] / limits[0]
     if span > 60:
         choice = [0.001, 0.01, 0.1, 1, 10, 100, 1000]
@@ -208,7 +209,14 @@ def _ticks(limits: tuple[float, float]) -> list[float]:
         choice = [0.2, 0.25, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 4, 5]
     else:
         choice = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2]
-    return [tick for tick in choice if limits[0] <= tick <= limits[1]]
+    ticks = [tick for tick in choice if limits[0] <= tick <= limits[1]]
+    below = [tick for tick in (0.2, 0.5, 0.67, 0.8) if limits[0] <= tick]
+    above = [tick for tick in (5, 2, 1.5, 1.25) if tick <= limits[1]]
+    if below and not any(tick < 1 for tick in ticks):
+        ticks = [below[0], *ticks]
+    if above and not any(tick > 1 for tick in ticks):
+        ticks = [*ticks, above[0]]
+    return ticks
 
 
 def _log_axis(axes: Any, limits: tuple[float, float], *, which: str = "x") -> None:
@@ -223,7 +231,7 @@ def _log_axis(axes: Any, limits: tuple[float, float], *, which: str = "x") -> No
 
 
 def _draw_mark(axes: Any, y: float, mark: Mark, limits: tuple[float, float], size: float = 4.6) -> None:
-    """Draw interval, marker, arrows where the interval leaves the axis, and a word."""
+    """Draw interval, marker, and arrows where the interval leaves the axis."""
     if mark.point is None or mark.lower is None or mark.upper is None:
         return
     low, high = max(mark.lower, limits[0]), min(mark.upper, limits[1])
@@ -259,7 +267,8 @@ def _backdrop(axes: Any, rope: tuple[float, float], n_rows: int) -> None:
 
 
 def _legend(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], y_inches: float, x: float) -> None:
-    """One line of keys at the top of a figure."""
+    """One line of keys at the top of a figure; a long one starts at the left edge."""
+    x = x if len(entries) < 6 else 0.1 / WIDTH
     handles = [Line2D([], [], **look) for _, look in entries]
     figure.legend(
         handles,
@@ -285,6 +294,21 @@ def _key(colour: str, marker: str, *, filled: bool = True) -> dict[str, Any]:
         "lw": 1.3,
         "ls": "-" if filled else (0, (3, 1.6)),
     }
+
+
+def _statuses(marks: Iterable[Mark]) -> str:
+    """Statuses of the hollow marks, each once: ``borrowed or prior-only``."""
+    return formats.listed(dict.fromkeys(mark.status for mark in marks if not mark.filled), "or")
+
+
+def _how(panels: Sequence[Panel]) -> str:
+    """How to read the marks: what is drawn in these panels, and nothing else."""
+    marks = [mark for panel in panels for row in panel.rows for mark in row]
+    statuses = _statuses(marks)
+    parts = [f"Filled: observed; hollow and dashed: {statuses}"] if statuses else []
+    if any(mark.word for mark in marks):
+        parts.append("'not estimable' stands where a row has no interval")
+    return formats.sentence("; ".join([*parts, "arrows mark intervals that leave the axis"]))
 
 
 def _band_key(rope: tuple[float, float]) -> tuple[str, dict[str, Any]]:
@@ -323,7 +347,7 @@ def _forest(
             offsets = [(i - (len(marks) - 1) / 2) * 2 * dodge for i in range(len(marks))]
             for mark, offset in zip(marks, offsets, strict=True):
                 _draw_mark(axes, position + offset, mark, limits)
-                _word(axes, position + offset, mark, limits)
+                _word(axes, position + offset, mark)
             if panel.margin and panel.margin[position]:
                 axes.annotate(
                     panel.margin[position],
@@ -342,34 +366,26 @@ def _forest(
         axes.tick_params(axis="y", pad=7)
         axes.set_title(panel.title, fontsize=9, fontweight="bold", loc="left", pad=5)
         axes.set_xlabel(f"{panel.unit} (log scale)", fontsize=8)
-    _legend(figure, legend, 0.2, left / WIDTH)
+    statuses = _statuses(mark for panel in panels for row in panel.rows for mark in row)
+    hollow = [(f"hollow, dashed: {statuses}", _key(GREY, "o", filled=False))] if statuses else []
+    _legend(figure, [*legend, *hollow], 0.2, left / WIDTH)
     return _svg(results, figure)
 
 
-def _word(axes: Any, y: float, mark: Mark, limits: tuple[float, float]) -> None:
-    """Word of a mark: beside its interval, or in place of one that is not there."""
-    if not mark.word:
-        return
-    look: dict[str, Any] = {"fontsize": 7.0, "va": "center", "color": mark.colour, "fontstyle": "italic"}
-    if mark.point is None or mark.upper is None:
+def _word(axes: Any, y: float, mark: Mark) -> None:
+    """Word in place of an interval, at the left edge of its own panel."""
+    if mark.word:
         axes.annotate(
             mark.word,
             (0, y),
             xycoords=("axes fraction", "data"),
             xytext=(3, 0),
             textcoords="offset points",
-            **look,
+            fontsize=7.0,
+            va="center",
+            color=mark.colour,
+            fontstyle="italic",
         )
-        return
-    at_edge = mark.upper >= limits[1] / 1.5
-    axes.annotate(
-        mark.word,
-        (max(mark.lower or limits[0], limits[0]) if at_edge else mark.upper, y),
-        xytext=(-4 if at_edge else 4, 0),
-        textcoords="offset points",
-        ha="right" if at_edge else "left",
-        **look,
-    )
 
 
 def _svg(results: Results, figure: Figure) -> str:
@@ -402,12 +418,6 @@ def _measure(results: Results) -> str:
     return f"HER2 measure: {results.study.measure}"
 
 
-HOW = (
-    "Filled markers are rows observed in these data; hollow markers with dashed lines are labelled with "
-    "their status; arrows mark intervals that leave the axis"
-)
-
-
 def forest(results: Results) -> Drawing:
     """Draw the main result: three parts side by side, both strata on each row."""
     pooled = _pooled(results)
@@ -430,7 +440,7 @@ def forest(results: Results) -> Drawing:
         "receptor "
         f"(HR) status: ratio per SD of HER2, posterior medians with {formats.intervals_of(shown)}, "
         "log axes. "
-        f"{who(results)} {_measure(results)}. Grey band: region of practical equivalence (ROPE). {HOW}. "
+        f"{who(results)} {_measure(results)}. Grey band: region of practical equivalence (ROPE). {_how(panels)} "
         "The same numbers are in the table below."
     )
     alt = (
@@ -465,7 +475,7 @@ def interaction(results: Results) -> Drawing | None:
         "the ratio in "
         f"HR+ (pooled), posterior medians with {formats.intervals_of(shown)}, log axes. Above 1: "
         "more of the "
-        f"cell type with higher HER2 in HR- than in HR+. {who(results)} {_measure(results)}. {HOW}."
+        f"cell type with higher HER2 in HR- than in HR+. {who(results)} {_measure(results)}. {_how(panels)}"
     )
     legend = [(DIFFERENCE, _key(colour, marker)), _band_key(results.study.rope)]
     alt = f"Forest plot of the ratio HR- over HR+ for {len(labels)} cell types; presence, amount and overall."
@@ -507,7 +517,7 @@ def high_abundance(results: Results) -> Drawing | None:
         f"{formats.intervals_of(shown)} beside "
         f"its frequentist twin with {formats.intervals_of(twins)}, log axes. {who(results)} "
         f"{_measure(results)}. "
-        f"{HOW}."
+        f"{_how(panels)}"
     )
     alt = f"Forest plot of high abundance for {len(labels)} cell types, posterior and twin."
     legend = _pair_legend(results, results.contrasts)
@@ -574,7 +584,7 @@ def concordance(results: Results, contrast: str) -> Drawing:
         f"Posterior beside its frequentist twin {words} (HR: hormone receptor), pooled, ratio per SD of "
         "HER2, log "
         f"axes: {formats.intervals_of(shown)} and {formats.intervals_of(twins)}. The verdict stands in the "
-        f"margin unless both intervals include 1. {who(results)} {_measure(results)}. {HOW}."
+        f"margin unless both intervals include 1. {who(results)} {_measure(results)}. {_how(panels)}"
     )
     alt = f"Paired intervals of posterior and twin for {len(labels)} cell types, {words}."
     svg = _forest(results, labels, panels, _pair_legend(results, (contrast,)), per_row=0.3)
@@ -660,7 +670,10 @@ def cohorts(results: Results, part: str) -> Drawing:
         axes.tick_params(axis="x", labelsize=7, labelbottom=last, length=3 if last else 0)
         axes.tick_params(axis="y", pad=6)
     legend = [(s, _key(COLOURS[s], MARKERS[s])) for s in results.strata]
-    legend += [("borrowed or prior-only", _key(GREY, "o", filled=False)), _band_key(results.study.rope)]
+    statuses = _statuses(_mark(e, colour=INK, marker="o") for e in shown)
+    legend += [_band_key(results.study.rope)]
+    legend += [(f"hollow, dashed: {statuses}", _key(GREY, "o", filled=False))] if statuses else []
+    hollow = f"Filled: observed; hollow and dashed: {statuses}; " if statuses else ""
     _legend(figure, legend, 0.2, left / WIDTH)
     figure.text(
         left / WIDTH,
@@ -674,9 +687,8 @@ def cohorts(results: Results, part: str) -> Drawing:
         "Cohort rows are "
         "partially pooled; 'new cohort' is the prediction for a cohort not yet seen, between-cohort "
         "variation included. "
-        f"{who(results)} {_measure(results)}. Hollow and dashed: borrowed from other cohorts, or from the "
-        "prior alone; "
-        "arrows mark intervals that leave the axis."
+        f"{who(results)} {_measure(results)}. "
+        + formats.sentence(f"{hollow}arrows mark intervals that leave the axis")
     )
     alt = (
         f"Small multiples of {len(cells)} cell types with {len(results.cohorts)} cohorts, pooled and new "
@@ -784,7 +796,11 @@ def predictive(results: Results) -> Drawing | None:
             v for r in mine for v in (r["observed"], r["predicted"], r["lower"], r["upper"]) if v is not None
         ]
         low, high = min(values, default=0.0), max(values, default=1.0)
-        if positive and high / low > 20:
+        if statistic == "zero share":
+            low, high = 0.0, 1.0
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(FixedLocator([0, 0.2, 0.4, 0.6, 0.8, 1]))
+        elif positive and high / low > 20:
             low, high = low / 1.3, high * 1.3
             axes.set_xscale("log")
             axes.set_yscale("log")
@@ -810,6 +826,7 @@ def predictive(results: Results) -> Drawing | None:
                 ms=2.6 if row["inside"] else 5,
                 color=colour,
                 lw=0,
+                clip_on=False,
                 zorder=3 if row["inside"] else 4,
             )
         axes.set_title(statistic, fontsize=8.5, fontweight="bold", loc="left", pad=4)
@@ -823,9 +840,8 @@ def predictive(results: Results) -> Drawing | None:
     caption = (
         f"Posterior predictive checks: {formats.plural(len(rows), 'statistic')} of replicated data against "
         "the observed ones, "
-        "one point per cell type, cohort and hormone receptor stratum; vertical lines are predictive "
-        "intervals as given in "
-        f"tables/posterior_predictive.csv. {who(results)}"
+        "one point per cell type, cohort and hormone receptor stratum; vertical lines are "
+        f"{formats.level(results.study.interval)} predictive intervals. {who(results)}"
     )
     alt = f"Scatter of observed against predicted statistics: {formats.listed(statistics)}."
     return Drawing("posterior_predictive", caption, alt, _svg(results, figure))

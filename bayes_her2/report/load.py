@@ -80,11 +80,16 @@ INFERENCE: dict[str, dict[str, Kind]] = {
         "cell_type cohort hr statistic", floats="observed predicted lower upper", bools="inside"
     ),
     "heterogeneity": _columns(
-        "part term note", ints="n_cohorts_informing", floats="between_sd_point lower upper prior_median"
+        "part term note",
+        ints="n_cohorts_informing",
+        floats="between_sd_point lower upper prior_median cells_sd_point cells_sd_lower cells_sd_upper",
     ),
 }
 """Further tables that a complete run needs."""
 
+SWEEP = _columns(
+    "part outcome", floats="scale prior_sd point lower upper pareto_k", bools="excludes_1 reliable"
+)
 SHARE_DRIFT = _columns("stratum at", floats="sum_mean lower upper")
 RECOVERY = _columns("outcome estimand stratum scope", floats="truth point lower upper", bools="covered")
 ESTIMATES_FILE = "tables/estimates.csv"
@@ -269,6 +274,7 @@ def load_results(folder: Path) -> Results:
     if not refused:
         needed |= INFERENCE
         (needed if study and study.scale == "relative" else optional)["share_drift"] = SHARE_DRIFT
+        optional["interaction_sweep"] = SWEEP
         if study and study.simulated:
             (needed if study.truth else optional)["recovery"] = RECOVERY
     tables: dict[str, Rows] = {}
@@ -298,7 +304,7 @@ def _read_study(path: Path, faults: Faults) -> StudyText | None:
         faults.add(str(path), f"not TOML ({error}). {RERUN.capitalize()}")
         return None
     study, her2, decisions = content.get("study", {}), content.get("her2", {}), content.get("decisions", {})
-    model = content.get("model", {})
+    model, abundance = content.get("model", {}), content.get("abundance", {})
     if not study.get("name"):
         faults.add(str(path), "[study] has no `name`. Add it to the study file and run again")
         return None
@@ -310,7 +316,8 @@ def _read_study(path: Path, faults: Faults) -> StudyText | None:
         simulated=bool(study.get("simulated", False)),
         truth=bool(study.get("truth")),
         measure=str(her2.get("label") or her2.get("measure", "HER2 measure")),
-        scale=str(content.get("abundance", {}).get("scale", "relative")),
+        # A multiplier turns shares into amounts: rows no longer sum to 1.
+        scale="absolute" if abundance.get("multiplier") else str(abundance.get("scale", "relative")),
         rope=(float(rope[0]), float(rope[1])),
         interval=float(decisions.get("interval", 0.95)),
         alpha=float(decisions.get("alpha", 0.05)),

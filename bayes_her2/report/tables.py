@@ -114,6 +114,8 @@ def tables(results: Results) -> dict[str, Table]:
         made.append(main_results(results))
         if DIFFERENCE in results.contrasts:
             made.append(interactions(results))
+            if results.rows("interaction_sweep"):
+                made.append(interaction_sweep(results))
         made += [high_abundance(results), verdict_counts(results), concordance(results, everything=False)]
         made.append(concordance(results, everything=True))
         if any(_other_methods(results)):
@@ -324,9 +326,8 @@ def covariates(results: Results) -> Table:
     )
     return Table(
         "covariates",
-        "Covariates that every model adjusts for: continuous ones centred and divided by their SD, "
-        "indicators "
-        f"centred. {who(results)}",
+        "Adjustment terms: continuous ones centred and divided by their SD, indicators centred; batches of one cohort "
+        f"are centred over that cohort and 0 elsewhere. {who(results)}",
         "Covariate",
         (Column("Kind", words=True), Column("Mean"), Column("Divisor")),
         lines,
@@ -866,9 +867,11 @@ def concordance(results: Results, *, everything: bool) -> Table:
     """Posterior beside twin, with all the measures of evidence."""
     rows = _pooled_concordance(results)
     by_method, others = _twins(results), _other_methods(results)
-    quiet = ("both null", "not estimable", "")
+    quiet = ("both null", "not compared", "not estimable", "")
     if not everything:
-        rows = [r for r in rows if r["verdict"] not in quiet]
+        rows = [
+            r for r in rows if r["verdict"] not in quiet or r["discovery_bayes"] or r["discovery_bonferroni"]
+        ]
     groups = []
     for cell in results.cell_types:
         members = [
@@ -899,7 +902,7 @@ def concordance(results: Results, *, everything: bool) -> Table:
     shown = results.posterior()
     twins = [*matched_twins(results), *(e for e in results.twins() if e.method in others)]
     beneath = f"; in grey beneath it, the twin with the method {formats.listed(others)}" if others else ""
-    which = "all rows" if everything else "rows where at least one interval excludes 1"
+    which = "all rows" if everything else "rows that were compared and in which either side sees something"
     study = results.study
     return Table(
         "concordance_all" if everything else "concordance",
@@ -920,8 +923,8 @@ def concordance(results: Results, *, everything: bool) -> Table:
             Column("P(in ROPE)", group="Posterior evidence"),
             Column("P", group="Twin evidence"),
             Column("P, Bonf.", group="Twin evidence"),
-            Column("Bayes FDR", group="Discovery"),
-            Column("Bonf.", group="Discovery"),
+            Column("Sign call", group="Called"),
+            Column("Bonf.", group="Called"),
         ),
         _grouped(groups),
         "tables/concordance.csv",
@@ -931,8 +934,8 @@ def concordance(results: Results, *, everything: bool) -> Table:
             "s-value: Stephens's expected false sign rate among all claims "
             "at least as strong. P(in ROPE): posterior probability of a ratio from "
             f"{formats.ratio(study.rope[0])} to {formats.ratio(study.rope[1])}. "
-            "Bayes FDR: among the discoveries at an expected false discovery rate of "
-            f"{study.false_discovery:g}. Bonf.: Bonferroni over "
+            "Sign call: s-value and lfsr at most "
+            f"{study.false_discovery:g}, which limits wrong signs, not small effects. Bonf.: Bonferroni over "
             f"cell types within estimand and stratum, at {study.alpha:g}.",
             *(_methods_note(rows)),
         ),
@@ -1020,6 +1023,13 @@ def heterogeneity(results: Results) -> Table:
                         Cell(formats.interval(r["between_sd_point"], r["lower"], r["upper"], "between_sd")),
                         Cell(formats.signed(r["prior_median"])),
                         _count(r["n_cohorts_informing"]),
+                        _text(
+                            formats.interval(
+                                r["cells_sd_point"], r["cells_sd_lower"], r["cells_sd_upper"], "between_sd"
+                            )
+                            if r["cells_sd_point"] is not None
+                            else formats.MISSING
+                        ),
                         Cell(r["note"]),
                     ),
                 )
@@ -1033,13 +1043,16 @@ def heterogeneity(results: Results) -> Table:
         "heterogeneity",
         "Between-cohort standard deviation (tau) of each term, on the log scale: posterior median "
         "with "
-        f"{formats.intervals_of(results.posterior())}, beside the median of its prior. {who(results)}",
+        f"{formats.intervals_of(results.posterior())}, beside the median of its prior; and "
+        "the SD over cell types of what the cohorts "
+        f"have in common. Where the first is the larger, cohorts differ more than cell types. {who(results)}",
         "Part",
         (
             Column("Term", words=True),
             Column("tau, posterior"),
             Column("Prior median"),
             Column("Cohorts informing"),
+            Column("Over cell types"),
             Column("Note", words=True),
         ),
         _grouped(groups),
@@ -1244,6 +1257,51 @@ def parts_disagree(results: Results) -> Table:
         (Column("HR", words=True), Column("Presence"), Column("Amount"), Column("Overall")),
         lines,
         "tables/parts_disagree.csv",
+    )
+
+
+def interaction_sweep(results: Results) -> Table:
+    """Which interactions exclude 1 under other scales of their prior."""
+    settings: dict[tuple[str, float, float], list[Row]] = {}
+    for row in results.rows("interaction_sweep"):
+        settings.setdefault((row["part"], row["scale"], row["prior_sd"]), []).append(row)
+    lines = []
+    for (part, scale, prior_sd), rows in settings.items():
+        named = [
+            f"{row['outcome']} {formats.interval(row['point'], row['lower'], row['upper'])}"
+            for row in rows
+            if row["excludes_1"]
+        ]
+        reliable = all(row["reliable"] for row in rows)
+        lines.append(
+            Line(
+                part,
+                (
+                    Cell(f"{scale:g}"),
+                    Cell(f"{prior_sd:.2f}"),
+                    Cell(f"{len(named)} of {len(rows)}"),
+                    Cell("; ".join(named) if named else "none"),
+                    Cell("yes" if reliable else "no: needs a refit"),
+                ),
+            )
+        )
+    return Table(
+        "interaction_sweep",
+        "Does the prior decide the interactions? Pooled ratios HR- over HR+ (HR: hormone receptor) under other scales "
+        "of the half-normal prior on their spread over cell types, by reweighting the draws; "
+        f"{formats.intervals_of(results.posterior())}. Prior SD: of the log ratio, mean and spread together; for "
+        "presence, a prior SD below 0.57 would by itself overturn both interactions that the seed study reports. "
+        f"{who(results)}",
+        "Part",
+        (
+            Column("Scale"),
+            Column("Prior SD"),
+            Column("Exclude 1"),
+            Column("Which, ratio per SD of HER2", words=True),
+            Column("Weights reliable", words=True),
+        ),
+        tuple(lines),
+        "tables/interaction_sweep.csv",
     )
 
 

@@ -27,7 +27,8 @@ VERDICTS = {
     "uncertain": "the twin excludes 1, the posterior does not",
     "new": "the posterior excludes 1, the twin does not",
     "contradicts": "opposite directions, both exclude 1",
-    "both null": "neither interval excludes 1",
+    "both null": "neither interval excludes 1; how much that rules out, P(in ROPE) says",
+    "not compared": "the posterior row is borrowed or prior-only: shown, not judged",
     "not estimable": "at least one side gives no estimate",
 }
 """Verdict -> what it means."""
@@ -83,7 +84,8 @@ def model_line(results: Results) -> str:
     cohort = "with one cohort there are no cohort terms" if one else "cohort is a random effect"
     study = results.study
     terms = [
-        f"adjusted for {formats.listed(study.covariates)}" if study.covariates else "no covariates",
+        *([f"adjusted for {formats.listed(study.covariates)}"] if study.covariates else []),
+        *(["no covariates"] if not (study.covariates or study.centre or study.batch) else []),
         *(["centre nested in cohort"] if study.centre else []),
         *(["batch as a fixed term"] if study.batch else []),
     ]
@@ -111,18 +113,29 @@ def verdict_line(results: Results) -> str:
     found = [f"{name} {formats.count(n)}" for name, n in counts if n]
     if not rows:
         return "no verdict"
-    return f"{formats.plural(len(rows), 'pooled row')} with a verdict: {', '.join(found)}"
+    judged = sum(n for name, n in counts if name not in ("not compared", "not estimable"))
+    return (
+        f"{formats.plural(len(rows), 'pooled row')}, {formats.count(judged)} of them with a verdict: "
+        f"{', '.join(found)}"
+    )
 
 
 def discovery_line(results: Results) -> str:
     """Discoveries by either rule, pooled rows."""
     rows = [r for r in results.rows("concordance") if r["scope"] == "pooled"]
     bayes = sum(bool(r["discovery_bayes"]) for r in rows)
+    wide = sum(
+        bool(r["discovery_bayes"])
+        and r["posterior_lower"] is not None
+        and r["posterior_upper"] is not None
+        and r["posterior_lower"] <= 1 <= r["posterior_upper"]
+        for r in rows
+    )
     bonferroni = sum(bool(r["discovery_bonferroni"]) for r in rows)
     both = sum(bool(r["discovery_bayes"] and r["discovery_bonferroni"]) for r in rows)
     return (
-        f"{formats.plural(bayes, 'row')} by the posterior at a Bayesian false discovery rate of "
-        f"{results.study.false_discovery:g}, "
+        f"{formats.plural(bayes, 'row')} by the posterior (sign calls: expected proportion of wrong signs at most "
+        f"{results.study.false_discovery:g}, {wide} of them with an interval that includes 1), "
         f"{bonferroni} by the twin after Bonferroni at {results.study.alpha:g}, {both} by both (each within "
         "its family: the cell types of one estimand and stratum)"
     )
@@ -151,13 +164,27 @@ def cohort_line(results: Results) -> str:
 
 
 def pooling_line(results: Results) -> str:
-    """Say why a pooled posterior may be wider than a common-effect twin."""
-    methods = {r["twin_method"] for r in results.rows("concordance") if r["scope"] == "pooled"}
-    if "common effect" not in methods:
+    """Say where pooled posteriors lie when cohorts differ, with the count of those outside both cohorts."""
+    if len(results.cohorts) < 2:
+        return ""
+    by_place: dict[tuple[str, str, str], list[float]] = {}
+    for e in results.posterior(scope="cohort"):
+        if e.status == "observed" and e.point is not None:
+            by_place.setdefault((e.outcome, e.estimand, e.stratum), []).append(e.point)
+    compared = outside = 0
+    for e in results.posterior():
+        points = by_place.get((e.outcome, e.estimand, e.stratum), [])
+        if e.status == "observed" and e.point is not None and len(points) == len(results.cohorts):
+            compared += 1
+            outside += not min(points) <= e.point <= max(points)
+    if not compared:
         return ""
     return (
-        "With two cohorts the twin takes their effect as common and weighs in no difference between them, while the "
-        "posterior lets cohorts differ: where they disagree its pooled interval is wider, and the verdict is uncertain."
+        "A pooled posterior is the cell type's mean over cohorts, drawn towards the mean over cell types the more the "
+        "cohorts differ and the fewer they are: in "
+        f"{formats.count(outside)} of {formats.count(compared)} pooled rows it lies outside the range of the "
+        "cohorts' own estimates. A twin with a common or fixed cohort effect is not drawn so, and the verdict may be "
+        "uncertain for that reason alone; section 8 has what each cohort shows."
     )
 
 
@@ -223,7 +250,9 @@ def disagreements(results: Results) -> tuple[str, ...]:
 def cannot_say(results: Results) -> tuple[Point, ...]:
     """List what the data cannot say, from statuses, composition and heterogeneity notes."""
     points: list[Point] = [*_borrowed(results), *_interaction(results), *_cohort_number(results)]
+    points += _not_modelled(results)
     points += _not_estimable(results)
+    points += _leaning(results)
     points += _prior_only(results)
     separated = [e for e in results.twins() if e.status == "separated"]
     if separated:
@@ -298,6 +327,51 @@ def _not_estimable(results: Results) -> list[Point]:
     ]
 
 
+def _not_modelled(results: Results) -> list[Point]:
+    """Cell types that have no row at all."""
+    named = [
+        row["cell_type"]
+        for row in results.rows("cell_types")
+        if not row["presence_modelled"] and not row["amount_modelled"]
+    ]
+    if not named:
+        return []
+    return [
+        Point(
+            "Not modelled", f"{formats.listed(named)}: too few positives in every stratum; no row is printed."
+        )
+    ]
+
+
+def _leaning(results: Results) -> list[Point]:
+    """Count how often the two sides point apart in the smaller stratum, whose slopes lean on the larger one's."""
+    if len(results.strata) < 2:
+        return []
+    sizes = {s: sum(r["n"] or 0 for r in results.rows("composition") if r["hr"] == s) for s in results.strata}
+    small, large = sorted(results.strata, key=lambda s: sizes[s])
+    scope = "cohort" if len(results.cohorts) > 1 else "pooled"
+    rows = [
+        r
+        for r in results.rows("concordance")
+        if r["scope"] == scope
+        and r["stratum"] == small
+        and r["status"] == "observed"
+        and r["posterior_point"] is not None
+        and r["twin_point"] is not None
+    ]
+    apart = sum((r["posterior_point"] - 1) * (r["twin_point"] - 1) < 0 for r in rows)
+    if not rows:
+        return []
+    return [
+        Point(
+            f"{small} leans on {large}",
+            f"{formats.count(sizes[small])} tumours are {small}. Their slope is that of {large} times an interaction "
+            "that cell types share in part, so its interval is narrower than these tumours alone would give: in "
+            f"{formats.count(apart)} of {formats.count(len(rows))} rows posterior and twin lie on opposite sides of 1.",
+        )
+    ]
+
+
 def _borrowed(results: Results) -> list[Point]:
     """Cohorts without a stratum, and cell types whose presence never varies in a cohort's stratum."""
     borrowed = [e for e in results.posterior(scope="cohort") if e.status == "borrowed"]
@@ -324,8 +398,9 @@ def _borrowed(results: Results) -> list[Point]:
             points.append(
                 Point(
                     "Borrowed rows",
-                    f"{cohort}: {name_some(constant, 8)} is present in all or in none of the tumours of a stratum, so "
-                    "these tumours cannot tell what changes with HER2; the rows are borrowed.",
+                    f"{cohort}: {name_some(constant, 8)} {'is' if len(constant) == 1 else 'are'} present in all or "
+                    "none of the tumours of a stratum, so these tumours cannot tell what "
+                    "changes with HER2; the rows are borrowed.",
                 )
             )
     return points
@@ -349,9 +424,9 @@ def _interaction(results: Results) -> list[Point]:
         return [
             Point(
                 "The interaction rests on one cohort",
-                f"Only {both[0]} has HR+ and HR- tumours. Every ratio HR- over HR+ is a statement about "
-                f"{both[0]}, with no "
-                "replication and no estimate of how it varies between cohorts.",
+                f"Only {both[0]} has HR+ and HR- tumours. Ratios HR- over HR+ of presence and amount are statements "
+                f"about {both[0]}, with no replication and no estimate of how they vary between cohorts; those of "
+                "averages over all tumours (overall, high abundance) also hold HR+ tumours of other cohorts.",
             )
         ]
     if not both:

@@ -21,6 +21,7 @@ from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.predictive import posterior_predictive, prior_predictive, prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.bayesian.summary import heterogeneity
+from bayes_her2.bayesian.sweep import interaction_sweep
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
 from bayes_her2.data import AnalysisSet, exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
@@ -297,6 +298,11 @@ def _write_inference(
             "heterogeneity",
             heterogeneity(fit.posterior, structure(data), fit.priors, interval=decisions.interval),
         )
+        if len(data.strata) == 2:
+            folder.table(
+                "interaction_sweep",
+                interaction_sweep(fit.posterior, fit.estimand_draws, fit.priors, interval=decisions.interval),
+            )
         if data.scale == "relative":
             folder.table(
                 "share_drift", summed_abundance(fit.posterior, data, DRIFT_AT, interval=decisions.interval)

@@ -166,7 +166,7 @@ def test_prior_gates_pass_by_default_and_fail_for_an_absurd_prior(small_data):
     }
     gates = prior_predictive(abundance.build(small_data, absurd), small_data, seed=1)
     failed = set(gates.loc[~gates["passed"], "check"])
-    assert any("presence odds ratio per SD beyond 5-fold" in check for check in failed)
+    assert any("an odds ratio of presence per SD beyond 5-fold" in check for check in failed)
     assert any("mean amounts where present" in check for check in failed)
 
 

@@ -95,7 +95,7 @@ def test_only_observed_pairs_get_a_verdict():
         ]
     )
     table = concordance(ours, theirs).set_index("outcome")
-    assert table["verdict"].to_dict() == {"A": "agrees", "B": "not estimable", "C": "not estimable"}
+    assert table["verdict"].to_dict() == {"A": "agrees", "B": "not compared", "C": "not estimable"}
     assert table.loc["C", "note"] == "twin: complete separation in HR-"
     assert table.loc["A", "discovery_bayes"]
     assert not table.loc["B", "discovery_bayes"]
@@ -127,6 +127,8 @@ def test_discoveries_follow_the_declared_limits():
     strict = concordance(ours, theirs).iloc[0]
     assert not strict["discovery_bayes"]
     assert strict["discovery_bonferroni"]
+    own = Estimates.from_records([row("posterior", "A", 2.0, s_value=0.01, lfsr=0.2)])
+    assert not concordance(own, theirs).iloc[0]["discovery_bayes"]  # called surely enough only by its company
     lax = concordance(ours, theirs, false_discovery=0.1, alpha=0.01).iloc[0]
     assert lax["discovery_bayes"]
     assert not lax["discovery_bonferroni"]

@@ -8,7 +8,7 @@ import pytest
 
 from bayes_her2.errors import DataError
 from bayes_her2.inputs import read_cohorts
-from bayes_her2.inputs.fields import look_up
+from bayes_her2.inputs.fields import look_up, suggestion
 
 CLINICAL = "A_clinical.csv"
 EXPRESSION = "A_expression.csv"
@@ -325,6 +325,56 @@ def test_value_outside_the_studys_own_values(simple):
     simple.cohort()["clinical"]["fields"]["er"] = {"column": "ER", "values": {"Positive": "positive"}}
     fault = simple.fault()
     assert "1 value is not understood: 'Negative' (6); `values` maps only 'Positive'" in fault
+
+
+def test_the_proposed_mapping_gives_no_meaning(simple):
+    simple.frames[CLINICAL]["HER2 IHC"] = ["weird"] + ["0"] * 11
+    proposed = "<one of: 0, 1+, 2+, 3+>"
+    assert f'values = {{ "weird" = "{proposed}", ... }} with every word of the column' in simple.fault()
+    values = {"0": "0", "1+": "1+"}
+    simple.cohort()["clinical"]["fields"]["her2_ihc"] = {"column": "HER2 IHC", "values": values}
+    assert f'values = {{ ..., "weird" = "{proposed}" }}' in simple.fault()
+
+
+def test_the_proposed_mapping_is_refused_as_it_stands(simple):
+    values = {"0": "0", "weird": "<one of: 0, 1+, 2+, 3+>"}
+    simple.cohort()["clinical"]["fields"]["her2_ihc"] = {"column": "HER2 IHC", "values": values}
+    (fault,) = simple.study_faults()
+    assert "which 'her2_ihc' does not take; values: 0, 1+, 2+, 3+" in fault
+
+
+def test_the_proposed_mapping_of_a_field_without_a_vocabulary(simple):
+    values = {"Positive": "high"}
+    simple.cohort()["clinical"]["fields"]["immune"] = {"column": "ER", "values": values}
+    assert 'values = { ..., "Negative" = "<its meaning>" }' in simple.fault()
+
+
+@pytest.mark.parametrize(
+    ("written", "names", "meant"),
+    [
+        ("stage", ["age", "er", "pgr"], None),
+        ("hr", ["er", "sex"], None),
+        ("CD8A", ["CD8B"], None),
+        ("grade", ["age", "stage"], None),
+        ("satge", ["age", "stage"], "stage"),
+        ("nmae", ["name", "platform"], "name"),
+        ("tume", ["tune", "draws"], "tune"),
+        ("flie", ["file", "fields"], "file"),
+        ("pr", ["pgr", "er"], "pgr"),
+        ("her2_ich", ["her2_ihc", "stage"], "her2_ihc"),
+        ("age", ["Age at diagnosis"], "Age at diagnosis"),
+    ],
+)
+def test_hints_are_for_typing_errors(written, names, meant):
+    assert suggestion(written, names) == ("" if meant is None else f"; did you mean '{meant}'?")
+
+
+def test_rule_on_a_field_that_only_sounds_like_another(simple):
+    del simple.cohort()["clinical"]["fields"]["stage"]
+    simple.settings["exclude"] = [{"field": "stage", "drop": ["IV"], "reason": "stage IV"}]
+    fault = simple.fault()
+    assert "no cohort maps the field 'stage'; map it under fields" in fault
+    assert "did you mean" not in fault
 
 
 def test_gene_with_two_rows(simple):

@@ -482,9 +482,9 @@ class Builder:
         )
         self.write(
             "heterogeneity",
-            "part,term,between_sd_point,lower,upper,prior_median,n_cohorts_informing,note",
+            "part,term,between_sd_point,lower,upper,prior_median,n_cohorts_informing,note,cells_sd_point,cells_sd_lower,cells_sd_upper",
             [
-                ("presence", "slope", 0.1634, 0.021, 0.38, 0.169, 3, ""),
+                ("presence", "slope", 0.1634, 0.021, 0.38, 0.169, 3, "", 0.21, 0.11, 0.35),
                 (
                     "presence",
                     "interaction",
@@ -494,8 +494,11 @@ class Builder:
                     0.169,
                     2,
                     "informed by two cohorts: mostly its prior",
+                    0.21,
+                    0.11,
+                    0.35,
                 ),
-                ("amount", "slope", 0.0812, 0.011, 0.22, 0.169, 3, ""),
+                ("amount", "slope", 0.0812, 0.011, 0.22, 0.169, 3, "", 0.21, 0.11, 0.35),
                 (
                     "amount",
                     "interaction",
@@ -505,6 +508,9 @@ class Builder:
                     0.169,
                     2,
                     "informed by two cohorts: mostly its prior",
+                    0.21,
+                    0.11,
+                    0.35,
                 ),
             ],
         )

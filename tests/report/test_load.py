@@ -129,3 +129,17 @@ def test_share_drift_is_needed_on_the_relative_scale_only(new_builder: Callable[
     (folder / "tables" / "share_drift.csv").unlink()
     with pytest.raises(DataError, match=r"share_drift\.csv: missing"):
         load_results(folder)
+
+
+def test_a_multiplier_turns_shares_into_amounts(tmp_path):
+    from bayes_her2.errors import Faults
+    from bayes_her2.report.load import _read_study
+
+    path = tmp_path / "study.toml"
+    path.write_text(
+        '[study]\nname = "S"\n[abundance]\nscale = "relative"\nmultiplier = "leukocyte_fraction"\n',
+        encoding="utf-8",
+    )
+    study = _read_study(path, Faults())
+    assert study is not None
+    assert study.scale == "absolute"

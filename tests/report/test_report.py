@@ -233,7 +233,7 @@ def drawn_texts(svg: str) -> list[tuple[str, float]]:
     return found
 
 
-def test_a_row_not_observed_is_labelled_on_its_own_line_of_the_forest_plot(builder: Any) -> None:
+def test_statuses_stand_once_in_the_legend_and_not_estimable_on_its_own_line(builder: Any) -> None:
     def borrow(records: list[dict[str, Any]]) -> None:
         for r in records:
             place = (r["source"], r["outcome"], r["stratum"], r["estimand"], r["scope"])
@@ -243,14 +243,41 @@ def test_a_row_not_observed_is_labelled_on_its_own_line_of_the_forest_plot(build
     folder = builder.build(change=borrow)
     render_report(folder)
     texts = drawn_texts((folder / "figures" / "forest.svg").read_text(encoding="utf-8"))
-    (word,) = [y for text, y in texts if text == "borrowed"]
+    assert [text for text, _ in texts if "borrowed" in text] == ["hollow, dashed: borrowed"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    start = page.index('id="figure-forest"')
+    assert "hollow and dashed: borrowed;" in page[start : page.index("</figcaption>", start)]
     labels = {text: y for text, y in texts if text in load_results(folder).modelled}
-    assert min(labels, key=lambda cell: abs(labels[cell] - word)) == "Monocytes"
     empty = [y for text, y in texts if text == "not estimable"]
     assert {min(labels, key=lambda cell: abs(labels[cell] - y)) for y in empty} == {
         "T cells CD8",
         "Macrophages M2",
     }
+
+
+def test_a_status_that_does_not_occur_is_not_in_legend_or_caption(finished: tuple[Path, Any]) -> None:
+    svg = (finished[0] / "figures" / "forest.svg").read_text(encoding="utf-8")
+    assert not [text for text, _ in drawn_texts(svg) if "hollow" in text or "borrowed" in text]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper"), [(0.69, 1.7), (0.8, 1.25), (0.79, 5.3), (0.19, 1.26), (0.8, 90.0), (0.1, 12.0)]
+)
+def test_log_axes_have_a_label_on_each_side_of_1(lower: float, upper: float) -> None:
+    limits = figures._limits([figures.Mark(point, point, point, "k", "o") for point in (lower, upper)])
+    ticks = figures._ticks(limits)
+    assert ticks == sorted(ticks)
+    assert 1 in ticks
+    assert limits[0] <= ticks[0] < 1 < ticks[-1] <= limits[1]
+
+
+def test_zero_shares_are_drawn_from_0_to_1(finished: tuple[Path, Any]) -> None:
+    page = (finished[0] / "report.html").read_text(encoding="utf-8")
+    assert "95 % predictive intervals" in page
+    svg = (finished[0] / "figures" / "posterior_predictive.svg").read_text(encoding="utf-8")
+    texts = [text for text, _ in drawn_texts(svg)]
+    panel = texts[: texts.index("zero share")]
+    assert {"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"} <= set(panel)
 
 
 # --- refusal -------------------------------------------------------------------------------------
@@ -460,7 +487,20 @@ def test_cohorts_that_contradict_each_other_are_written_out(
 def test_one_cohort_is_said_to_know_nothing_of_variation_between_cohorts(
     new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
 ) -> None:
-    text = read_page(render_report(new_builder(cohorts=("Discovery",)).build())).visible
+    folder = new_builder(cohorts=("Discovery",)).build()
+    page = read_page(render_report(folder))
+    text = page.visible
+    assert "One cohort: nothing can be said about variation between cohorts" in text
+    assert "does it hold across cohorts" not in text
+    assert "two cohorts point in opposite directions" not in text
+    assert not {"heterogeneity", "cohorts_overall", "cohorts_presence", "cohorts_amount"} & set(page.tables)
+    assert not list((folder / "figures").glob("cohorts_*.svg"))
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'href="tables/heterogeneity.csv"' in html
+    assert "τ<sub>β</sub>" not in html
+    for kind in ("Table", "Figure"):
+        captions = re.findall(rf"<b>{kind} (\d+)\.</b>", html)
+        assert [int(n) for n in captions] == list(range(1, len(captions) + 1))
     assert "with one cohort there are no cohort terms" in text
     assert "The interaction rests on one cohort" in text
 
@@ -473,6 +513,20 @@ def test_a_study_of_one_stratum_has_no_interaction(
     assert "No analysed tumour is HR-" in page.visible
     assert "interactions" not in page.tables
     assert not (folder / "figures" / "interaction.svg").exists()
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert "δ" not in html[html.index('class="formula"') : html.index("Region of practical")]
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_the_equation_has_the_terms_of_the_study(builder: Any, centre: bool) -> None:
+    folder = builder.build()
+    path = folder / "study.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[model]\n", f"[model]\ncentre = {str(centre).lower()}\n"), encoding="utf-8")
+    html = render_report(folder).read_text(encoding="utf-8")
+    formula = html[html.index('class="formula"') : html.index("Region of practical")]
+    assert ("<sub>centre,c</sub>" in formula) == centre
+    assert ("′<i>x</i>" in formula) == bool(load_results(folder).rows("covariate_scaling"))
 
 
 def test_empty_optional_tables_do_not_break_the_page(builder: Any, read_page: Callable[[Path], Any]) -> None:

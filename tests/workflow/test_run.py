@@ -37,6 +37,7 @@ TABLES = {
     "flow",
     "her2_scaling",
     "heterogeneity",
+    "interaction_sweep",
     "notices",
     "parts",
     "parts_disagree",
