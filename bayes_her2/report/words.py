@@ -278,6 +278,15 @@ def cannot_say(results: Results) -> tuple[Point, ...]:
                 "higher shares of others; nothing here says how many immune cells a tumour holds.",
             )
         )
+    else:
+        points.append(
+            Point(
+                "One amount behind all cell types",
+                "On the absolute scale the amount of immune infiltrate enters every cell type of a tumour "
+                "at once, while the model takes cell types as independent given HER2, HR and cohort. What "
+                "they have in common, such as a shared interaction, is stated too surely.",
+            )
+        )
     for row in results.rows("heterogeneity"):
         if row["note"]:
             points.append(
