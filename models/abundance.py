@@ -301,8 +301,17 @@ def _varying(
     chooses coordinates and does not enter the density.
     """
     name = f"{part}_{term}"
-    mean = prior[f"{term}_mean"].variable(f"{name}_mean")
     between_cells_sd = prior[f"{term}_between_cells_sd"].variable(f"{name}_between_cells_sd")
+    coordinates, start = at.over_cell_types(by_cohort=by_cohort)
+    mean = typical_of(
+        f"{name}_mean",
+        mean=prior[f"{term}_mean"].params["mu"],
+        sd=prior[f"{term}_mean"].params["sigma"],
+        below_sd=between_cells_sd,
+        dims=None,
+        coordinates=coordinates,
+        start=start,
+    )
     if not by_cohort:
         if nested is not None:
             below_sd, centres, _ = nested

@@ -80,7 +80,7 @@ class PooledLikelihoodInformed(LikelihoodInformed):
     Parameters
     ----------
     estimate, variance
-        Of the level below: member x cell type.
+        Of the level below: member x cell type, or members alone for a variable without dims.
     member
         Row of this variable x member: 1.0 where the member belongs to the row. None: all members belong
         to a variable without rows, of shape (cell type,).
@@ -103,7 +103,8 @@ class PooledLikelihoodInformed(LikelihoodInformed):
 
     def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         """Pooled over members, given the spread between them."""
-        weight = 1.0 / (self.variance + self.spread[:, None] * inputs[-3] ** 2)
+        spread = self.spread if self.estimate.ndim == 1 else self.spread[:, None]
+        weight = 1.0 / (self.variance + spread * inputs[-3] ** 2)
         if self.member is None:
             total = pt.sum(weight, axis=0)
             return pt.sum(weight * self.estimate, axis=0) / total, 1.0 / total
@@ -134,6 +135,15 @@ class Coordinates:
     def above(self) -> tuple[PooledLikelihoodInformed, np.ndarray]:
         """Coordinates and initial value of the level above the groups, of shape (cell type,)."""
         return PooledLikelihoodInformed(self.estimate, self.variance), self.pooled(TYPICAL_SPREAD).estimate[0]
+
+    def over_cell_types(self, *, by_cohort: bool) -> tuple[PooledLikelihoodInformed, np.ndarray]:
+        """Coordinates and initial value of the mean over cell types, a single number."""
+        pooled = self.pooled(TYPICAL_SPREAD if by_cohort else 0.0)
+        estimate, variance = pooled.estimate[0], pooled.variance[0]
+        weight = 1.0 / (variance + TYPICAL_SPREAD**2)
+        return PooledLikelihoodInformed(estimate, variance), np.asarray(
+            (weight * estimate).sum() / weight.sum()
+        )
 
     def with_nested(self, nested: Coordinates, home: list[int]) -> PooledLikelihoodInformed:
         """Coordinates of groups some of which have members of their own: centres nested in cohorts.
@@ -193,7 +203,7 @@ def typical_of(
     mean: Any,
     sd: Any,
     below_sd: Any,
-    dims: str | tuple[str, ...],
+    dims: str | tuple[str, ...] | None,
     coordinates: PooledLikelihoodInformed,
     start: np.ndarray,
 ) -> Any:

@@ -105,11 +105,6 @@ def look_up(name: str, word: str) -> str | None:
     return known.words.get(plain) or known.words.get(whole_label(plain))
 
 
-def is_missing(word: str) -> bool:
-    """Whether a cell reads as missing: empty, NA, NaN, N/A, #N/A, <NA> or [Not Available]."""
-    return word.strip().casefold() in MISSING_WORDS
-
-
 def whole_label(word: str) -> str:
     """'1.0' as '1'; anything else unchanged. Spreadsheets write codes either way."""
     found = _WHOLE_AS_FLOAT.fullmatch(word)

@@ -12,7 +12,7 @@ from bayes_her2.data import AnalysisSet
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow.check import check_study
 
-SETTINGS = Sampling(chains=4, tune=500, draws=1500, target_accept=0.85, seed=11, cores=2)
+SETTINGS = Sampling(seed=11)
 
 
 @pytest.fixture(scope="session")

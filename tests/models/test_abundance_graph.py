@@ -331,7 +331,10 @@ def test_the_sampler_sees_the_density_times_the_jacobian_of_the_coordinates(stru
             expected = 0.0
         else:
             variance, sd = transform.variance, level_sd(values, name)
-            if name.endswith("_by_cohort"):
+            if name.endswith("_mean"):  # the mean over cell types: pooled, given the spread between them
+                below = values[f"{name.removesuffix('_mean')}_between_cells_sd"].to_numpy()
+                variance = 1 / (1 / (variance + below**2)).sum()
+            elif name.endswith("_by_cohort"):
                 sd = sd if sd.ndim == 0 else sd[None, :]
             elif f"{name}_by_cohort" in values:  # the level above: pooled, given the spread between cohorts
                 below = in_order(model, f"{name}_between_cohorts_sd", values)
@@ -345,6 +348,8 @@ def level_sd(values, name: str) -> np.ndarray:
     """SD of the level above a coefficient."""
     if name == "log_shape":
         return np.asarray(1.0)
+    if name.endswith("_mean"):
+        return np.asarray(main_model.PRIORS[name].params["sigma"])
     if name.endswith("_by_cohort"):
         return values[f"{name.removesuffix('_by_cohort')}_between_cohorts_sd"].to_numpy()
     return values[f"{name}_between_cells_sd"].to_numpy()
