@@ -67,6 +67,9 @@ DTYPES: dict[str, str] = {
 }
 COLUMNS = tuple(DTYPES)
 
+STANDARDISED = ("overall", "high_abundance")
+"""Estimands that average over the tumours of a stratum."""
+
 COHORT_FIXED = "cohort fixed"
 """Method of the twin that treats cohorts as fixed: shown beside the main twin, never given a verdict."""
 

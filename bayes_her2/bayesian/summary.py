@@ -17,7 +17,7 @@ from bayes_her2.bayesian.decisions import (
 )
 from bayes_her2.bayesian.design import Structure
 from bayes_her2.data import DIFFERENCE, PRESENCE_HELD_BELOW, AnalysisSet
-from bayes_her2.estimates import Estimates
+from bayes_her2.estimates import STANDARDISED, Estimates
 
 INTERVAL_KIND = "credible (equal-tailed)"
 
@@ -70,10 +70,6 @@ def standing(
         return Standing(n, n_zero, "observed", "; ".join(t for t in (note, held) if t))
     status, note = _pooled(data, shape, estimand, stratum, strata)
     return Standing(n, n_zero, status, "; ".join(t for t in (note, held) if t))
-
-
-STANDARDISED = ("overall", "high_abundance")
-"""Estimands that average over the tumours of a stratum."""
 
 
 def _having(data: AnalysisSet, strata: tuple[str, ...]) -> tuple[str, ...]:

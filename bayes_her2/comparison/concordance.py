@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_her2.errors import DataError, name_some
-from bayes_her2.estimates import COHORT_FIXED, KEY, Estimates, is_ratio
+from bayes_her2.estimates import COHORT_FIXED, KEY, STANDARDISED, Estimates, is_ratio
 
 VERDICTS = {
     "agrees": "same direction, both intervals exclude the null",
@@ -115,10 +115,6 @@ def concordance(
     records: list[dict[Any, Any]] = merged.to_dict(orient="records")
     rows = [_row(record, false_discovery, alpha) for record in records]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-STANDARDISED = ("overall", "high_abundance")
-"""Estimands that average over tumours: pooled, they are matched by the twin that averages over the same ones."""
 
 
 def _matched(twin: pd.DataFrame) -> pd.DataFrame:

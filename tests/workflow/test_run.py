@@ -21,7 +21,7 @@ from bayes_her2.errors import AnalysisRefusedError
 from bayes_her2.estimates import Estimates
 from bayes_her2.simulation import write_demo
 from bayes_her2.workflow import run_study
-from bayes_her2.workflow.results import PARTS, STAGING
+from bayes_her2.workflow.results import STAGING
 
 pytestmark = pytest.mark.sampling
 
@@ -236,7 +236,3 @@ def test_rendering_again_needs_no_sampling_and_changes_nothing(results):
     before = (results / "report.html").read_bytes()
     assert exit_code(["report", str(results), "-q"]) == 0
     assert (results / "report.html").read_bytes() == before
-
-
-def test_parts_put_in_place_are_those_of_one_run():
-    assert PARTS[-1] == "provenance.json"
