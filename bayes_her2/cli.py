@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bayes_her2 import __version__
+from bayes_her2.bayesian.model import MODELS
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.report import render_report
 from bayes_her2.workflow.check import Checked, check_study
@@ -35,14 +36,22 @@ app = App(
 )
 
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print nothing but errors.")]
+Only = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--only",
+        negative="",
+        help=f"Fit and report this model alone (may be repeated): {', '.join(MODELS)}. Default: those of the study.",
+    ),
+]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
 
 
 @app.command
-def demo(*, out: Out = Path("results/demo"), quiet: Quiet = False) -> None:
+def demo(*, out: Out = Path("results/demo"), only: Only = (), quiet: Quiet = False) -> None:
     """Simulate the seed study's three cohorts and analyse them from files to report."""
     console = _console(quiet)
-    _finish(console, run_demo(out, say=console.print, progress=not quiet))
+    _finish(console, run_demo(out, only=only, say=console.print, progress=not quiet))
 
 
 @app.command
@@ -58,7 +67,7 @@ def check(study: Path, *, quiet: Quiet = False) -> None:
 
 
 @app.command
-def run(study: Path, *, out: Out, quiet: Quiet = False) -> None:
+def run(study: Path, *, out: Out, only: Only = (), quiet: Quiet = False) -> None:
     """Analyse a study from its files to its report. Run again to resume: finished fits are reused.
 
     Parameters
@@ -67,7 +76,7 @@ def run(study: Path, *, out: Out, quiet: Quiet = False) -> None:
         The study file (TOML).
     """
     console = _console(quiet)
-    _finish(console, run_study(study, out, say=console.print, progress=not quiet))
+    _finish(console, run_study(study, out, only=only, say=console.print, progress=not quiet))
 
 
 @app.command
@@ -151,6 +160,14 @@ def _show(console: Console, checked: Checked) -> None:
         for row in frame.itertuples(index=False):
             table.add_row(*(escape(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row))
         console.print(table)
+    models = Table(title="Models that a run fits, and their tumours", title_justify="left")
+    for column in ("model", "tumours", "cohorts", "adjusted for"):
+        models.add_column(column)
+    for name, own in checked.sets.items():
+        models.add_row(name, str(len(own.tumours)), escape(", ".join(own.cohorts)), escape(own.adjustment))
+    console.print(models)
+    for why in checked.left_out.values():
+        console.print(escape(f"Not fitted: {why}"))
     for notice in data.notices:
         console.print(escape(f"Note: {notice}"))
     console.print("The study can be run.")

@@ -9,6 +9,7 @@ analysis sets and nothing else, so both answer about the same tumours.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -133,6 +134,73 @@ class CohortTable:
 
 
 @dataclass(frozen=True)
+class ClinicalOutcome:
+    """A clinical variable cut in two, as the outcome of the model ``clinical``.
+
+    Attributes
+    ----------
+    name
+        In words that a table prints: 'age > 50 years'.
+    field
+        The field that decides.
+    above
+        True above this number, false at or below it; None where `values` decides.
+    values
+        True for these values, false for every other recorded one; None where `above` decides.
+    """
+
+    name: str
+    field: str
+    above: float | None = None
+    values: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure set beside the HER2 measure: the field or gene that holds it, and its label."""
+
+    field: str
+    label: str
+
+
+@dataclass(frozen=True)
+class ModelChoices:
+    """What a study chose for single models; the fields are named after the model files.
+
+    Attributes
+    ----------
+    cohorts
+        Model -> cohorts it is fitted to; a model that is not named takes all of them.
+    measures
+        Further measures of the model ``rank_correlation``.
+    infiltrate
+        Total immune infiltrate of the model ``rank_correlation`` (total TIL score, leukocyte fraction), or None.
+    outcome_scale
+        Scale of the abundance in ``marginal_effect``: as it is, log(1 + x), or rank.
+    ihc_effect
+        Effect of the IHC category in ``marginal_effect``: monotonic or unordered.
+    further_covariates
+        Covariates of ``marginal_effect`` on top of those of the study.
+    clinical
+        Outcomes of the model ``clinical``.
+    """
+
+    cohorts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
+    infiltrate: Measure | None = None
+    outcome_scale: Literal["raw", "log1p", "rank"] = "raw"
+    ihc_effect: Literal["monotonic", "unordered"] = "monotonic"
+    further_covariates: tuple[str, ...] = ()
+    clinical: tuple[ClinicalOutcome, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of the tumour tables that these choices need, beyond those of every model."""
+        measures = [m.field for m in (*self.measures, *((self.infiltrate,) if self.infiltrate else ()))]
+        return tuple(dict.fromkeys([*measures, *self.further_covariates, *(o.field for o in self.clinical)]))
+
+
+@dataclass(frozen=True)
 class TumourData:
     """Eligible tumours of all cohorts, on one abundance scale, before any model's own selection.
 
@@ -142,7 +210,8 @@ class TumourData:
         Index ``tumour`` ('COHORT/ID', unique over cohorts). Columns ``cohort``, ``platform``,
         ``hr`` ('HR+', 'HR-' or NA), ``her2`` (the measure, in its own units, NA where missing),
         ``her2_class`` ('0', 'ultralow', 'low', 'positive', 'unknown'), ``her2_ihc``, ``centre``, ``batch``,
-        and the raw covariates by name.
+        and by name the raw covariates, further measures and clinical fields that the study asks for (NA where
+        a cohort lacks one).
     abundance
         Tumour x cell type, same index.
     measure
@@ -155,6 +224,8 @@ class TumourData:
         Whether models nest centres in cohorts and adjust for batch.
     exclusions, notices
         Everything left out so far; remarks.
+    settings
+        What the study chose for single models.
     """
 
     tumours: pd.DataFrame
@@ -167,6 +238,7 @@ class TumourData:
     use_batch: bool = False
     exclusions: tuple[Exclusion, ...] = ()
     notices: tuple[str, ...] = ()
+    settings: ModelChoices = ModelChoices()
 
     @property
     def cohorts(self) -> tuple[str, ...]:
@@ -240,6 +312,15 @@ class AnalysisSet:
         Reference HR stratum: the one that every cohort has (HR+ where both do).
     exclusions, notices
         As in TumourData, with those of this step added.
+    measures
+        Tumour x measure (``rank_correlation`` only): the HER2 measure and further ones in their own units, no
+        missing values; columns are labels.
+    infiltrate
+        Tumour x at most one column: total immune infiltrate, NA where not recorded.
+    clinical
+        Tumour x clinical outcome (``clinical`` only), 1.0, 0.0 or NA; columns are names.
+    settings
+        What the study chose for single models.
     """
 
     model: str
@@ -262,6 +343,10 @@ class AnalysisSet:
     exclusions: tuple[Exclusion, ...] = ()
     notices: tuple[str, ...] = ()
     adjustment: str = field(default="none")
+    measures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    infiltrate: pd.DataFrame = field(default_factory=pd.DataFrame)
+    clinical: pd.DataFrame = field(default_factory=pd.DataFrame)
+    settings: ModelChoices = field(default_factory=lambda: ModelChoices())
 
     @property
     def cohorts(self) -> tuple[str, ...]:
@@ -291,7 +376,12 @@ class AnalysisSet:
     def fingerprint(self) -> str:
         """SHA-256 over everything a model sees, independent of row and column order."""
         parts = self.parts.set_index(["cell_type", "stratum"])
-        return fingerprint(self.tumours, self.abundance, self.covariates, parts, self.high_cutoffs)
+        own = [t for t in (self.measures, self.infiltrate, self.clinical) if t.shape[1]]
+        tables = [self.tumours, self.abundance, self.covariates, parts, self.high_cutoffs, *own]
+        if self.model == "marginal_effect":
+            chosen = {"outcome_scale": self.settings.outcome_scale, "ihc_effect": self.settings.ihc_effect}
+            tables.append(pd.DataFrame(chosen, index=["settings"]))
+        return fingerprint(*tables)
 
 
 def fingerprint(*tables: pd.DataFrame) -> str:

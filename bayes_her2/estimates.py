@@ -6,7 +6,8 @@ A row is one estimand for one outcome, stratum and scope. Rows of the two sides 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,26 +68,130 @@ DTYPES: dict[str, str] = {
 }
 COLUMNS = tuple(DTYPES)
 
+ALL = "all"
+"""Stratum of rows that do not tell hormone receptor strata apart."""
+
 STANDARDISED = ("overall", "high_abundance")
 """Estimands that average over the tumours of a stratum."""
 
 COHORT_FIXED = "cohort fixed"
 """Method of the twin that treats cohorts as fixed: shown beside the main twin, never given a verdict."""
 
-RATIO_ESTIMANDS = frozenset({"presence", "amount", "overall", "high_abundance", "high_abundance_conditional"})
+Kind = Literal["ratio", "correlation", "difference", "probability", "level"]
+"""How an estimand is measured: its value of no association, and the scale on which two of them are compared."""
+
+KINDS: dict[str, Kind] = {
+    # the abundance model
+    "presence": "ratio",
+    "amount": "ratio",
+    "overall": "ratio",
+    # high abundance: averaged over tumours, and given the other terms
+    "high_abundance": "ratio",
+    "high_abundance_conditional": "ratio",
+    # clinical variables as outcomes: odds ratio, high against low abundance
+    "clinical_odds": "ratio",
+    # rank correlation: on the observed scale (zeros tied), and of the latents
+    "spearman": "correlation",
+    "latent_spearman": "correlation",
+    "spearman_difference": "difference",
+    # analysis of covariance
+    "marginal_slope": "difference",
+    "marginal_mean": "level",
+    # spreads between cohorts and between cell types
+    "between_sd": "level",
+    # groups
+    "probability_greater": "probability",
+    "presence_difference": "difference",
+}
+"""Kind of every estimand. ``ratio``: null 1, compared as logs. ``correlation``: null 0, compared as Fisher z.
+``difference``: null 0, compared as it is. ``probability``: null 0.5, compared as logits. ``level``: a mean or a
+spread, without a null."""
+
+RATIO_ESTIMANDS = frozenset(name for name, kind in KINDS.items() if kind == "ratio")
 """Estimands on a ratio scale: null value 1, symmetric on the log scale."""
+
+_NULLS: dict[Kind, float] = {
+    "ratio": 1.0,
+    "correlation": 0.0,
+    "difference": 0.0,
+    "probability": 0.5,
+    "level": math.nan,
+}
+_TO_COMPARISON_SCALE: dict[Kind, Callable[[float], float]] = {
+    "ratio": math.log,
+    "correlation": math.atanh,
+    "difference": float,
+    "probability": lambda p: math.log(p / (1.0 - p)),
+    "level": float,
+}
+
+
+def kind_of(estimand: str) -> Kind:
+    """Return the kind of an estimand.
+
+    Raises
+    ------
+    ValueError
+        An estimand that `KINDS` does not name: its null is not known, so nothing may be said about it.
+    """
+    if estimand not in KINDS:
+        raise ValueError(f"unknown estimand {estimand!r}; known: {', '.join(KINDS)}. Add it to KINDS.")
+    return KINDS[estimand]
 
 
 def is_ratio(estimand: str) -> bool:
     """Whether an estimand is a ratio (null 1, compared on the log scale)."""
-    return estimand in RATIO_ESTIMANDS
+    return kind_of(estimand) == "ratio"
 
 
 def null_value(estimand: str) -> float:
-    """Return the value of no association: 1 for ratios, 0 for differences, 0.5 for P(X > Y)."""
-    if is_ratio(estimand):
-        return 1.0
-    return 0.5 if estimand == "probability_greater" else 0.0
+    """Return the value of no association: 1 for ratios, 0 for differences and correlations, 0.5 for P(X > Y)."""
+    return _NULLS[kind_of(estimand)]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Region of practical equivalence, fixed before the first draw.
+
+    Attributes
+    ----------
+    ratio
+        Lower and upper limit for ratios.
+    standardised
+        Half width for rank correlations and for differences in SDs of the outcome.
+    """
+
+    ratio: tuple[float, float] = (0.9, 1.11)
+    standardised: float = 0.1
+
+    def limits(self, estimand: str, sd: float = math.nan) -> tuple[float, float]:
+        """Limits on the scale of `comparable`.
+
+        Parameters
+        ----------
+        estimand
+            Name in `KINDS`.
+        sd
+            SD of the outcome, for differences in its units; NaN where there is none (no region then).
+        """
+        kind = kind_of(estimand)
+        if kind == "ratio":
+            return math.log(self.ratio[0]), math.log(self.ratio[1])
+        if kind == "correlation":
+            return -math.atanh(self.standardised), math.atanh(self.standardised)
+        if estimand == "spearman_difference":
+            return -self.standardised, self.standardised
+        if kind == "difference":
+            return -self.standardised * sd, self.standardised * sd
+        return math.nan, math.nan
+
+
+DEFAULT_ROPE = Rope()
+
+
+def comparable(kind: Kind, value: float) -> float:
+    """Return a value on the scale on which two of its kind are compared, where no association is 0."""
+    return _TO_COMPARISON_SCALE[kind](value)
 
 
 @dataclass(frozen=True)

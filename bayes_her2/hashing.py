@@ -29,13 +29,12 @@ def hash_of(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def source_hash(folders: tuple[Path, ...]) -> str:
-    """SHA-256 over the Python sources of some folders, by relative name."""
+def source_hash(sources: tuple[Path, ...]) -> str:
+    """SHA-256 over Python sources, by file name and content."""
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(str(path.relative_to(folder)).encode())
-            digest.update(path.read_bytes())
+    for path in sources:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

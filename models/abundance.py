@@ -18,17 +18,30 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.design import Arrays, PartDesign, Structure, arrays, part_design, structure
 from bayes_her2.bayesian.hurdle import amount_node, presence_node
-from bayes_her2.bayesian.hurdle_estimands import SCOPES, slopes, standardised, with_difference
+from bayes_her2.bayesian.hurdle_estimands import (
+    SCOPES,
+    slopes,
+    standardised,
+    summed_abundance,
+    with_difference,
+)
+from bayes_her2.bayesian.predictive import (
+    hurdle_posterior_predictive,
+    hurdle_prior_predictive,
+    hurdle_reader_scale,
+)
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.bayesian.summary import summarise
+from bayes_her2.bayesian.summary import heterogeneity, summarise
+from bayes_her2.bayesian.sweep import interaction_sweep
 from bayes_her2.data import AnalysisSet
-from bayes_her2.estimates import Estimates
+from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
 
 QUESTION = (
     "How do presence and amount of each immune cell type change with HER2 expression, by hormone receptor status, "
@@ -42,6 +55,9 @@ ESTIMANDS = {
     "overall": "ratio of mean abundance, zeros included, per SD of HER2, standardised to the stratum's tumours",
     "high_abundance": "marginal odds ratio of high abundance at h + 1 SD over h, standardised likewise",
 }
+
+DRIFT_AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
+"""Values of standardised HER2 at which the sum of E[y] over cell types is shown (relative scale)."""
 
 _TWOFOLD = "a change beyond 2.7-fold per SD of HER2, shared by all cell types, is implausible"
 _CELLS = "cell types differ, but rarely by more than 2.7-fold per SD"
@@ -433,7 +449,7 @@ def estimates(
     data: AnalysisSet,
     *,
     interval: float = 0.95,
-    rope: tuple[float, float] = (0.9, 1.11),
+    rope: Rope = DEFAULT_ROPE,
 ) -> Estimates:
     """Summarise the draws of the estimands, with status, counts and decisions.
 
@@ -446,7 +462,7 @@ def estimates(
     interval
         Probability of the equal-tailed credible interval.
     rope
-        Region of practical equivalence, as ratios per SD.
+        Region of practical equivalence.
     """
     units = {
         "presence": "odds ratio per SD",
@@ -457,3 +473,25 @@ def estimates(
     return summarise(
         draws, data, structure(data), units=units, method="models/abundance.py", interval=interval, rope=rope
     )
+
+
+prior_checks = hurdle_prior_predictive
+predictive_checks = hurdle_posterior_predictive
+reader_scale = hurdle_reader_scale
+
+
+def tables(
+    posterior: Any,
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+) -> dict[str, pd.DataFrame]:
+    """Spread between cohorts, a sweep of the interactions' prior, and the drift of summed shares."""
+    made = {"heterogeneity": heterogeneity(posterior, structure(data), priors, interval=interval)}
+    if len(data.strata) == 2:
+        made["interaction_sweep"] = interaction_sweep(posterior, draws, priors, interval=interval)
+    if data.scale == "relative":
+        made["share_drift"] = summed_abundance(posterior, data, DRIFT_AT, interval=interval)
+    return made

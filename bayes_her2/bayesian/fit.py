@@ -26,6 +26,7 @@ from bayes_her2.hashing import hash_of, source_hash, versions
 
 NETCDF_ENGINE: Literal["h5netcdf"] = "h5netcdf"
 ESTIMAND_GROUP = "estimands"
+ESTIMAND_VARIABLE = "value"
 RETRY_TARGET_ACCEPT = 0.95
 
 
@@ -73,7 +74,7 @@ class Fit:
     Attributes
     ----------
     draws
-        DataTree with the groups ``posterior``, ``sample_stats`` and ``estimands`` (log ratios, by label).
+        DataTree with the groups ``posterior``, ``sample_stats`` and ``estimands`` (by label).
     model
         Name of the model file.
     priors
@@ -108,9 +109,9 @@ class Fit:
 
     @property
     def estimand_draws(self) -> dict[tuple[str, str], xr.DataArray]:
-        """Draws of the estimands by (estimand, scope), as log ratios."""
+        """Draws of the estimands by (estimand, scope); ratios are on the log scale."""
         return {
-            _estimand_key(str(path)): node.to_dataset()["log_ratio"]
+            _estimand_key(str(path)): node.to_dataset()[ESTIMAND_VARIABLE]
             for path, node in self.draws[ESTIMAND_GROUP].children.items()
         }
 
@@ -171,12 +172,11 @@ def fit_hash(model: ModelFile, data: AnalysisSet, priors: Mapping[str, Prior], s
     """Hash of everything that determines the draws, so that a finished fit is found again."""
     settings = asdict(sampling)
     settings.pop("cores")
-    here = Path(__file__).parent
-    folders = (here, Path(model.__file__ or "").parent)
+    sources = (*sorted(Path(__file__).parent.rglob("*.py")), Path(model.__file__ or ""))
     return hash_of(
         {
             "model": model.__name__,
-            "code": source_hash(folders),
+            "code": source_hash(sources),
             "rules": [MIN_STRATUM, PRESENCE_HELD_BELOW],
             "priors": {name: asdict(prior) for name, prior in priors.items()},
             "sampling": settings,
@@ -269,7 +269,7 @@ def _attempt(
     groups["sample_stats"] = stats[kept]
     for (estimand, scope), array in estimands.items():
         groups[f"{ESTIMAND_GROUP}/{_estimand_name(estimand, scope)}"] = xr.Dataset(
-            {"log_ratio": array.reset_coords(drop=True)}
+            {ESTIMAND_VARIABLE: array.reset_coords(drop=True)}
         )
     return xr.DataTree.from_dict(groups), diagnostics
 

@@ -8,14 +8,16 @@ from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import DataError
-from bayes_her2.estimates import Estimates
+from bayes_her2.estimates import Estimates, Rope
 
-MODELS = ("abundance",)
+MODELS: tuple[str, ...] = ("abundance",)
+"""Model files, in the order in which a run fits and a report shows them."""
 
 
 class ModelFile(Protocol):
@@ -48,9 +50,35 @@ class ModelFile(Protocol):
         data: AnalysisSet,
         *,
         interval: float,
-        rope: tuple[float, float],
+        rope: Rope,
     ) -> Estimates:
         """Summarise the draws of the estimands."""
+
+    def prior_checks(self, graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
+        """Numeric gates on the prior: ``check``, ``value``, ``lower``, ``upper``, ``passed``."""
+
+    def reader_scale(self, name: str, prior: Prior, interval: float) -> str:
+        """Say what a prior means on the reader's scale."""
+
+    def predictive_checks(
+        self, graph: pm.Model, posterior: Any, data: AnalysisSet, seed: int, interval: float
+    ) -> pd.DataFrame:
+        """Replicate the data; no rows where a model has no such check.
+
+        Columns ``cell_type``, ``cohort``, ``hr``, ``statistic``, ``observed``, ``predicted``, ``lower``, ``upper``,
+        ``inside``.
+        """
+
+    def tables(
+        self,
+        posterior: Any,
+        draws: Mapping[tuple[str, str], Any],
+        data: AnalysisSet,
+        priors: Mapping[str, Prior],
+        *,
+        interval: float,
+    ) -> dict[str, pd.DataFrame]:
+        """Further tables that the report shows, by file name (without the model's)."""
 
 
 def load_model(name: str) -> ModelFile:

@@ -21,7 +21,7 @@ CRITICAL_INTERACTION_SD = 0.57
 """Prior SD on a log ratio of odds ratios below which the prior alone overturns a published interaction."""
 
 
-def prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
+def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
     """Numeric gates on what the priors imply, drawn from the graph itself.
 
     Parameters
@@ -123,8 +123,24 @@ def _large(part: str, slope: xr.DataArray) -> tuple[str, float, float, float]:
     return (f"prior probability of {what} per SD beyond 5-fold", share, 0.001, 0.10)
 
 
-def prior_table(priors: Mapping[str, Prior], used: set[str], interval: float = 0.95) -> pd.DataFrame:
+def prior_table(
+    priors: Mapping[str, Prior],
+    used: set[str],
+    reader_scale: Callable[[str, Prior, float], str],
+    interval: float = 0.95,
+) -> pd.DataFrame:
     """Priors in use, on the reader's scale, each with its reason.
+
+    Parameters
+    ----------
+    priors
+        Of one model.
+    used
+        Names of the random variables of its graph.
+    reader_scale
+        The model's own words for what a prior means.
+    interval
+        Probability of the equal-tailed interval that the words give.
 
     Returns
     -------
@@ -142,7 +158,7 @@ def prior_table(priors: Mapping[str, Prior], used: set[str], interval: float = 0
                 part,
                 name,
                 str(prior),
-                _reader_scale(name, prior, interval),
+                reader_scale(name, prior, interval),
                 prior.why,
                 prior.overridden,
                 present,
@@ -152,7 +168,8 @@ def prior_table(priors: Mapping[str, Prior], used: set[str], interval: float = 0
     return pd.DataFrame(rows, columns=columns)
 
 
-def _reader_scale(name: str, prior: Prior, interval: float) -> str:
+def hurdle_reader_scale(name: str, prior: Prior, interval: float) -> str:
+    """Say what a prior of the hurdle model means as odds ratios, ratios of means and shares."""
     low, high = prior.interval(interval)
     percent = f"{interval:.0%}"
     if name == "presence_intercept_mean":
@@ -170,7 +187,7 @@ def _reader_scale(name: str, prior: Prior, interval: float) -> str:
     return f"{percent}: {what} {np.exp(low):.2g} to {np.exp(high):.2g}"
 
 
-def posterior_predictive(
+def hurdle_posterior_predictive(
     graph: pm.Model, posterior: xr.Dataset, data: AnalysisSet, seed: int, interval: float = 0.95
 ) -> pd.DataFrame:
     """Replicated zero shares and quantiles of positives, by cell type, cohort and HR stratum.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from bayes_her2.bayesian.decisions import (
 )
 from bayes_her2.bayesian.design import Structure
 from bayes_her2.data import DIFFERENCE, PRESENCE_HELD_BELOW, AnalysisSet
-from bayes_her2.estimates import STANDARDISED, Estimates
+from bayes_her2.estimates import ALL, STANDARDISED, Estimates, Rope, kind_of, null_value
 
 INTERVAL_KIND = "credible (equal-tailed)"
 
@@ -164,9 +166,9 @@ def summarise(
     units: Mapping[str, str],
     method: str,
     interval: float,
-    rope: tuple[float, float],
+    rope: Rope,
 ) -> Estimates:
-    """Point, interval and decisions of every labelled log ratio.
+    """Point, interval and decisions of every labelled log ratio of a hurdle model.
 
     Parameters
     ----------
@@ -181,49 +183,122 @@ def summarise(
     interval
         Probability of the equal-tailed credible interval.
     rope
-        Region of practical equivalence, as ratios.
+        Region of practical equivalence.
 
     Returns
     -------
     Estimates
         Posterior medians on the ratio scale. Rows that are not estimable are kept and say why.
     """
+
+    def describe(estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
+        cell_type, stratum = named["cell_type"], named["stratum"]
+        behind = standing(data, shape, estimand, cell_type, stratum, scope, named.get("cohort", ""))
+        gap = _gap(data, estimand, cell_type, stratum) or f"{behind.note}; nobody to average over"
+        return RowOf(outcome=cell_type, unit=units[estimand], standing=behind, without_draws=gap)
+
+    return tabulate(draws, data, describe, method=method, interval=interval, rope=rope)
+
+
+@dataclass(frozen=True)
+class RowOf:
+    """What a row of estimates says besides its numbers.
+
+    Attributes
+    ----------
+    outcome, unit
+        As printed.
+    standing
+        What stands behind it.
+    without_draws
+        Why there are no draws although the standing expects some.
+    exposure, contrast
+        The data's measure and one SD of it, unless the model says otherwise.
+    outcome_sd
+        SD of the outcome, for the region of practical equivalence of differences.
+    at
+        Place along a curve.
+    """
+
+    outcome: str
+    unit: str
+    standing: Standing
+    without_draws: str = ""
+    exposure: str = ""
+    contrast: str = "h + 1 SD over h"
+    outcome_sd: float = float("nan")
+    at: float | None = None
+
+
+def tabulate(
+    draws: Mapping[tuple[str, str], xr.DataArray],
+    data: AnalysisSet,
+    describe: Callable[[str, str, Mapping[str, str]], RowOf],
+    *,
+    method: str,
+    interval: float,
+    rope: Rope,
+) -> Estimates:
+    """Point, interval and decisions of every label of every estimand.
+
+    Parameters
+    ----------
+    draws
+        (estimand, scope) -> draws with dims chain and draw; its other dims are labels. Ratios are on the log
+        scale (and are reported as ratios), everything else in its own unit.
+    data
+        Analysis set: model, measure, adjustment, fingerprint.
+    describe
+        (estimand, scope, labels by dim) -> what the row says besides its numbers. The labels ``stratum`` and
+        ``cohort`` become columns.
+    method
+        What produced the draws, for the table.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence.
+
+    Returns
+    -------
+    Estimates
+        Posterior medians. Rows that are not estimable (NaN draws, or by their standing) are kept and say why.
+        S-values are within families: one estimand, exposure, stratum, scope and cohort.
+    """
     tail = (1.0 - interval) / 2.0
-    log_rope = (float(np.log(rope[0])), float(np.log(rope[1])))
     records = []
     for (estimand, scope), array in draws.items():
-        labels = [d for d in ("stratum", "cell_type", "cohort") if d in array.dims]
+        kind, null = kind_of(estimand), null_value(estimand)
+        labels = [str(d) for d in array.dims if d not in ("chain", "draw")]
         flat = array.stack(row=labels, create_index=True).transpose("chain", "draw", "row")
         values = flat.to_numpy().reshape(-1, flat.sizes["row"])
         quantiles = np.quantile(values, [tail, 0.5, 1.0 - tail], axis=0)
-        direction, wrong = probability_of_direction(values), local_false_sign_rate(values)
-        inside = probability_in_rope(values, log_rope)
+        if kind == "ratio":
+            quantiles, null = np.exp(quantiles), 0.0
+        direction, wrong = probability_of_direction(values - null), local_false_sign_rate(values - null)
         for i, label in enumerate(flat.indexes["row"]):
-            named = dict(zip(labels, label, strict=True))
-            cohort = str(named.get("cohort", ""))
-            behind = standing(
-                data, shape, estimand, str(named["cell_type"]), str(named["stratum"]), scope, cohort
-            )
+            named = dict(zip(labels, map(str, label if isinstance(label, tuple) else (label,)), strict=True))
+            row = describe(estimand, scope, named)
+            behind = row.standing
             missing = bool(np.isnan(values[:, i]).any())
             status, note = behind.status, behind.note
             if missing:
                 status = "not estimable"
                 if behind.status != "not estimable":
-                    gap = _gap(data, estimand, str(named["cell_type"]), str(named["stratum"]))
-                    note = gap or f"{behind.note}; nobody to average over"
-            record = {
+                    note = row.without_draws
+            record: dict[str, Any] = {
                 "source": "posterior",
                 "method": method,
                 "model": data.model,
-                "outcome": str(named["cell_type"]),
-                "exposure": data.measure,
+                "outcome": row.outcome,
+                "exposure": row.exposure or data.measure,
                 "estimand": estimand,
-                "contrast": "h + 1 SD over h",
+                "contrast": row.contrast,
                 "adjustment": data.adjustment,
-                "stratum": str(named["stratum"]),
+                "stratum": named.get("stratum", ALL),
                 "scope": scope,
-                "cohort": cohort,
-                "unit": units[estimand],
+                "cohort": named.get("cohort", ""),
+                "at": row.at,
+                "unit": row.unit,
                 "interval_kind": INTERVAL_KIND,
                 "interval_prob": interval,
                 "n": behind.n,
@@ -233,14 +308,13 @@ def summarise(
                 "fingerprint": data.fingerprint,
             }
             if not missing and status != "not estimable":
-                record |= {
-                    "lower": float(np.exp(quantiles[0, i])),
-                    "point": float(np.exp(quantiles[1, i])),
-                    "upper": float(np.exp(quantiles[2, i])),
-                    "pd": float(direction[i]),
-                    "lfsr": float(wrong[i]),
-                    "p_in_rope": float(inside[i]),
-                }
+                record |= dict(zip(("lower", "point", "upper"), map(float, quantiles[:, i]), strict=True))
+                if kind != "level":
+                    record |= {"pd": float(direction[i]), "lfsr": float(wrong[i])}
+                low, high = rope.limits(estimand, row.outcome_sd)
+                if math.isfinite(low):
+                    seen = values[:, i] if kind != "correlation" else np.arctanh(values[:, i])
+                    record["p_in_rope"] = float(probability_in_rope(seen, (low, high)))
             records.append(record)
     return _with_s_values(Estimates.from_records(records))
 
@@ -260,11 +334,11 @@ def _gap(data: AnalysisSet, estimand: str, cell_type: str, stratum: str) -> str:
 
 
 def _with_s_values(estimates: Estimates) -> Estimates:
-    """S-values over each family: the cell types of one estimand, stratum, scope and cohort; observed rows only."""
+    """S-values over each family: the outcomes of one estimand, exposure, stratum, scope and cohort; observed rows."""
     table = estimates.table.copy()
     observed = table["status"] == "observed"
     lfsr = table["lfsr"].where(observed).astype("float64")
-    for _, index in table.groupby(["estimand", "stratum", "scope", "cohort"]).groups.items():
+    for _, index in table.groupby(["estimand", "exposure", "stratum", "scope", "cohort"]).groups.items():
         table.loc[index, "s_value"] = s_values(lfsr.loc[index].to_numpy())
     return Estimates(table)
 

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from bayes_her2.errors import DataError, name_some
-from bayes_her2.estimates import COHORT_FIXED, KEY, STANDARDISED, Estimates, is_ratio
+from bayes_her2.estimates import (
+    COHORT_FIXED,
+    KEY,
+    STANDARDISED,
+    Estimates,
+    Kind,
+    comparable,
+    kind_of,
+    null_value,
+)
 
 VERDICTS = {
     "agrees": "same direction, both intervals exclude the null",
@@ -39,26 +48,26 @@ class Interval:
         return self.lower > null or self.upper < null
 
 
-def verdict(posterior: Interval, twin: Interval, *, ratio: bool) -> str:
+def verdict(posterior: Interval, twin: Interval, *, estimand: str) -> str:
     """Verdict on a matched pair of intervals.
 
     Parameters
     ----------
     posterior, twin
         Same estimand, same tumours, same interval probability.
-    ratio
-        Whether the estimand is a ratio (null 1, compared as logs) or a correlation (null 0, compared as Fisher z).
+    estimand
+        Name of the estimand: its kind (`bayes_her2.estimates.KINDS`) gives the null value and the scale on which
+        sizes are compared (logs of ratios, Fisher z of correlations, logits of probabilities).
 
     Returns
     -------
     str
         One of `VERDICTS`, never ``not compared`` or ``not estimable`` (those are matters of status).
     """
-    null = 1.0 if ratio else 0.0
-    transform = math.log if ratio else math.atanh
+    kind, null = kind_of(estimand), null_value(estimand)
     ours, theirs = posterior.excludes(null), twin.excludes(null)
     if ours and theirs:
-        p, t = transform(posterior.point), transform(twin.point)
+        p, t = comparable(kind, posterior.point), comparable(kind, twin.point)
         if p * t < 0:
             return "contradicts"
         if abs(p) < abs(t) * (1 - THIRD):
@@ -89,9 +98,9 @@ def concordance(
     Returns
     -------
     pandas.DataFrame
-        One row per posterior row, with the twin that has its estimand (`_matched`); other twins are second
-        opinions without a verdict. ``difference_log`` is the posterior minus the twin on the
-        log scale (plain difference for other units).
+        One row per posterior row of one model, with the twin that has its estimand (`_matched`); other twins are
+        second opinions without a verdict. ``difference`` is the posterior minus the twin on the scale of
+        `comparable` (logs for ratios, Fisher z for correlations).
 
     Raises
     ------
@@ -99,6 +108,11 @@ def concordance(
         The two sides saw different tumours, or nothing matches.
     """
     ours, theirs = posterior.table, _matched(twin.table)
+    # A mean has no value of no association: nothing to judge.
+    ours = ours[ours["estimand"].map(kind_of) != "level"]
+    models = set(ours["model"])
+    if len(models) > 1:
+        raise DataError(f"concordance takes one model at a time, got {', '.join(sorted(models))}.")
     prints = set(ours["fingerprint"]) | set(theirs["fingerprint"])
     if len(prints) > 1:
         raise DataError(
@@ -133,7 +147,9 @@ def _matched(twin: pd.DataFrame) -> pd.DataFrame:
 
 
 COLUMNS = [
+    "model",
     "outcome",
+    "exposure",
     "estimand",
     "stratum",
     "scope",
@@ -157,17 +173,17 @@ COLUMNS = [
     "p_in_rope",
     "discovery_bayes",
     "discovery_bonferroni",
-    "difference_log",
+    "difference",
     "verdict",
     "status",
     "note",
 ]
 
 
-def _verdict(ours: Interval, theirs: Interval, *, ratio: bool, numbers: bool, judged: bool) -> str:
+def _verdict(ours: Interval, theirs: Interval, *, estimand: str, numbers: bool, judged: bool) -> str:
     if not numbers:
         return "not estimable"
-    return verdict(ours, theirs, ratio=ratio) if judged else "not compared"
+    return verdict(ours, theirs, estimand=estimand) if judged else "not compared"
 
 
 def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[str, object]:
@@ -176,7 +192,7 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         return math.nan if value is None or value is pd.NA else float(value)
 
     estimand = str(record["estimand"])
-    ratio = is_ratio(estimand)
+    kind: Kind = kind_of(estimand)
     ours = Interval(*(number(f"{c}_posterior") for c in ("point", "lower", "upper")))
     theirs = Interval(*(number(f"{c}_twin") for c in ("point", "lower", "upper")))
     judged = record["status_posterior"] == "observed"
@@ -186,11 +202,13 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
     )
     difference = math.nan
     if both:
-        difference = math.log(ours.point / theirs.point) if ratio else ours.point - theirs.point
+        difference = comparable(kind, ours.point) - comparable(kind, theirs.point)
     s_value, adjusted = number("s_value_posterior"), number("p_adjusted_twin")
     notes = [str(record[f"note_{side}"]) for side in ("posterior", "twin")]
     return {
+        "model": record["model"],
         "outcome": record["outcome"],
+        "exposure": record["exposure"],
         "estimand": estimand,
         "stratum": record["stratum"],
         "scope": record["scope"],
@@ -218,8 +236,8 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
             and number("lfsr_posterior") <= false_discovery
         ),
         "discovery_bonferroni": bool(adjusted <= alpha),
-        "difference_log": difference,
-        "verdict": _verdict(ours, theirs, ratio=ratio, numbers=both, judged=judged),
+        "difference": difference,
+        "verdict": _verdict(ours, theirs, estimand=estimand, numbers=both, judged=judged),
         "status": record["status_posterior"],
         "note": "; twin: ".join(n for n in notes if n)
         if notes[0]

@@ -98,7 +98,7 @@ def _roles(study: Study) -> dict[str, str]:
 
 def _read_cohort(study: Study, files: CohortFiles, faults: Faults) -> _Part:
     abundances = read_abundances(study, files.name, files.cibersort, faults)
-    needed = [*_roles(study), *(rule.field for rule in study.exclude)]
+    needed = [*_roles(study), *(rule.field for rule in study.exclude), *study.choices.fields]
     unmapped = [name for name in dict.fromkeys(needed) if name not in files.fields and name != "batch"]
     tables = files.all_tables
     loaded = [
@@ -281,6 +281,7 @@ def _values(
 ) -> dict[str, pd.Series]:
     """Values of each field, one per tumour; fields with a fault are left out."""
     roles = _roles(study)
+    numeric = _numeric_choices(study)
     values: dict[str, pd.Series] = {}
     for field, column in wanted.items():
         if column.column not in table.cells.columns:
@@ -292,7 +293,7 @@ def _values(
             field=field,
             values=column.values,
             missing=column.missing,
-            must_be_numeric=roles.get(field) in ("HER2 measure", "multiplier"),
+            must_be_numeric=roles.get(field) in ("HER2 measure", "multiplier") or field in numeric,
             is_covariate=roles.get(field) == "covariate",
         )
         words = table.cells.loc[rows.index, column.column].set_axis(pd.Index(rows["tumour"], dtype="str"))
@@ -301,6 +302,13 @@ def _values(
         if one_each is not None:
             values[field] = one_each
     return values
+
+
+def _numeric_choices(study: Study) -> set[str]:
+    """Fields that a model's settings take as numbers."""
+    choices = study.choices
+    named = {m.field for m in choices.measures} | {o.field for o in choices.clinical if o.above is not None}
+    return named | ({choices.infiltrate.field} if choices.infiltrate else set())
 
 
 def _one_per_tumour(values: pd.Series, where: str, faults: Faults) -> pd.Series | None:
@@ -363,6 +371,16 @@ def _check_needed(study: Study, parts: Sequence[_Part], faults: Faults) -> None:
         _check_multiplier(study.abundance.multiplier, parts, faults)
     for rule in study.exclude:
         _check_rule(rule, parts, faults)
+    for name in study.choices.fields:
+        if not any(_recorded(p, name) or name in p.faulty or p.unread for p in parts):
+            candidates = [column for p in parts for table in p.loaded for column in table.available]
+            near = close_matches(name, candidates)
+            hint = f" Close to it: {name_some(map(repr, near))}." if near else ""
+            faults.add(
+                f"'{name}' in the settings of a model",
+                f"was not found in any cohort, neither as a field nor as a gene.{hint} Map it under fields, or take it"
+                " out of the settings",
+            )
     for name, asked in (("centre", study.model.centre), ("batch", study.model.batch)):
         empty = [p.files.name for p in parts if name in p.fields and bool(p.fields[name].isna().all())]
         if asked and empty:

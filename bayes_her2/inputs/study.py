@@ -14,7 +14,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -28,13 +28,14 @@ from pydantic import (
     model_validator,
 )
 
-from bayes_her2.data import LM22_CELL_TYPES, Scale
+from bayes_her2.data import LM22_CELL_TYPES, ClinicalOutcome, Measure, ModelChoices, Scale
 from bayes_her2.errors import Faults, StudyError, name_some
 from bayes_her2.inputs.fields import (
     STANDARD_FIELDS,
     VOCABULARIES,
     close_matches,
     look_up,
+    suggestion,
 )
 from bayes_her2.inputs.messages import (
     Loc,
@@ -65,6 +66,10 @@ HR_FIELDS = ("hr", "er", "pgr")
 HER2_STATUS_FIELDS = ("her2_ihc", "her2_call", "her2_ish")
 RESERVED_FIELDS = frozenset({"tumour", "cohort", "platform", "her2_class", "her2_sd"})
 """Columns that the analysis makes itself."""
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 class _Block(BaseModel):
@@ -136,6 +141,12 @@ class ModelSettings(_Block):
     covariates: tuple[Word, ...] = Field(
         default=(), description="Fields to adjust for. Each must be recorded in every cohort."
     )
+    fit: tuple[ModelName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Model files to fit. Default: all that the cohorts have the variables for; one that they do"
+        " not is left out, and the report says why.",
+    )
     centre: Flag = Field(
         default=False, description="Nest the field `centre` in cohorts, where a cohort has it."
     )
@@ -152,6 +163,115 @@ class ModelSettings(_Block):
         return names
 
 
+ModelName = Literal["abundance", "high_abundance", "clinical", "rank_correlation", "marginal_effect"]
+MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
+
+
+class OneModel(_Block):
+    """`[NAME]` for a model file of that name: settings of this model alone."""
+
+    cohorts: tuple[Word, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Cohorts that this model is fitted to. Default: all. Tumours of the others are logged as left"
+        " out of it.",
+    )
+
+    @field_validator("cohorts")
+    @classmethod
+    def _cohorts_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names and (repeated := _repeated(names)):
+            raise ValueError(f"named more than once: {name_some(repeated)}")
+        return names
+
+
+class MeasureSetting(_Block):
+    """A measure of `[rank_correlation]`: a field or gene alone (`"ESR1"`), or with a label."""
+
+    field: Word = Field(description="The field of any table, or the gene of a gene table.")
+    label: Word = Field(description="How tables and figures name it. Default: its name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_from_field(cls, raw: Any) -> Any:
+        if isinstance(raw, str):
+            raw = {"field": raw}
+        if isinstance(raw, dict) and "label" not in raw:
+            field = raw.get("field")
+            return {**raw, "label": field if isinstance(field, str) and field else "measure"}
+        return raw
+
+
+class RankCorrelationSettings(OneModel):
+    """`[rank_correlation]`: measures set beside the HER2 measure on the same tumours."""
+
+    measures: tuple[MeasureSetting, ...] = Field(
+        default=(),
+        description="Further measures, such as ESR1. Each must be recorded in every cohort of the model; tumours"
+        " that lack one are left out of it, so that all measures are compared on the same tumours.",
+    )
+    infiltrate: MeasureSetting | None = Field(
+        default=None,
+        description="Total immune infiltrate, such as a TIL score or leukocyte_fraction: an outcome of its own.",
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> RankCorrelationSettings:
+        every = [*self.measures, *((self.infiltrate,) if self.infiltrate else ())]
+        for key in ("field", "label"):
+            if repeated := _repeated([getattr(one, key) for one in every]):
+                raise ValueError(f"{key} named more than once: {name_some(repeated)}")
+        return self
+
+
+class MarginalEffectSettings(OneModel):
+    """`[marginal_effect]`: analysis of covariance with the HER2 measure, HR status and HER2 IHC level."""
+
+    outcome_scale: Literal["raw", "log1p", "rank"] = Field(
+        default="raw", description="Abundance as it is, log(1 + abundance), or its rank within the cohort."
+    )
+    ihc_effect: Literal["monotonic", "unordered"] = Field(
+        default="monotonic", description="Effect of the IHC levels 0, 1+, 2+: ordered, or one for each level."
+    )
+    covariates: tuple[Word, ...] = Field(
+        default=(), description="Fields to adjust for, on top of those of [model]."
+    )
+
+
+class OutcomeSetting(_Block):
+    """`[clinical] outcomes`: a clinical variable cut in two."""
+
+    name: Word = Field(description="In words that a table prints: 'age > 50 years'.")
+    field: Word = Field(description="The field that decides.")
+    above: Number | None = Field(default=None, description="True above this number.")
+    values: tuple[Category, ...] | None = Field(
+        default=None, min_length=1, description="True for these values; false for any other recorded one."
+    )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> OutcomeSetting:
+        if (self.above is None) == (self.values is None):
+            has = "neither" if self.above is None else "both"
+            raise ValueError(f"has {has} of `above` (a number) and `values` (a list); give exactly one")
+        return self
+
+
+class ClinicalSettings(OneModel):
+    """`[clinical]`: clinical variables as outcomes, immune cells as predictors."""
+
+    outcomes: tuple[OutcomeSetting, ...] = Field(
+        default=(),
+        description="Outcomes; a cohort that does not record one is left out of it, with a notice.",
+    )
+
+    @field_validator("outcomes")
+    @classmethod
+    def _named_once(cls, outcomes: tuple[OutcomeSetting, ...]) -> tuple[OutcomeSetting, ...]:
+        if repeated := _repeated([o.name for o in outcomes]):
+            raise ValueError(f"named more than once: {name_some(repeated)}")
+        return outcomes
+
+
 class DecisionSettings(_Block):
     """`[decisions]`: what counts as negligible and what as a discovery; fixed before sampling."""
 
@@ -162,6 +282,11 @@ class DecisionSettings(_Block):
     )
     interval: Share = Field(default=0.95, description="Probability of intervals, both sides.")
     alpha: Share = Field(default=0.05, description="Significance level of the frequentist twin.")
+    rope_standardised: Share = Field(
+        default=0.1,
+        description="Rank correlations, and differences in SDs of the outcome, within -x and x are called"
+        " negligible.",
+    )
     false_discovery: Share = Field(
         default=0.05, description="Expected share of false signs among claims (limit on the s-value)."
     )
@@ -415,6 +540,10 @@ class Study(_Block):
     her2: Her2Settings
     abundance: AbundanceSettings = AbundanceSettings()
     model: ModelSettings = ModelSettings()
+    high_abundance: OneModel = OneModel()
+    clinical: ClinicalSettings = ClinicalSettings()
+    rank_correlation: RankCorrelationSettings = RankCorrelationSettings()
+    marginal_effect: MarginalEffectSettings = MarginalEffectSettings()
     decisions: DecisionSettings = DecisionSettings()
     sampling: SamplingSettings = SamplingSettings()
     priors: dict[Word, dict[Word, PriorSetting]] = Field(default_factory=dict)
@@ -432,6 +561,33 @@ class Study(_Block):
     def folder(self) -> Path:
         """Folder of the study file, where its relative paths start."""
         return self._path.parent
+
+    @property
+    def choices(self) -> ModelChoices:
+        """What the study chose for single models, as the rooms after this one take it."""
+        single: dict[str, OneModel] = {
+            "high_abundance": self.high_abundance,
+            "clinical": self.clinical,
+            "rank_correlation": self.rank_correlation,
+            "marginal_effect": self.marginal_effect,
+        }
+        beside = self.rank_correlation
+        return ModelChoices(
+            cohorts={name: one.cohorts for name, one in single.items() if one.cohorts is not None},
+            measures=tuple(Measure(m.field, m.label) for m in beside.measures),
+            infiltrate=Measure(beside.infiltrate.field, beside.infiltrate.label)
+            if beside.infiltrate
+            else None,
+            outcome_scale=self.marginal_effect.outcome_scale,
+            ihc_effect=self.marginal_effect.ihc_effect,
+            further_covariates=self.marginal_effect.covariates,
+            clinical=tuple(
+                ClinicalOutcome(
+                    o.name, o.field, o.above, None if o.values is None else tuple(str(v) for v in o.values)
+                )
+                for o in self.clinical.outcomes
+            ),
+        )
 
     @property
     def decisions_hash(self) -> str:
@@ -478,7 +634,21 @@ class Study(_Block):
 
 
 _STUDY_KEYS = ("name", "description", "seed", "simulated", "truth")
-_TABLE_KEYS = ("study", "her2", "abundance", "model", "decisions", "sampling", "priors", "exclude", "cohort")
+_TABLE_KEYS = (
+    "study",
+    "her2",
+    "abundance",
+    "model",
+    "high_abundance",
+    "clinical",
+    "rank_correlation",
+    "marginal_effect",
+    "decisions",
+    "sampling",
+    "priors",
+    "exclude",
+    "cohort",
+)
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -609,6 +779,12 @@ def schema_markdown() -> str:
         ("[her2]", Her2Settings),
         ("[abundance]", AbundanceSettings),
         ("[model]", ModelSettings),
+        ("[high_abundance]", OneModel),
+        ("[clinical]", ClinicalSettings),
+        ("[clinical] outcomes", OutcomeSetting),
+        ("[rank_correlation]", RankCorrelationSettings),
+        ("[rank_correlation] measures, infiltrate", MeasureSetting),
+        ("[marginal_effect]", MarginalEffectSettings),
         ("[decisions]", DecisionSettings),
         ("[sampling]", SamplingSettings),
         ("[priors.MODEL.NAME]", PriorSetting),
@@ -706,6 +882,41 @@ def _cross_checks(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
             yield ("cohort", k, "name"), f"two cohorts are called '{name}'; give each its own name"
         yield from _cohort_checks(k, cohort, measure)
     yield from _groups_exist(raw)
+    known = [name for name in names if isinstance(name, str)]
+    for model in MODEL_NAMES:
+        chosen = _block(raw, model).get("cohorts")
+        for name in chosen if isinstance(chosen, list) else []:
+            if isinstance(name, str) and known and name not in known:
+                yield (
+                    (model, "cohorts"),
+                    f"no cohort is called '{name}'{suggestion(name, known)}; cohorts: {name_some(known)}",
+                )
+    yield from _measure_checks(raw, measure)
+
+
+def _measure_checks(raw: Mapping[str, Any], measure: object) -> Iterator[tuple[Loc, str]]:
+    """Measures of a model's settings that repeat the HER2 measure, or that hold words."""
+    beside = _block(raw, "rank_correlation")
+    listed = beside.get("measures", [])
+    named: list[tuple[Loc, object]] = [
+        (("rank_correlation", "measures"), one.get("field") if isinstance(one, dict) else one)
+        for one in (listed if isinstance(listed, list) else [])
+    ]
+    total = beside.get("infiltrate")
+    named.append(
+        (("rank_correlation", "infiltrate"), total.get("field") if isinstance(total, dict) else total)
+    )
+    outcomes = _block(raw, "clinical").get("outcomes", [])
+    named += [
+        (("clinical", "outcomes"), one.get("field"))
+        for one in (outcomes if isinstance(outcomes, list) else [])
+        if isinstance(one, dict) and "above" in one
+    ]
+    for place, name in named:
+        if isinstance(name, str) and name == measure and place[0] == "rank_correlation":
+            yield place, f"'{name}' is the HER2 measure already; name the measures to set beside it"
+        if isinstance(name, str) and name in VOCABULARIES:
+            yield place, f"'{name}' holds words ({', '.join(VOCABULARIES[name].values)}), not numbers"
 
 
 def _cohort_checks(k: int, cohort: Mapping[str, Any], measure: object) -> Iterator[tuple[Loc, str]]:
@@ -834,7 +1045,3 @@ def _without_paths(cohort: dict[str, Any]) -> dict[str, Any]:
 
 def _sha256(settings: object) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return [name for name, n in Counter(names).items() if n > 1]

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from bayes_her2.data import HR_POSITIVE, MIN_STRATUM, STRATA, AnalysisSet, Exclusion, TumourData
-from bayes_her2.errors import DataError
+from bayes_her2.data import (
+    HR_POSITIVE,
+    MIN_STRATUM,
+    STRATA,
+    AnalysisSet,
+    ClinicalOutcome,
+    Exclusion,
+    TumourData,
+)
+from bayes_her2.errors import DataError, Faults
 from bayes_her2.preprocessing.cell_types import (
     high_abundance,
     modelled_parts,
@@ -16,18 +25,34 @@ from bayes_her2.preprocessing.cell_types import (
 )
 from bayes_her2.preprocessing.standardise import covariate_columns, standardise_her2
 
+_HR = ("hr", "hormone receptor status unknown")
+_HER2 = ("her2", "HER2 measure missing")
+IHC_LEVELS = ("0", "1+", "2+")
+"""HER2 IHC levels that a HER2-negative tumour can have, in order."""
+
 
 @dataclass(frozen=True)
 class Needs:
-    """What a model needs of each tumour."""
+    """What a model needs of each tumour.
+
+    Attributes
+    ----------
+    columns
+        Columns that may not be missing, each with the reason that an exclusion prints.
+    covariates
+        Whether the model adjusts for the study's covariates, batches and centres.
+    """
 
     columns: tuple[tuple[str, str], ...]
+    covariates: bool = True
 
 
 NEEDS = {
-    "abundance": Needs(
-        columns=(("hr", "hormone receptor status unknown"), ("her2", "HER2 measure missing")),
-    ),
+    "abundance": Needs((_HR, _HER2)),
+    "high_abundance": Needs((_HR, _HER2)),
+    "clinical": Needs((_HR,), covariates=False),
+    "rank_correlation": Needs((_HR, _HER2), covariates=False),
+    "marginal_effect": Needs((_HR, _HER2, ("her2_ihc", "HER2 IHC level missing"))),
 }
 
 
@@ -55,6 +80,7 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
         raise DataError(
             f"no analysis set is defined for the model {model!r}; known: {', '.join(sorted(NEEDS))}."
         )
+    _check_model_fields(data, model)
     tumours, lost = _complete(data, model)
     if tumours.empty:
         reasons = sorted({e.reason for e in lost})
@@ -63,8 +89,15 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
     abundance = data.abundance.loc[tumours.index]
     notices = list(data.notices)
 
-    her2_sd, her2_scaling = standardise_her2(tumours["her2"], tumours["platform"], tumours["hr"])
-    covariates, covariate_scaling, remarks = covariate_columns(tumours, data.covariates, batch=data.use_batch)
+    needs = NEEDS[model]
+    if _HER2 in needs.columns:
+        her2_sd, her2_scaling = standardise_her2(tumours["her2"], tumours["platform"], tumours["hr"])
+    else:
+        her2_sd = pd.Series(np.nan, index=tumours.index)
+        her2_scaling = pd.DataFrame(columns=["mean", "sd", "n"]).rename_axis("platform")
+    adjusting = _covariates(data, model)
+    use_batch, use_centre = (data.use_batch and needs.covariates, data.use_centre and needs.covariates)
+    covariates, covariate_scaling, remarks = covariate_columns(tumours, adjusting, batch=use_batch)
     notices.extend(remarks)
     reference = _reference(tumours)
     strata = (reference, *(s for s in STRATA if s != reference and s in set(tumours["hr"])))
@@ -84,9 +117,11 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
     notices.extend(
         f"{cell_type}: {row['reason']}" for cell_type, row in cell_types.iterrows() if row["reason"]
     )
+    clinical, lacking = _clinical(data, model, tumours)
+    notices.extend(lacking)
     kept = ["cohort", "platform", "hr", "her2", "her2_class", "her2_ihc", "centre", "batch"]
     adjusted = [c.split(":")[0] for c in covariates.columns]
-    if data.use_centre:
+    if use_centre:
         adjusted.append("centre")
     return AnalysisSet(
         model=model,
@@ -105,17 +140,138 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
         measure=data.measure,
         scale=data.scale,
         scale_label=data.scale_label,
-        use_centre=data.use_centre,
+        use_centre=use_centre,
         exclusions=data.exclusions + tuple(lost),
         notices=tuple(notices),
         adjustment=", ".join(dict.fromkeys(adjusted)) or "none",
+        measures=_measures(data, model, tumours),
+        infiltrate=_infiltrate(data, model, tumours),
+        clinical=clinical,
+        settings=data.settings,
     )
+
+
+def _cohorts(data: TumourData, model: str) -> tuple[str, ...]:
+    """Cohorts that the study wants in a model."""
+    return data.settings.cohorts.get(model, data.cohorts)
+
+
+def _covariates(data: TumourData, model: str) -> tuple[str, ...]:
+    if not NEEDS[model].covariates:
+        return ()
+    further = data.settings.further_covariates if model == "marginal_effect" else ()
+    return tuple(dict.fromkeys((*data.covariates, *further)))
+
+
+def _check_model_fields(data: TumourData, model: str) -> None:
+    """Refuse a model for which a whole cohort lacks what it needs: complete cases would lose it in silence."""
+    faults = Faults()
+    wanted: list[tuple[str, str]] = []
+    if model == "rank_correlation":
+        wanted = [(m.field, f"the measure {m.label}") for m in data.settings.measures]
+    if model == "marginal_effect":
+        wanted = [("her2_ihc", "the HER2 IHC level")]
+        wanted += [(name, f"the covariate {name}") for name in data.settings.further_covariates]
+    for cohort in _cohorts(data, model):
+        own = data.tumours[data.tumours["cohort"] == cohort]
+        for column, what in wanted:
+            if column not in own.columns or own[column].isna().all():
+                having = [
+                    c
+                    for c, rows in data.tumours.groupby("cohort")
+                    if column in rows.columns and rows[column].notna().any()
+                ]
+                named = ", ".join(f'"{c!s}"' for c in having)
+                remedy = (
+                    f"name the cohorts to use: [{model}] cohorts = [{named}]"
+                    if having
+                    else "no cohort has it: leave it or the model out"
+                )
+                faults.add(
+                    f"{model}, {cohort}",
+                    f"{what} is not recorded in any of its {len(own)} tumours. Map the field, or {remedy}.",
+                )
+    if model == "marginal_effect" and not faults:
+        chosen = data.tumours[data.tumours["cohort"].isin(_cohorts(data, model))]
+        seen = set(chosen["her2_ihc"].dropna())
+        if len(seen & set(IHC_LEVELS)) < 2:
+            faults.add(
+                model,
+                f"HER2 IHC level is {', '.join(sorted(seen))} in every tumour: an effect of the level needs at "
+                "least two. Leave the model out.",
+            )
+    if model == "clinical" and not data.settings.clinical:
+        faults.add(
+            model,
+            "no clinical outcome is defined. Give [clinical] outcomes = [{ name = ..., field = ..., above = ... }].",
+        )
+    faults.raise_if_any()
+
+
+def _measures(data: TumourData, model: str, tumours: pd.DataFrame) -> pd.DataFrame:
+    """HER2 measure and further measures, in their own units, labelled."""
+    if model != "rank_correlation":
+        return pd.DataFrame(index=tumours.index)
+    columns = {data.measure: tumours["her2"]}
+    columns |= {m.label: pd.to_numeric(tumours[m.field]).astype("float64") for m in data.settings.measures}
+    return pd.DataFrame(columns, index=tumours.index)
+
+
+def _infiltrate(data: TumourData, model: str, tumours: pd.DataFrame) -> pd.DataFrame:
+    if model != "rank_correlation" or data.settings.infiltrate is None:
+        return pd.DataFrame(index=tumours.index)
+    chosen = data.settings.infiltrate
+    values = pd.to_numeric(tumours[chosen.field]).astype("float64")
+    return pd.DataFrame({chosen.label: values}, index=tumours.index)
+
+
+def _clinical(data: TumourData, model: str, tumours: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Clinical outcomes as 1.0, 0.0 or NA; a cohort that lacks one is left out of it, with a notice."""
+    if model != "clinical":
+        return pd.DataFrame(index=tumours.index), []
+    columns: dict[str, pd.Series] = {}
+    notices: list[str] = []
+    for outcome in data.settings.clinical:
+        values = tumours[outcome.field]
+        if outcome.above is not None:
+            positive = pd.to_numeric(values) > outcome.above
+        else:
+            positive = values.isin(_as_recorded(outcome, values))
+        column = positive.astype("float64").where(values.notna())
+        columns[outcome.name] = column
+        for cohort, own in column.groupby(tumours["cohort"]):
+            if own.isna().all():
+                notices.append(
+                    f"{cohort}: {outcome.field} is not recorded, so '{outcome.name}' leaves it out."
+                )
+            elif own.dropna().nunique() < 2:
+                notices.append(
+                    f"{cohort}: '{outcome.name}' is the same in all tumours, so nothing is learned there."
+                )
+    return pd.DataFrame(columns, index=tumours.index), notices
+
+
+def _as_recorded(outcome: ClinicalOutcome, values: pd.Series) -> list[object]:
+    """Values of an outcome's rule in the kind of the column: numbers where it holds numbers."""
+    named = list(outcome.values or ())
+    if not pd.api.types.is_numeric_dtype(values):
+        return list(named)
+    try:
+        return [float(v) for v in named]
+    except ValueError:
+        seen = ", ".join(f"{v:g}" for v in sorted(values.dropna().unique())[:8])
+        raise DataError(
+            f"clinical outcome '{outcome.name}': {outcome.field} holds numbers ({seen}), the rule names "
+            f"{', '.join(named)}. Write numbers in `values`."
+        ) from None
 
 
 def _complete(data: TumourData, model: str) -> tuple[pd.DataFrame, list[Exclusion]]:
     """Rows with everything the model needs; the first thing missing is the reason."""
     needs = list(NEEDS[model].columns)
-    needs += [(c, f"covariate {c} missing") for c in data.covariates]
+    needs += [(c, f"covariate {c} missing") for c in _covariates(data, model)]
+    if model == "rank_correlation":
+        needs += [(m.field, f"measure {m.label} missing") for m in data.settings.measures]
     kept = data.tumours
     lost: list[Exclusion] = []
     step = f"analysis set: {model}"
@@ -127,8 +283,11 @@ def _complete(data: TumourData, model: str) -> tuple[pd.DataFrame, list[Exclusio
             lost.append(Exclusion(cohort, str(label).removeprefix(f"{cohort}/"), step, reason))
         kept = kept.loc[~out]
 
+    drop(~kept["cohort"].isin(_cohorts(data, model)), f"cohort not among those of [{model}]")
     for column, reason in needs:
         drop(kept[column].isna(), reason)
+    if not NEEDS[model].covariates:
+        return kept, lost
     if data.use_batch:
         batched = set(kept.loc[kept["batch"].notna(), "cohort"])
         drop(kept["batch"].isna() & kept["cohort"].isin(batched), "batch missing")

@@ -83,6 +83,7 @@ def prepare(cohorts: Sequence[CohortTable], study: Study) -> TumourData:
         use_batch=study.model.batch,
         exclusions=tuple(exclusions),
         notices=tuple(notices),
+        settings=study.choices,
     )
 
 
@@ -197,4 +198,8 @@ def _columns(tumours: pd.DataFrame, cohort: CohortTable, study: Study) -> pd.Dat
     for covariate in study.model.covariates:
         if covariate not in table.columns:
             table[covariate] = tumours[covariate]
+    for name in study.choices.fields:  # a cohort may lack these: its models say what that means
+        if name not in table.columns:
+            own = tumours[name] if name in tumours.columns else pd.Series(pd.NA, index=tumours.index)
+            table[name] = own
     return table

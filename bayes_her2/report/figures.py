@@ -114,26 +114,37 @@ class Panel:
     margin: tuple[str, ...] = ()
 
 
-def drawings(results: Results) -> dict[str, Drawing]:
-    """Draw every figure that the results call for, by name, in the order of the report.
+Maker = Callable[[Results], "Drawing | None"]
+"""Draws one figure from the results, or none where they do not call for it."""
+
+
+def makers(results: Results) -> dict[str, list[Maker]]:
+    """Figures of the main sections that the results call for, by section, in the order of the report."""
+    made: dict[str, list[Maker]] = {"precision": [precision]}
+    if not results.answered:
+        return made
+    made["results"] = [forest, interaction, high_abundance]
+    made["concordance"] = [_paired_maker(contrast) for contrast in results.contrasts]
+    if len(results.cohorts) > 1:
+        made["cohorts"] = [_cohort_maker(part) for part in ("overall", "presence", "amount")]
+    made["checks"] = [predictive]
+    made["recovery"] = [recovery]
+    return made
+
+
+def drawn(results: Results, wanted: Iterable[Maker]) -> dict[str, Drawing]:
+    """Draw figures in the order given, by name, numbered.
 
     Raises
     ------
     FigureError
         If one cannot be drawn: which, and why. Nothing is written then.
     """
-    makers: list[Callable[[Results], Drawing | None]] = [precision]
-    if not results.refused:
-        makers += [forest, interaction, high_abundance]
-        makers += [_paired_maker(contrast) for contrast in results.contrasts]
-        if len(results.cohorts) > 1:
-            makers += [_cohort_maker(part) for part in ("overall", "presence", "amount")]
-        makers += [predictive, recovery]
     made: dict[str, Drawing] = {}
     with matplotlib.rc_context():  # settings of the process come back afterwards
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        for maker in makers:
+        for maker in wanted:
             try:
                 drawing = maker(results)
             except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -163,7 +174,7 @@ NAMES = (
     "posterior_predictive",
     "recovery",
 )
-"""Every figure that the report may write: those of an earlier rendering are removed."""
+"""Every figure of the main sections: those of an earlier rendering are removed."""
 
 
 # --- marks ---------------------------------------------------------------------------------------

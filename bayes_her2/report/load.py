@@ -10,7 +10,7 @@ import csv
 import json
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +25,16 @@ Row = Mapping[str, Any]
 Rows = tuple[Row, ...]
 Kind = Literal["text", "int", "float", "bool"]
 MODEL = "abundance"
-"""The model that this report is about."""
+"""The main model: the sections of the page itself are about it; other models have sections of their own."""
+
+SEED_TESTS = ("rank tests", "group tests")
+"""Twin rows that belong to no model file: the seed study's own tests, shown with the main model."""
 
 RERUN = "run the analysis again (`bayes-her2 run`), then render"
 
 
-def _columns(text: str = "", ints: str = "", floats: str = "", bools: str = "") -> dict[str, Kind]:
+def columns_of(text: str = "", ints: str = "", floats: str = "", bools: str = "") -> dict[str, Kind]:
+    """Columns of a table with their kinds, each argument a list of names separated by spaces."""
     kinds: dict[str, Kind] = dict.fromkeys(text.split(), "text")
     kinds |= dict.fromkeys(ints.split(), "int")
     kinds |= dict.fromkeys(floats.split(), "float")
@@ -38,48 +42,61 @@ def _columns(text: str = "", ints: str = "", floats: str = "", bools: str = "") 
     return kinds
 
 
+BY_MODEL = (
+    "priors",
+    "prior_predictive",
+    "diagnostics",
+    "sampling",
+    "concordance",
+    "posterior_predictive",
+)
+"""Tables that all models share, with a column that names the model."""
+
 BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
-    "exclusion_counts": _columns("cohort step reason", ints="n"),
-    "flow": _columns("cohort", ints="read excluded analysed"),
-    "composition": _columns("cohort hr her2_ihc", ints="n"),
-    "cell_types": _columns(
+    "exclusion_counts": columns_of("cohort step reason", ints="n"),
+    "flow": columns_of("cohort", ints="read excluded analysed"),
+    "composition": columns_of("cohort hr her2_ihc", ints="n"),
+    "cell_types": columns_of(
         "cell_type reason",
         ints="n_zero n_positive",
         floats="zero_share",
         bools="presence_modelled amount_modelled",
     ),
-    "zero_shares": _columns("cell_type cohort hr", ints="n n_zero n_positive", floats="median_positive"),
-    "her2_scaling": _columns("platform", ints="n", floats="mean sd"),
-    "covariate_scaling": _columns("covariate kind", floats="mean sd"),
-    "precision": _columns(
+    "zero_shares": columns_of("cell_type cohort hr", ints="n n_zero n_positive", floats="median_positive"),
+    "her2_scaling": columns_of("platform", ints="n", floats="mean sd"),
+    "covariate_scaling": columns_of("covariate kind", floats="mean sd"),
+    "precision": columns_of(
         "cell_type stratum estimand",
         ints="n n_zero",
         floats="expected_se_log interval_factor detectable_ratio",
     ),
-    "priors": _columns("part name distribution reader_scale why", bools="overridden"),
-    "prior_predictive": _columns("check", floats="value lower upper", bools="passed"),
-    "diagnostics": _columns(
-        "quantity worst_label", ints="n_values", floats="r_hat_max ess_bulk_min ess_tail_min", bools="passed"
+    "priors": columns_of("model part name distribution reader_scale why", bools="overridden"),
+    "prior_predictive": columns_of("model check", floats="value lower upper", bools="passed"),
+    "diagnostics": columns_of(
+        "model quantity worst_label",
+        ints="n_values",
+        floats="r_hat_max ess_bulk_min ess_tail_min",
+        bools="passed",
     ),
-    "sampling": _columns("setting value"),
-    "notices": _columns("where text"),
-    "rules": _columns("cell_type cohort rule high_rule", floats="zero_share"),
+    "sampling": columns_of("model setting value"),
+    "notices": columns_of("where text"),
+    "rules": columns_of("cell_type cohort rule high_rule", floats="zero_share"),
 }
 """Tables of sections 1 to 5: needed whether or not the run was refused."""
 
 INFERENCE: dict[str, dict[str, Kind]] = {
-    "concordance": _columns(
-        "outcome estimand stratum scope cohort unit twin_method verdict status note",
+    "concordance": columns_of(
+        "model outcome exposure estimand stratum scope cohort unit twin_method verdict status note",
         ints="n n_zero",
         floats="posterior_point posterior_lower posterior_upper twin_point twin_lower twin_upper twin_p "
-        "twin_p_bonferroni pd lfsr s_value p_in_rope difference_log",
+        "twin_p_bonferroni pd lfsr s_value p_in_rope difference",
         bools="discovery_bayes discovery_bonferroni",
     ),
-    "parts_disagree": _columns("outcome stratum", floats="presence amount overall"),
-    "posterior_predictive": _columns(
-        "cell_type cohort hr statistic", floats="observed predicted lower upper", bools="inside"
+    "parts_disagree": columns_of("outcome stratum", floats="presence amount overall"),
+    "posterior_predictive": columns_of(
+        "model cell_type cohort hr statistic", floats="observed predicted lower upper", bools="inside"
     ),
-    "heterogeneity": _columns(
+    "heterogeneity": columns_of(
         "part term note",
         ints="n_cohorts_informing",
         floats="between_sd_point lower upper prior_median cells_sd_point cells_sd_lower cells_sd_upper",
@@ -87,11 +104,11 @@ INFERENCE: dict[str, dict[str, Kind]] = {
 }
 """Further tables that a complete run needs."""
 
-SWEEP = _columns(
+SWEEP = columns_of(
     "part outcome", floats="scale prior_sd point lower upper pareto_k", bools="excludes_1 reliable"
 )
-SHARE_DRIFT = _columns("stratum at", floats="sum_mean lower upper")
-RECOVERY = _columns("outcome estimand stratum scope", floats="truth point lower upper", bools="covered")
+SHARE_DRIFT = columns_of("stratum at", floats="sum_mean lower upper")
+RECOVERY = columns_of("outcome estimand stratum scope", floats="truth point lower upper", bools="covered")
 ESTIMATES_FILE = "tables/estimates.csv"
 
 
@@ -105,10 +122,12 @@ class Estimate:
     outcome: str
     exposure: str
     estimand: str
+    contrast: str
     adjustment: str
     stratum: str
     scope: str
     cohort: str
+    at: float | None
     unit: str
     point: float | None
     lower: float | None
@@ -158,6 +177,44 @@ class StudyText:
 
 
 @dataclass(frozen=True)
+class ModelRecord:
+    """What the provenance says of one fitted model."""
+
+    name: str
+    status: str
+    reasons: tuple[str, ...]
+    question: str
+    n_tumours: int
+    cohorts: tuple[str, ...]
+    adjustment: str
+    fingerprint: str
+    sampler: Mapping[str, Any]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the analysis refused to print inference from this model."""
+        return self.status == "refused"
+
+
+@dataclass(frozen=True)
+class SectionReads:
+    """Tables that one further section of the report reads: file name -> columns.
+
+    Attributes
+    ----------
+    model
+        Model whose inference they are: needed when it is complete, not read when it was refused or not fitted.
+        Empty for tables of no model, which are read where they are there.
+    needed, optional
+        Columns by name of the CSV file.
+    """
+
+    model: str
+    needed: Mapping[str, Mapping[str, Kind]]
+    optional: Mapping[str, Mapping[str, Kind]]
+
+
+@dataclass(frozen=True)
 class Results:
     """A results folder, read and checked.
 
@@ -168,11 +225,15 @@ class Results:
     study
         What the report prints of the study file.
     provenance
-        ``provenance.json`` as read; ``status`` is 'complete' or 'refused'.
+        ``provenance.json`` as read; ``status`` is 'complete', 'partly refused' or 'refused'.
+    models
+        Fitted models by name.
+    left_out
+        Model -> why the cohorts cannot support it.
     tables
-        Table name -> rows. Tables of the inference are absent when the run was refused.
-    estimates
-        Rows of ``estimates.csv`` (none when refused: they are not even read).
+        Table name -> rows. Tables of the inference of a model are absent when it was refused.
+    every_estimate
+        Rows of ``estimates.csv`` (none when every model was refused: they are not even read).
     files
         Names of the CSV files in the folder, for links.
     """
@@ -180,23 +241,57 @@ class Results:
     folder: Path
     study: StudyText
     provenance: Mapping[str, Any]
+    models: Mapping[str, ModelRecord]
+    left_out: Mapping[str, str]
     tables: Mapping[str, Rows]
-    estimates: tuple[Estimate, ...]
+    every_estimate: tuple[Estimate, ...]
     files: tuple[str, ...]
 
     @property
+    def fitted(self) -> bool:
+        """Whether the main model was part of the run."""
+        return MODEL in self.models
+
+    @property
     def refused(self) -> bool:
-        """Whether the analysis refused to print inference."""
-        return bool(self.provenance["status"] == "refused")
+        """Whether the analysis refused to print inference from the main model."""
+        return self.fitted and self.models[MODEL].refused
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is inference from the main model."""
+        return self.fitted and not self.models[MODEL].refused
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the analysis refused; empty when it is complete."""
-        return tuple(str(reason) for reason in self.provenance.get("reasons", ()))
+        """Why the main model was refused; empty when it was not."""
+        return self.models[MODEL].reasons if self.fitted else ()
 
-    def rows(self, table: str) -> Rows:
-        """Rows of one table; none if the table is an optional one that is not there."""
-        return self.tables.get(table, ())
+    @property
+    def complete(self) -> tuple[str, ...]:
+        """Models whose inference is printed."""
+        return tuple(name for name, record in self.models.items() if not record.refused)
+
+    def rows(self, table: str, model: str = MODEL) -> Rows:
+        """Rows of one table (of one model, where models share it); none if it is not there."""
+        found = self.tables.get(table, ())
+        return tuple(row for row in found if row["model"] == model) if table in BY_MODEL else found
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Estimates of the main model and the seed study's own tests, without rows along a curve."""
+        mine = (MODEL, *SEED_TESTS)
+        return tuple(e for e in self.every_estimate if e.model in mine and e.at is None)
+
+    def of_model(self, model: str, source: str = "posterior", **equal: str) -> tuple[Estimate, ...]:
+        """Estimates of one model and side, such as ``of_model("high_abundance", scope="pooled")``."""
+        return tuple(
+            e
+            for e in self.every_estimate
+            if e.model == model
+            and e.source == source
+            and all(getattr(e, name) == value for name, value in equal.items())
+        )
 
     @property
     def cell_types(self) -> tuple[str, ...]:
@@ -239,17 +334,19 @@ class Results:
         return tuple(
             e
             for e in self.estimates
-            if e.source == "twin" and e.scope == scope and e.estimand in RATIO_ESTIMANDS
+            if e.source == "twin" and e.scope == scope and e.estimand in RATIO_ESTIMANDS and e.model == MODEL
         )
 
 
-def load_results(folder: Path) -> Results:
+def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results:
     """Read and check a results folder.
 
     Parameters
     ----------
     folder
         Folder that `bayes-her2 run` wrote.
+    sections
+        What further sections of the report read.
 
     Returns
     -------
@@ -268,29 +365,68 @@ def load_results(folder: Path) -> Results:
         )
     study = _read_study(folder / "study.toml", faults)
     provenance = _read_provenance(folder / "provenance.json", faults)
-    refused = provenance.get("status") == "refused"
-    needed = dict(BEFORE_RESULTS)
-    optional: dict[str, dict[str, Kind]] = {}
-    if not refused:
+    models = _models(provenance, faults)
+    complete = [name for name, record in models.items() if not record.refused]
+    needed: dict[str, Mapping[str, Kind]] = dict(BEFORE_RESULTS)
+    optional: dict[str, Mapping[str, Kind]] = {}
+    if complete:
+        needed["concordance"] = INFERENCE["concordance"]
+        optional["posterior_predictive"] = INFERENCE["posterior_predictive"]
+    if MODEL in complete:
         needed |= INFERENCE
         (needed if study and study.scale == "relative" else optional)["share_drift"] = SHARE_DRIFT
         optional["interaction_sweep"] = SWEEP
         if study and study.simulated:
             (needed if study.truth else optional)["recovery"] = RECOVERY
+    for section in sections:
+        if not section.model or section.model in complete:
+            needed |= section.needed if section.model else {}
+            optional |= section.optional if section.model else {**section.needed, **section.optional}
     tables: dict[str, Rows] = {}
     for name, columns in (needed | optional).items():
         path = folder / "tables" / f"{name}.csv"
-        if name in optional and not path.exists():
+        if name not in needed and not path.exists():
             continue
         tables[name] = _read_table(path, columns, faults)
-    estimates = () if refused else _read_estimates(folder / ESTIMATES_FILE, faults)
+    estimates = _read_estimates(folder / ESTIMATES_FILE, faults) if complete else ()
     faults.raise_if_any()
     assert study is not None  # a missing study is a fault, raised above
     files = tuple(sorted(path.name for path in (folder / "tables").glob("*.csv")))
-    results = Results(folder, study, provenance, tables, estimates, files)
+    left_out = {str(name): str(why) for name, why in (provenance.get("left_out") or {}).items()}
+    results = Results(folder, study, provenance, models, left_out, tables, estimates, files)
     _check(results, faults)
     faults.raise_if_any()
     return results
+
+
+def _models(provenance: Mapping[str, Any], faults: Faults) -> dict[str, ModelRecord]:
+    """Read what the provenance says of each fitted model."""
+    found: dict[str, ModelRecord] = {}
+    for name, content in (provenance.get("models") or {}).items():
+        status = content.get("status")
+        if status not in ("complete", "refused"):
+            faults.add(
+                "provenance.json",
+                f"model {name}: status is {status!r}; expected 'complete' or 'refused'. {RERUN.capitalize()}",
+            )
+            continue
+        if status == "refused" and not content.get("reasons"):
+            faults.add(
+                "provenance.json",
+                f"model {name}: status is 'refused' without `reasons`. Write why the analysis refused",
+            )
+        found[str(name)] = ModelRecord(
+            name=str(name),
+            status=status,
+            reasons=tuple(str(reason) for reason in content.get("reasons", ())),
+            question=str(content.get("question", "")),
+            n_tumours=int(content.get("n_tumours", 0)),
+            cohorts=tuple(str(c) for c in content.get("cohorts", ())),
+            adjustment=str(content.get("adjustment", "none")),
+            fingerprint=str(content.get("fingerprint", "")),
+            sampler=dict(content.get("sampler", {})),
+        )
+    return found
 
 
 def _read_study(path: Path, faults: Faults) -> StudyText | None:
@@ -338,12 +474,16 @@ def _read_provenance(path: Path, faults: Faults) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         faults.add(str(path), f"not JSON ({error}). {RERUN.capitalize()}")
         return {}
-    if not isinstance(content, dict) or content.get("status") not in ("complete", "refused"):
+    known = ("complete", "partly refused", "refused")
+    if not isinstance(content, dict) or content.get("status") not in known:
         found = content.get("status") if isinstance(content, dict) else type(content).__name__
-        faults.add(str(path), f"status is {found!r}; expected 'complete' or 'refused'. {RERUN.capitalize()}")
+        faults.add(
+            str(path), f"status is {found!r}; expected {', '.join(map(repr, known))}. {RERUN.capitalize()}"
+        )
         return {}
-    if content["status"] == "refused" and not content.get("reasons"):
-        faults.add(str(path), "status is 'refused' without `reasons`. Write why the analysis refused")
+    if not content.get("models"):
+        faults.add(str(path), f"names no fitted model under `models`. {RERUN.capitalize()}")
+        return {}
     return content
 
 
@@ -403,7 +543,7 @@ def _typed(text: str, kind: Kind) -> Any:
 
 
 def _read_estimates(path: Path, faults: Faults) -> tuple[Estimate, ...]:
-    """Rows of estimates.csv without those along a curve (column ``at``)."""
+    """Rows of estimates.csv."""
     if not path.is_file():
         faults.add(ESTIMATES_FILE, f"missing in {path.parent.parent}. {RERUN.capitalize()}")
         return ()
@@ -413,7 +553,7 @@ def _read_estimates(path: Path, faults: Faults) -> tuple[Estimate, ...]:
         faults.add(ESTIMATES_FILE, f"{error}. {RERUN.capitalize()}")
         return ()
     wanted = [field.name for field in fields(Estimate)]
-    records = table.loc[table["at"].isna(), wanted].astype(object)
+    records = table[wanted].astype(object)
     records = records.where(records.notna(), None)
     return tuple(
         Estimate(**{str(name): value for name, value in record.items()})
@@ -430,11 +570,9 @@ def _check(results: Results, faults: Faults) -> None:
                 f"{row['cohort']}: {row['read']} read is not {row['excluded']} excluded + "
                 f"{row['analysed']} analysed. Count every tumour once and write the table again",
             )
-    if results.refused:
-        return
     seen: set[tuple[str, ...]] = set()
     levels: set[float] = set()
-    for estimate in results.estimates:
+    for estimate in results.every_estimate:
         bayesian = "credible" in estimate.interval_kind
         if estimate.has_interval and bayesian != (estimate.source == "posterior"):
             faults.add(
@@ -443,10 +581,12 @@ def _check(results: Results, faults: Faults) -> None:
                 f"{estimate.interval_kind!r} interval. Intervals are credible for a posterior and confidence "
                 "for a twin: correct interval_kind",
             )
-        if estimate.source != "posterior" or estimate.model != MODEL:
+        if estimate.source != "posterior":
             continue
         if estimate.interval_prob is not None:
             levels.add(estimate.interval_prob)
+        if estimate.model != MODEL:
+            continue
         if estimate.place in seen:
             faults.add(
                 ESTIMATES_FILE,
@@ -455,7 +595,7 @@ def _check(results: Results, faults: Faults) -> None:
                 "shows one model with one adjustment: keep one",
             )
         seen.add(estimate.place)
-    if not results.posterior():
+    if results.answered and not results.posterior():
         faults.add(ESTIMATES_FILE, f"no pooled posterior row, yet the run is complete. {RERUN.capitalize()}")
     if len(levels) > 1:
         faults.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from markupsafe import Markup
 
 from bayes_her2.files import write_text
 from bayes_her2.report import formats, words
-from bayes_her2.report.figures import NAMES, Drawing, drawings
+from bayes_her2.report.figures import NAMES, Drawing, Maker, drawn, makers
 from bayes_her2.report.load import Results, load_results
-from bayes_her2.report.tables import Table, tables
+from bayes_her2.report.sections import Section
+from bayes_her2.report.sections.registry import SECTIONS as FURTHER
+from bayes_her2.report.tables import Table, model_tables, tables
 
 REPORT = "report.html"
 FIGURES = "figures"
@@ -35,7 +38,31 @@ SECTIONS = (
 )
 """Anchor and title of each section; the number is the position."""
 
-LAST_WHEN_REFUSED = 5
+OF_THE_MAIN_MODEL = ("model", "diagnostics")
+"""Sections that need the main model to have been fitted."""
+
+OF_ITS_INFERENCE = ("results", "concordance", "cohorts", "checks", "cannot-say", "recovery")
+"""Sections that need it to have passed its gates."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report holds, before it is written.
+
+    Attributes
+    ----------
+    sections
+        Anchor and title of each section, in order; the number is the position.
+    further
+        Anchor of a main section -> further sections that follow it.
+    tables, figures
+        By name, numbered in reading order.
+    """
+
+    sections: tuple[tuple[str, str], ...]
+    further: Mapping[str, tuple[Section, ...]]
+    tables: Mapping[str, Table]
+    figures: Mapping[str, Drawing]
 
 
 def render_report(results: Path) -> Path:
@@ -63,29 +90,68 @@ def render_report(results: Path) -> Path:
     FigureError
         If a figure cannot be drawn. Nothing is written then.
     """
-    loaded = load_results(Path(results))
-    figures = drawings(loaded)
-    page = html(loaded, figures, tables(loaded))
+    loaded = load_results(Path(results), [section.reads for section in FURTHER])
+    page = compose(loaded)
+    text = html(loaded, page)
     folder = loaded.folder / FIGURES
-    for name, drawing in figures.items():
+    for name, drawing in page.figures.items():
         write_text(folder / f"{name}.svg", drawing.svg)
     report = loaded.folder / REPORT
-    write_text(report, page)
-    for name in NAMES:
-        if name not in figures:
+    write_text(report, text)
+    for name in (*NAMES, *(name for section in FURTHER for name in section.figure_names)):
+        if name not in page.figures:
             (folder / f"{name}.svg").unlink(missing_ok=True)
     return report
 
 
-def html(results: Results, figures: Mapping[str, Drawing], made: Mapping[str, Table]) -> str:
+def compose(results: Results) -> Page:
+    """Choose the sections that the results call for, and make their tables and figures in reading order."""
+    own_tables, own_figures = tables(results), makers(results)
+    order: list[tuple[str, str]] = []
+    further: dict[str, tuple[Section, ...]] = {}
+    made: list[Table] = []
+    wanted: list[Maker] = []
+    for anchor, title in SECTIONS:
+        if _main_section_shown(anchor, results):
+            order.append((anchor, title))
+            made += own_tables.get(anchor, [])
+            wanted += own_figures.get(anchor, [])
+        here = tuple(s for s in FURTHER if s.after == anchor and s.shown(results))
+        further[anchor] = here
+        for section in here:
+            order.append((section.name, section.title))
+            if section.answered(results):
+                made += section.tables(results)
+                wanted += section.figures
+            if section.model:
+                made += model_tables(results, section.model)
+    return Page(
+        sections=tuple(order),
+        further=further,
+        tables={table.name: replace(table, number=i) for i, table in enumerate(made, start=1)},
+        figures=drawn(results, wanted),
+    )
+
+
+def _main_section_shown(anchor: str, results: Results) -> bool:
+    if anchor in OF_THE_MAIN_MODEL:
+        return results.fitted
+    if anchor == "recovery":
+        return results.answered and bool(results.rows("recovery"))
+    if anchor in OF_ITS_INFERENCE:
+        return results.answered
+    return bool(results.complete) if anchor == "provenance" else True
+
+
+def html(results: Results, page: Page) -> str:
     """Return the page as text.
 
     Parameters
     ----------
     results
         What was read.
-    figures, made
-        Figures and tables by name, numbered.
+    page
+        Sections, tables and figures.
 
     Returns
     -------
@@ -103,24 +169,18 @@ def html(results: Results, figures: Mapping[str, Drawing], made: Mapping[str, Ta
     environment.filters["svg"] = lambda drawing: Markup(
         drawing.inline
     )  # drawn here, text escaped by matplotlib
-    numbered = [(i, anchor, title) for i, (anchor, title) in enumerate(SECTIONS)]
-    shown = [
-        section
-        for section in numbered
-        if (section[0] <= LAST_WHEN_REFUSED if results.refused else True)
-        and (section[1] != "recovery" or results.rows("recovery"))
-    ]
     css = environment.get_template("report.css").render()
     return environment.get_template("report.html.j2").render(
         css=Markup(css),  # our own file
         r=results,
         study=results.study,
-        t=made,
-        f=figures,
-        sections=[(i, anchor, title) for i, (_, anchor, title) in enumerate(shown)],
-        titles={anchor: title for _, anchor, title in shown},
-        number={anchor: i for i, (_, anchor, _) in enumerate(shown)},
-        r_classical=[name for name in made if name.startswith("classical_")],
+        t=page.tables,
+        f=page.figures,
+        sections=[(i, anchor, title) for i, (anchor, title) in enumerate(page.sections)],
+        titles=dict(page.sections),
+        number={anchor: i for i, (anchor, _) in enumerate(page.sections)},
+        further=page.further,
+        r_classical=[name for name in page.tables if name.startswith("classical_")],
         fmt=formats,
         words=words,
         provenance=_provenance(results.provenance),
@@ -131,7 +191,7 @@ def _provenance(content: Mapping[str, Any]) -> dict[str, Any]:
     """Provenance with every group there, possibly empty, and values as text."""
     groups = {
         name: {str(key): str(value) for key, value in (content.get(name) or {}).items()}
-        for name in ("versions", "fingerprints", "sampler")
+        for name in ("versions",)
     }
     seconds = {
         str(k): formats.number(float(v)) if isinstance(v, int | float) else str(v)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from bayes_her2.data import DIFFERENCE
 from bayes_her2.estimates import RATIO_ESTIMANDS
 from bayes_her2.report import formats
-from bayes_her2.report.load import Estimate, Results, Row
+from bayes_her2.report.load import MODEL, Estimate, Results, Row
 from bayes_her2.report.words import (
     ESTIMANDS,
     PART_TITLES,
@@ -102,36 +102,57 @@ class Table:
         return tuple(runs)
 
 
-def tables(results: Results) -> dict[str, Table]:
-    """Every table that the results call for, by name, in the order of the report."""
-    made: list[Table] = [] if results.refused else [headline(results)]
-    made += [flow(results), composition(results), her2_scaling(results)]
+def tables(results: Results) -> dict[str, list[Table]]:
+    """Every table of the main sections that the results call for, by section, in the order of the report."""
+    made: dict[str, list[Table]] = {
+        "summary": [headline(results)] if results.answered else [],
+        "data": [flow(results), composition(results), her2_scaling(results)],
+        "zeros": [zero_shares(results), seed_rules(results)],
+        "precision": [precision(results)],
+    }
     if results.rows("covariate_scaling"):
-        made.append(covariates(results))
-    made += [zero_shares(results), seed_rules(results), precision(results)]
-    made += [prior_predictive(results), priors(results), diagnostics(results), sampling(results)]
-    if not results.refused:
-        made.append(main_results(results))
-        if DIFFERENCE in results.contrasts:
-            made.append(interactions(results))
-            if results.rows("interaction_sweep"):
-                made.append(interaction_sweep(results))
-        made += [high_abundance(results), verdict_counts(results), concordance(results, everything=False)]
-        made.append(concordance(results, everything=True))
-        if any(_other_methods(results)):
-            made.append(other_twins(results))
-        made.append(heterogeneity(results))
-        made += [by_cohort(results, part) for part in ("overall", "presence", "amount")]
-        made += classical(results)
-        made += [predictive_misses(results), predictive(results)]
-        if results.rows("parts_disagree"):
-            made.append(parts_disagree(results))
-        if results.rows("share_drift"):
-            made.append(share_drift(results))
-        if results.rows("recovery"):
-            made.append(recovery(results))
-        made.append(files(results))
-    return {table.name: replace(table, number=i) for i, table in enumerate(made, start=1)}
+        made["data"].append(covariates(results))
+    if results.fitted:
+        made["model"] = [prior_predictive(results), priors(results)]
+        made["diagnostics"] = [diagnostics(results), sampling(results)]
+    if results.complete:
+        made["provenance"] = [files(results)]
+    if not results.answered:
+        return made
+    made["results"] = [main_results(results)]
+    if DIFFERENCE in results.contrasts:
+        made["results"].append(interactions(results))
+        if results.rows("interaction_sweep"):
+            made["results"].append(interaction_sweep(results))
+    made["results"].append(high_abundance(results))
+    made["concordance"] = [
+        verdict_counts(results),
+        concordance(results, everything=False),
+        concordance(results, everything=True),
+    ]
+    if any(_other_methods(results)):
+        made["concordance"].append(other_twins(results))
+    made["cohorts"] = [heterogeneity(results)]
+    made["cohorts"] += [by_cohort(results, part) for part in ("overall", "presence", "amount")]
+    made["cohorts"] += classical(results)
+    made["checks"] = [predictive_misses(results), predictive(results)]
+    if results.rows("parts_disagree"):
+        made["checks"].append(parts_disagree(results))
+    if results.rows("share_drift"):
+        made["checks"].append(share_drift(results))
+    if results.rows("recovery"):
+        made["recovery"] = [recovery(results)]
+    return made
+
+
+def model_tables(results: Results, model: str) -> list[Table]:
+    """Priors, prior gates, diagnostics and sampler of a model with a section of its own."""
+    makers = (prior_predictive, priors, diagnostics, sampling)
+    named = [maker(results, model) for maker in makers]
+    return [
+        replace(table, name=f"{table.name}_{model}", caption=f"Model {model}. {table.caption}")
+        for table in named
+    ]
 
 
 def _text(value: str, look: str = "") -> Cell:
@@ -493,9 +514,9 @@ def _off() -> Cell:
 # --- section 4 -----------------------------------------------------------------------------------
 
 
-def priors(results: Results) -> Table:
+def priors(results: Results, model: str = MODEL) -> Table:
     """Priors with reasons, in the order given, grouped by part."""
-    rows = results.rows("priors")
+    rows = results.rows("priors", model)
     parts = list(dict.fromkeys(row["part"] for row in rows))
     groups = [
         (
@@ -541,7 +562,7 @@ def priors(results: Results) -> Table:
     )
 
 
-def prior_predictive(results: Results) -> Table:
+def prior_predictive(results: Results, model: str = MODEL) -> Table:
     """Prior predictive gates."""
     lines = tuple(
         Line(
@@ -552,7 +573,7 @@ def prior_predictive(results: Results) -> Table:
                 _passed(row["passed"]),
             ),
         )
-        for row in results.rows("prior_predictive")
+        for row in results.rows("prior_predictive", model)
     )
     return Table(
         "prior_predictive",
@@ -575,7 +596,7 @@ def _passed(value: bool | None) -> Cell:
 # --- section 5 -----------------------------------------------------------------------------------
 
 
-def diagnostics(results: Results) -> Table:
+def diagnostics(results: Results, model: str = MODEL) -> Table:
     """Convergence of every reported quantity, worst value per quantity."""
     lines = tuple(
         Line(
@@ -589,7 +610,7 @@ def diagnostics(results: Results) -> Table:
                 _passed(row["passed"]),
             ),
         )
-        for row in results.rows("diagnostics")
+        for row in results.rows("diagnostics", model)
     )
     return Table(
         "diagnostics",
@@ -613,14 +634,14 @@ def diagnostics(results: Results) -> Table:
     )
 
 
-def sampling(results: Results) -> Table:
+def sampling(results: Results, model: str = MODEL) -> Table:
     """Sampler settings as used."""
     return Table(
         "sampling",
         "Sampler settings as used in the fit that is reported.",
         "Setting",
         (Column("Value", words=True),),
-        tuple(Line(row["setting"], (_text(row["value"]),)) for row in results.rows("sampling")),
+        tuple(Line(row["setting"], (_text(row["value"]),)) for row in results.rows("sampling", model)),
         "tables/sampling.csv",
     )
 

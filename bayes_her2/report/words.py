@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE
 from bayes_her2.errors import name_some
 from bayes_her2.report import formats
-from bayes_her2.report.load import Estimate, Results
+from bayes_her2.report.load import MODEL, Estimate, ModelRecord, Results
 
 PARTS = ("presence", "amount", "overall")
 ESTIMANDS = (*PARTS, "high_abundance")
@@ -188,9 +188,26 @@ def pooling_line(results: Results) -> str:
     )
 
 
-def gate_line(results: Results) -> str:
+def fitted_line(record: ModelRecord) -> str:
+    """Tumours, cohorts, adjustment and sampler of a model with a section of its own."""
+    sampler = record.sampler
+    drawn = ""
+    if sampler:
+        drawn = (
+            f" {sampler.get('chains')} chains of {formats.count(sampler.get('draws'))} draws after "
+            f"{formats.count(sampler.get('tune'))} warm-up steps"
+            f"{', after an automatic retry' if sampler.get('retried') else ''}."
+        )
+    adjusted = (
+        "not adjusted for covariates" if record.adjustment == "none" else f"adjusted for {record.adjustment}"
+    )
+    tumours = f"{formats.count(record.n_tumours)} tumours of {formats.listed(record.cohorts)}"
+    return f"Fitted to {tumours}, {adjusted}.{drawn}"
+
+
+def gate_line(results: Results, model: str = MODEL) -> str:
     """How many quantities pass the diagnostics gate."""
-    rows = results.rows("diagnostics")
+    rows = results.rows("diagnostics", model)
     passed = sum(bool(r["passed"]) for r in rows)
     if rows and passed == len(rows):
         return f"All {formats.plural(len(rows), 'group')} of reported quantities pass the gate."
@@ -201,9 +218,9 @@ def gate_line(results: Results) -> str:
     )
 
 
-def prior_gate_line(results: Results) -> str:
+def prior_gate_line(results: Results, model: str = MODEL) -> str:
     """How many prior predictive gates are passed."""
-    rows = results.rows("prior_predictive")
+    rows = results.rows("prior_predictive", model)
     passed = sum(bool(r["passed"]) for r in rows)
     return f"{passed} of {formats.plural(len(rows), 'prior predictive gate')} passed."
 

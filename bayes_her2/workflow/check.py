@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from bayes_her2.data import AnalysisSet, CohortTable, exclusions_frame
+from bayes_her2.bayesian.model import MODELS
+from bayes_her2.data import AnalysisSet, CohortTable, TumourData, exclusions_frame
+from bayes_her2.errors import DataError, Faults
 from bayes_her2.inputs import Study, read_cohorts, read_study
 from bayes_her2.preprocessing import prepare
 
 MODEL = "abundance"
+"""The main model: its analysis set is the one that flow and composition count."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,22 @@ class Checked:
         Settings.
     cohorts
         As read.
+    tumours
+        Eligible tumours, before any model's own selection.
     data
         Analysis set of the main model.
+    sets
+        Analysis set of each model that will be fitted, in the order of the fits.
+    left_out
+        Model -> why these cohorts cannot support it. Only models that the study did not ask for by name.
     """
 
     study: Study
     cohorts: tuple[CohortTable, ...]
+    tumours: TumourData
     data: AnalysisSet
+    sets: Mapping[str, AnalysisSet]
+    left_out: Mapping[str, str]
 
     @property
     def flow(self) -> pd.DataFrame:
@@ -62,25 +74,43 @@ class Checked:
         return counts.rename("n").reset_index()
 
 
-def check_study(path: Path | str) -> Checked:
+def check_study(path: Path | str, *, only: Sequence[str] = ()) -> Checked:
     """Validate a study file and everything it names.
 
     Parameters
     ----------
     path
         The study file.
+    only
+        Names of the models wanted; none for those of the study (``[model] fit``), or all that the cohorts support.
 
     Returns
     -------
     Checked
-        With the analysis set of the main model.
+        With the analysis set of each model.
 
     Raises
     ------
     StudyError, DataError
-        Every fault found, at once.
+        Every fault found, at once; among them a model that was asked for by name and that the cohorts cannot support.
     """
+    unknown = sorted(set(only) - set(MODELS))
+    if unknown:
+        raise DataError(f"no model is named {', '.join(unknown)}; known: {', '.join(MODELS)}.")
     study = read_study(path)
     cohorts: Sequence[CohortTable] = read_cohorts(study)
-    data = prepare(cohorts, study).for_model(MODEL)
-    return Checked(study, tuple(cohorts), data)
+    tumours = prepare(cohorts, study)
+    data = tumours.for_model(MODEL)
+    asked = tuple(only) or study.model.fit or ()
+    sets: dict[str, AnalysisSet] = {}
+    left_out: dict[str, str] = {}
+    faults = Faults()
+    for name in (m for m in MODELS if not asked or m in asked):
+        try:
+            sets[name] = data if name == MODEL else tumours.for_model(name)
+        except DataError as error:
+            if asked:
+                faults.extend(error.faults)
+            left_out[name] = " ".join(error.faults)
+    faults.raise_if_any()
+    return Checked(study, tuple(cohorts), tumours, data, sets, left_out)

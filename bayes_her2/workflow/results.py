@@ -33,13 +33,15 @@ class ResultsFolder:
         self.out = Path(out)
         self.staging = self.out / STAGING
 
-    def open(self, decisions: str) -> None:
+    def open(self, decisions: str, priors: Mapping[str, str]) -> None:
         """Prepare the folder, and record priors and decision rule before the first draw.
 
         Parameters
         ----------
         decisions
-            Hash of the priors in use, the region of practical equivalence and the decision rule.
+            Hash of the region of practical equivalence, the decision rule and the prior overrides.
+        priors
+            Model -> hash of the priors in use. A model that the folder does not know yet is added.
 
         Raises
         ------
@@ -50,19 +52,26 @@ class ResultsFolder:
             raise DataError(f"{self.out}: is a file. Give a folder for the results (--out).")
         self.out.mkdir(parents=True, exist_ok=True)
         record = self.out / "decisions.json"
-        if not record.exists():
+        known: dict[str, Any] = {}
+        if record.exists():
+            known = json.loads(record.read_text(encoding="utf-8"))
+        else:
             others = [p.name for p in self.out.iterdir() if p.name not in (STAGING, "posterior", "simulated")]
             if others:
                 raise DataError(
                     f"{self.out}: holds files that no run of this package wrote ({', '.join(sorted(others)[:3])}). "
                     "Choose an empty or a new folder."
                 )
-            write_text(record, json.dumps({"decisions_hash": decisions}, indent=2) + "\n")
-        elif json.loads(record.read_text(encoding="utf-8")).get("decisions_hash") != decisions:
+        before = known.get("priors", {})
+        same = all(before.get(model, own) == own for model, own in priors.items())
+        if known and (known.get("decisions_hash") != decisions or not same):
             raise DataError(
                 f"{self.out}: was begun under other priors, region of practical equivalence or decision rule. "
                 "These are fixed before the first draw: choose another folder for the changed study, or delete this."
             )
+        now = {"decisions_hash": decisions, "priors": {**before, **priors}}
+        if now != known:
+            write_text(record, json.dumps(now, indent=2) + "\n")
         for leftover in self.out.rglob(".*.part"):
             leftover.unlink(missing_ok=True)
         shutil.rmtree(self.staging, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,20 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayes_her2 import __version__
-from bayes_her2.bayesian.design import structure
+from bayes_her2 import __version__, frequentist
 from bayes_her2.bayesian.fit import Fit, Sampling, fit_hash, fit_model, read_fit
-from bayes_her2.bayesian.hurdle_estimands import summed_abundance
-from bayes_her2.bayesian.model import ModelFile, load_model
-from bayes_her2.bayesian.predictive import posterior_predictive, prior_predictive, prior_table
-from bayes_her2.bayesian.priors import Prior, resolve_priors
-from bayes_her2.bayesian.summary import heterogeneity
-from bayes_her2.bayesian.sweep import interaction_sweep
+from bayes_her2.bayesian.model import MODELS, ModelFile, load_model
+from bayes_her2.bayesian.predictive import prior_table
+from bayes_her2.bayesian.priors import resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
 from bayes_her2.data import AnalysisSet, exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
-from bayes_her2.estimates import Estimates
-from bayes_her2.frequentist import abundance_twin, group_tests, precision, rank_tests
+from bayes_her2.estimates import Estimates, Rope
+from bayes_her2.frequentist import group_tests, precision, rank_tests
 from bayes_her2.hashing import hash_of, versions
 from bayes_her2.inputs import Study
 from bayes_her2.inputs.tables import read_table
@@ -35,7 +31,6 @@ from bayes_her2.simulation import write_demo
 from bayes_her2.workflow.check import MODEL, Checked, check_study
 from bayes_her2.workflow.results import ResultsFolder
 
-DRIFT_AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
 DEMO_SEED = 20251203
 
 Say = Callable[[str], None]
@@ -65,13 +60,15 @@ class RunResult:
     seconds: dict[str, float]
 
 
-def run_demo(out: Path, *, say: Say = _silent, progress: bool = True) -> RunResult:
+def run_demo(out: Path, *, only: Sequence[str] = (), say: Say = _silent, progress: bool = True) -> RunResult:
     """Simulate the seed study's cohorts, write them as files, and analyse them like any other study.
 
     Parameters
     ----------
     out
         Results folder; the simulated files go to its subfolder ``simulated``.
+    only
+        Names of the models to fit; none for all.
     say
         Receives one line per step.
     progress
@@ -79,10 +76,17 @@ def run_demo(out: Path, *, say: Say = _silent, progress: bool = True) -> RunResu
     """
     say("Simulating three cohorts of the seed study's sizes, with planted effects")
     study = write_demo(Path(out) / "simulated", DEMO_SEED)
-    return run_study(study, out, say=say, progress=progress)
+    return run_study(study, out, only=only, say=say, progress=progress)
 
 
-def run_study(path: Path | str, out: Path | str, *, say: Say = _silent, progress: bool = True) -> RunResult:
+def run_study(
+    path: Path | str,
+    out: Path | str,
+    *,
+    only: Sequence[str] = (),
+    say: Say = _silent,
+    progress: bool = True,
+) -> RunResult:
     """Analyse a study from its files to its report.
 
     Parameters
@@ -92,6 +96,8 @@ def run_study(path: Path | str, out: Path | str, *, say: Say = _silent, progress
     out
         Results folder. A finished fit found there is reused when model, priors, settings and data are the
         same; everything else is made anew.
+    only
+        Names of the models to fit and report; none for those of the study.
     say
         Receives one line per step.
     progress
@@ -106,143 +112,218 @@ def run_study(path: Path | str, out: Path | str, *, say: Say = _silent, progress
     DataError
         Bad input; nothing is written.
     AnalysisRefusedError
-        The prior gate or the diagnostics gate was not passed. The report is written and says why, without any
-        inference.
+        A model did not pass its prior gate or its diagnostics gate. The report is written and says why, without any
+        inference from that model.
     """
     started = dt.datetime.now(dt.UTC)
     clock = _Clock(say)
     with clock("Reading and preparing the cohorts"):
-        checked = check_study(path)
-    study, data = checked.study, checked.data
-    model = load_model(MODEL)
-    unknown = sorted(set(study.priors) - {MODEL})
+        checked = check_study(path, only=only)
+    study = checked.study
+    unknown = sorted(set(study.priors) - set(MODELS))
     if unknown:
-        raise DataError(f"[priors]: no model named {', '.join(unknown)} is part of this run; known: {MODEL}.")
-    priors = resolve_priors(model.priors_for(data), study.priors.get(MODEL, {}), MODEL)
-    decisions = decisions_hash(study, priors)
+        raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(MODELS)}.")
+    jobs = [_Job(name, data, study) for name, data in checked.sets.items()]
     folder = ResultsFolder(Path(out))
-    folder.open(decisions)
-    provenance: dict[str, Any] = {
-        "package_version": __version__,
-        "started": started.isoformat(timespec="seconds"),
-        "versions": versions(),
-        "seed": study.seed,
-        "simulated": study.simulated,
-        "decisions_hash": decisions,
-        "study_hash": study.input_hash,
-        "fingerprints": {MODEL: data.fingerprint},
-        "files": [
-            {"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows} for c in checked.cohorts for f in c.files
-        ],
-    }
+    folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs})
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     _write_data_tables(folder, checked)
-    reused: list[str] = []
     with clock("Precision that these data can give, before any result"):
-        folder.table("precision", precision(data, interval=study.decisions.interval))
-
-    with clock("Building the model and checking its priors"):
-        graph = model.build(data, priors)
-        used = {str(v.name) for v in graph.free_RVs}
-        folder.table("priors", prior_table(priors, used, study.decisions.interval))
-        gates = prior_predictive(graph, data, study.seed)
-        folder.table("prior_predictive", gates)
-
-    with clock("Sampling the posterior"):
-        fit = _fit_or_reuse(model, data, priors, study, folder, reused, say=say, progress=progress)
-    folder.table("diagnostics", fit.diagnostics.table)
-    folder.table("sampling", _sampling_table(fit, reused))
-    provenance["sampler"] = {
-        "name": fit.sampling.sampler,
-        "chains": fit.sampling.chains,
-        "tune": fit.sampling.tune,
-        "draws": fit.sampling.draws,
-        "target_accept": fit.sampling.target_accept,
-        "seed": fit.sampling.seed,
-        "retried": fit.retried,
-        "seconds": round(fit.seconds, 1),
-        "fit_hash": fit.fit_hash,
-    }
-    reasons = [
-        f"prior check not passed: {row['check']} is {row['value']:.3g}, gate {row['lower']:g} to {row['upper']:g}"
-        for _, row in gates[~gates["passed"]].iterrows()
-    ]
-    reasons += list(fit.diagnostics.reasons)
-    if not reasons:
-        _write_inference(folder, checked, model, fit, graph, clock)
+        folder.table("precision", precision(checked.data, interval=study.decisions.interval))
+    done = [_analyse(job, study, folder, clock, say=say, progress=progress) for job in jobs]
+    _write_joint_tables(folder, study, done)
+    refused = {one.job.name: one.reasons for one in done if one.reasons}
     with clock("Writing the report"):
-        provenance |= {
-            "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "seconds": {name: round(value, 1) for name, value in clock.seconds.items()},
-            "status": "refused" if reasons else "complete",
-            "reasons": reasons,
-        }
-        folder.provenance(provenance)
+        folder.provenance(
+            {
+                "package_version": __version__,
+                "started": started.isoformat(timespec="seconds"),
+                "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+                "versions": versions(),
+                "seed": study.seed,
+                "simulated": study.simulated,
+                "decisions_hash": study.decisions_hash,
+                "study_hash": study.input_hash,
+                "status": "refused"
+                if len(refused) == len(done)
+                else ("partly refused" if refused else "complete"),
+                "models": {one.job.name: one.provenance for one in done},
+                "left_out": dict(checked.left_out),
+                "seconds": {name: round(value, 1) for name, value in clock.seconds.items()},
+                "files": [
+                    {"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows}
+                    for c in checked.cohorts
+                    for f in c.files
+                ],
+            }
+        )
         render_report(folder.staging)
         folder.put_in_place()
     report = folder.out / "report.html"
-    if reasons:
+    if refused:
         raise AnalysisRefusedError(
             [
-                "The analysis refuses to print results:",
-                *(f"  {r}" for r in reasons),
+                f"The analysis refuses to print results of {', '.join(refused)}:",
+                *(f"  {name}: {r}" for name, reasons in refused.items() for r in reasons),
                 f"The report says more: {report}",
             ]
         )
-    return RunResult(folder.out, report, tuple(reused), dict(clock.seconds))
+    reused = tuple(one.job.name for one in done if one.reused)
+    return RunResult(folder.out, report, reused, dict(clock.seconds))
 
 
-def decisions_hash(study: Study, priors: dict[str, Prior]) -> str:
-    """SHA-256 of the priors in use and the decision rule, recorded before the first draw."""
-    return hash_of(
-        {
-            "study": study.decisions_hash,
-            "priors": {name: [prior.dist, dict(prior.params)] for name, prior in priors.items()},
+class _Job:
+    """One model of a run: its file, its analysis set, its priors, its sampler settings."""
+
+    def __init__(self, name: str, data: AnalysisSet, study: Study) -> None:
+        self.name, self.data = name, data
+        self.model: ModelFile = load_model(name)
+        self.priors = resolve_priors(self.model.priors_for(data), study.priors.get(name, {}), name)
+        settings = study.sampling
+        self.sampling = Sampling(
+            chains=settings.chains,
+            tune=settings.tune,
+            draws=settings.draws,
+            target_accept=settings.target_accept,
+            seed=study.seed,
+            cores=settings.cores or min(settings.chains, os.cpu_count() or 1),
+        )
+
+    @property
+    def priors_hash(self) -> str:
+        """SHA-256 of the priors in use, recorded before the first draw."""
+        return hash_of({name: [prior.dist, dict(prior.params)] for name, prior in self.priors.items()})
+
+
+@dataclass(frozen=True)
+class _Done:
+    """A model that was fitted, with its share of the tables that models share."""
+
+    job: _Job
+    fit: Fit
+    reused: bool
+    reasons: tuple[str, ...]
+    shared: Mapping[str, pd.DataFrame]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Record of the fit."""
+        sampling = self.fit.sampling
+        return {
+            "status": "refused" if self.reasons else "complete",
+            "reasons": list(self.reasons),
+            "question": self.job.model.QUESTION,
+            "fingerprint": self.job.data.fingerprint,
+            "n_tumours": len(self.job.data.tumours),
+            "cohorts": list(self.job.data.cohorts),
+            "adjustment": self.job.data.adjustment,
+            "priors_hash": self.job.priors_hash,
+            "sampler": {
+                "name": sampling.sampler,
+                "chains": sampling.chains,
+                "tune": sampling.tune,
+                "draws": sampling.draws,
+                "target_accept": sampling.target_accept,
+                "seed": sampling.seed,
+                "retried": self.fit.retried,
+                "seconds": round(self.fit.seconds, 1),
+                "fit_hash": self.fit.fit_hash,
+            },
         }
-    )
 
 
-def _fit_or_reuse(
-    model: ModelFile,
-    data: AnalysisSet,
-    priors: dict[str, Prior],
-    study: Study,
-    folder: ResultsFolder,
-    reused: list[str],
-    *,
-    say: Say,
-    progress: bool,
-) -> Fit:
-    """Return the finished fit of the same hash, or sample and store one."""
-    settings = study.sampling
-    sampling = Sampling(
-        chains=settings.chains,
-        tune=settings.tune,
-        draws=settings.draws,
-        target_accept=settings.target_accept,
-        seed=study.seed,
-        cores=settings.cores or min(settings.chains, os.cpu_count() or 1),
-    )
-    path = folder.posterior / f"{MODEL}.nc"
+def _analyse(
+    job: _Job, study: Study, folder: ResultsFolder, clock: _Clock, *, say: Say, progress: bool
+) -> _Done:
+    """Fit one model, check it, and set it beside its twin."""
+    model, data, decisions = job.model, job.data, study.decisions
+    with clock(f"{job.name}: building the model and checking its priors"):
+        graph = model.build(data, job.priors)
+        used = {str(v.name) for v in graph.free_RVs}
+        gates = model.prior_checks(graph, data, study.seed)
+        shared = {
+            "priors": prior_table(job.priors, used, model.reader_scale, decisions.interval),
+            "prior_predictive": gates,
+        }
+    with clock(f"{job.name}: sampling the posterior"):
+        fit, reused = _fit_or_reuse(job, folder, say=say, progress=progress)
+    shared |= {"diagnostics": fit.diagnostics.table, "sampling": _sampling_table(fit, reused=reused)}
+    reasons = [
+        f"prior check not passed: {row['check']} is {row['value']:.3g}, gate {row['lower']:g} to {row['upper']:g}"
+        for _, row in gates[~gates["passed"].astype(bool)].iterrows()
+    ]
+    reasons += list(fit.diagnostics.reasons)
+    if reasons:
+        return _Done(job, fit, reused, tuple(reasons), shared)
+    draws, interval = fit.estimand_draws, decisions.interval
+    with clock(f"{job.name}: posterior estimates"):
+        rope = Rope(decisions.rope, decisions.rope_standardised)
+        posterior = model.estimates(draws, data, interval=interval, rope=rope)
+        for name, table in model.tables(fit.posterior, draws, data, fit.priors, interval=interval).items():
+            folder.table(name if job.name == MODEL else f"{job.name}_{name}", table)
+    parts = [posterior]
+    with clock(f"{job.name}: frequentist twin"):
+        twin = getattr(frequentist, model.TWIN)(data, interval=interval)
+        parts.append(twin)
+        if job.name == MODEL:
+            parts += _seed_tests(data, interval)
+    with clock(f"{job.name}: posterior beside twin, and predictive checks"):
+        shared["concordance"] = concordance(
+            posterior, twin, false_discovery=decisions.false_discovery, alpha=decisions.alpha
+        )
+        shared["posterior_predictive"] = model.predictive_checks(
+            graph, fit.posterior, data, study.seed, interval
+        )
+        if job.name == MODEL:
+            folder.table("parts_disagree", parts_that_disagree(posterior))
+            if study.simulated and study.truth:
+                folder.table("recovery", recovery(posterior, _truth(study)))
+    shared["estimates"] = Estimates.concat(parts).table
+    return _Done(job, fit, reused, (), shared)
+
+
+def _seed_tests(data: AnalysisSet, interval: float) -> list[Estimates]:
+    """Run the tests of the seed study that go with the main model: ranks, and HR strata against each other."""
+    found = [rank_tests(data, interval=interval)]
+    if len(data.strata) == 2:
+        found.append(group_tests(data, interval=interval))
+    return found
+
+
+def _write_joint_tables(folder: ResultsFolder, study: Study, done: Sequence[_Done]) -> None:
+    """Write each table that all models share once, with a column that names the model."""
+    names = dict.fromkeys(name for one in done for name in one.shared)
+    for name in names:
+        frames = [
+            table if "model" in table.columns else table.assign(model=one.job.name)[["model", *table.columns]]
+            for one in done
+            if (table := one.shared.get(name)) is not None and len(table)
+        ]
+        if frames:
+            folder.table(name, pd.concat(frames, ignore_index=True))
+
+
+def _fit_or_reuse(job: _Job, folder: ResultsFolder, *, say: Say, progress: bool) -> tuple[Fit, bool]:
+    """Return the finished fit of the same hash (and that it is one), or sample and store one."""
+    path = folder.posterior / f"{job.name}.nc"
     if path.exists():
         try:
             found = read_fit(path)
         except DataError as error:
             say(f"  {error} It is fitted again.")
         else:
-            if found.fit_hash == fit_hash(model, data, priors, sampling):
-                reused.append(MODEL)
+            if found.fit_hash == fit_hash(job.model, job.data, job.priors, job.sampling):
                 say("  a finished fit with the same data, model, priors and settings is reused")
-                return found
+                return found, True
 
     def on_retry(why: tuple[str, ...]) -> None:
         say("  the first attempt did not pass the diagnostics gate; sampling again with twice the draws:")
         for reason in why[:5]:
             say(f"    {reason}")
 
-    fit = fit_model(model, data, priors, sampling, progress=progress, on_retry=on_retry)
+    fit = fit_model(job.model, job.data, job.priors, job.sampling, progress=progress, on_retry=on_retry)
     fit.to_netcdf(path)
-    return fit
+    return fit, False
 
 
 def _write_data_tables(folder: ResultsFolder, checked: Checked) -> None:
@@ -267,7 +348,7 @@ def _write_data_tables(folder: ResultsFolder, checked: Checked) -> None:
     folder.table("notices", pd.DataFrame(notices, columns=["where", "text"]))
 
 
-def _sampling_table(fit: Fit, reused: list[str]) -> pd.DataFrame:
+def _sampling_table(fit: Fit, *, reused: bool) -> pd.DataFrame:
     stats = fit.draws["sample_stats"]
     rows = [
         ("sampler", fit.sampling.sampler),
@@ -283,49 +364,6 @@ def _sampling_table(fit: Fit, reused: list[str]) -> pd.DataFrame:
         ("seconds, compilation included", round(fit.seconds, 1)),
     ]
     return pd.DataFrame([(name, str(value)) for name, value in rows], columns=["setting", "value"])
-
-
-def _write_inference(
-    folder: ResultsFolder, checked: Checked, model: ModelFile, fit: Fit, graph: Any, clock: _Clock
-) -> None:
-    study, data = checked.study, checked.data
-    decisions = study.decisions
-    with clock("Posterior estimates"):
-        posterior = model.estimates(
-            fit.estimand_draws, data, interval=decisions.interval, rope=decisions.rope
-        )
-        folder.table(
-            "heterogeneity",
-            heterogeneity(fit.posterior, structure(data), fit.priors, interval=decisions.interval),
-        )
-        if len(data.strata) == 2:
-            folder.table(
-                "interaction_sweep",
-                interaction_sweep(fit.posterior, fit.estimand_draws, fit.priors, interval=decisions.interval),
-            )
-        if data.scale == "relative":
-            folder.table(
-                "share_drift", summed_abundance(fit.posterior, data, DRIFT_AT, interval=decisions.interval)
-            )
-    with clock("Frequentist twins"):
-        twin = abundance_twin(data, interval=decisions.interval)
-        others = [rank_tests(data, interval=decisions.interval)]
-        if len(data.strata) == 2:
-            others.append(group_tests(data, interval=decisions.interval))
-        folder.table("estimates", Estimates.concat([posterior, twin, *others]).table)
-    with clock("Posterior beside twin"):
-        folder.table(
-            "concordance",
-            concordance(posterior, twin, false_discovery=decisions.false_discovery, alpha=decisions.alpha),
-        )
-        folder.table("parts_disagree", parts_that_disagree(posterior))
-    with clock("Posterior predictive checks"):
-        folder.table(
-            "posterior_predictive",
-            posterior_predictive(graph, fit.posterior, data, study.seed, decisions.interval),
-        )
-    if study.simulated and study.truth:
-        folder.table("recovery", recovery(posterior, _truth(study)))
 
 
 def _truth(study: Study) -> pd.DataFrame:

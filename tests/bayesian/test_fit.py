@@ -14,7 +14,11 @@ from bayes_her2.models import abundance
 
 from bayes_her2.bayesian.fit import Sampling, fit_hash, fit_model, read_fit, sample
 from bayes_her2.bayesian.model import load_model
-from bayes_her2.bayesian.predictive import posterior_predictive, prior_predictive, prior_table
+from bayes_her2.bayesian.predictive import (
+    hurdle_posterior_predictive,
+    hurdle_prior_predictive,
+    prior_table,
+)
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.errors import DataError
 
@@ -142,7 +146,7 @@ def test_too_few_draws_are_tried_again_with_twice_as_many_and_then_refused(small
 
 def test_zero_shares_and_quantiles_are_replicated(small_fit, small_data):
     graph = abundance.build(small_data, small_fit.priors)
-    checks = posterior_predictive(graph, small_fit.posterior, small_data, seed=1)
+    checks = hurdle_posterior_predictive(graph, small_fit.posterior, small_data, seed=1)
     assert set(checks["statistic"]) == {"zero share", "median of positives", "90 % quantile of positives"}
     # The data come from the model: 95 % intervals hold nearly all of their own statistics.
     assert checks["inside"].mean() > 0.85
@@ -158,13 +162,13 @@ def test_zero_shares_and_quantiles_are_replicated(small_fit, small_data):
 
 def test_prior_gates_pass_by_default_and_fail_for_an_absurd_prior(small_data):
     priors = abundance.priors_for(small_data)
-    gates = prior_predictive(abundance.build(small_data, priors), small_data, seed=1)
+    gates = hurdle_prior_predictive(abundance.build(small_data, priors), small_data, seed=1)
     assert gates["passed"].all(), gates[~gates["passed"]]
     absurd = priors | {
         "presence_slope_mean": Prior("Normal", {"mu": 0, "sigma": 10}, "vague"),
         "amount_intercept_mean": Prior("Normal", {"mu": 20, "sigma": 0.1}, "in the wrong units"),
     }
-    gates = prior_predictive(abundance.build(small_data, absurd), small_data, seed=1)
+    gates = hurdle_prior_predictive(abundance.build(small_data, absurd), small_data, seed=1)
     failed = set(gates.loc[~gates["passed"], "check"])
     assert any("an odds ratio of presence per SD beyond 5-fold" in check for check in failed)
     assert any("mean amounts where present" in check for check in failed)
@@ -173,7 +177,9 @@ def test_prior_gates_pass_by_default_and_fail_for_an_absurd_prior(small_data):
 def test_every_prior_in_the_table_has_a_reason_and_says_whether_it_is_used(small_data):
     priors = abundance.priors_for(small_data)
     graph = abundance.build(small_data, priors)
-    table = prior_table(priors, {str(v.name) for v in graph.free_RVs}).set_index("name")
+    table = prior_table(priors, {str(v.name) for v in graph.free_RVs}, abundance.reader_scale).set_index(
+        "name"
+    )
     assert (table["why"].str.len() > 10).all()
     assert table.loc["presence_slope_between_cohorts_sd", "in_model"]
     assert not table.loc["presence_covariate_mean", "in_model"]

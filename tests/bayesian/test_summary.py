@@ -9,6 +9,7 @@ from bayes_her2.models import abundance
 
 from bayes_her2.bayesian.design import structure
 from bayes_her2.data import DIFFERENCE
+from bayes_her2.estimates import Rope
 
 STRATA = ["HR+", "HR-", DIFFERENCE]
 
@@ -79,7 +80,7 @@ def test_a_row_of_nan_is_not_estimable_and_says_why(small_data):
 
 def test_direction_and_equivalence_are_those_of_the_draws(small_data):
     draws, _ = planted(small_data, "pooled", ("stratum", "cell_type"))
-    table = abundance.estimates(draws, small_data, rope=(0.9, 1.11)).table
+    table = abundance.estimates(draws, small_data, rope=Rope((0.9, 1.11))).table
     row = table[(table["outcome"] == small_data.abundance.columns[0]) & (table["stratum"] == "HR+")].iloc[0]
     # draws 0.01 + (-0.045, -0.035, ..., 0.045): six above 0, four below
     assert row["pd"] == pytest.approx(0.6)

@@ -30,13 +30,13 @@ def of(point: float, lower: float, upper: float) -> Interval:
     ],
 )
 def test_verdicts_on_ratios(posterior, twin, expected):
-    assert verdict(posterior, twin, ratio=True) == expected
+    assert verdict(posterior, twin, estimand="amount") == expected
 
 
 def test_correlations_are_compared_on_the_fisher_scale():
-    assert verdict(of(-0.3, -0.4, -0.2), of(-0.31, -0.42, -0.2), ratio=False) == "agrees"
+    assert verdict(of(-0.3, -0.4, -0.2), of(-0.31, -0.42, -0.2), estimand="spearman") == "agrees"
     # atanh 0.15 = 0.151, atanh 0.31 = 0.321: less than two thirds
-    assert verdict(of(-0.15, -0.2, -0.1), of(-0.31, -0.42, -0.2), ratio=False) == "attenuated"
+    assert verdict(of(-0.15, -0.2, -0.1), of(-0.31, -0.42, -0.2), estimand="spearman") == "attenuated"
 
 
 def row(source: str, outcome: str, point: float, **other: object) -> dict[str, object]:

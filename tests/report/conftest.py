@@ -14,6 +14,7 @@ import pytest
 
 from bayes_her2.data import DIFFERENCE, LM22_CELL_TYPES
 from bayes_her2.estimates import Estimates
+from bayes_her2.report.load import BY_MODEL
 
 COHORTS = ("Discovery", "Confirmatory", "External")
 PLATFORMS = {"Discovery": "U133", "Confirmatory": "HT-12", "External": "RNA-seq"}
@@ -123,6 +124,8 @@ class Builder:
 
     def write(self, name: str, columns: str, rows: list[tuple[Any, ...]]) -> None:
         frame = pd.DataFrame(rows, columns=columns.split(","))
+        if name in BY_MODEL:
+            frame.insert(0, "model", "abundance")
         frame.to_csv(self.folder / "tables" / f"{name}.csv", index=False, lineterminator="\n")
 
     def _before_results(self, refused: bool) -> None:
@@ -435,7 +438,18 @@ class Builder:
                 {
                     **{
                         k: r[k]
-                        for k in ("outcome", "estimand", "stratum", "scope", "cohort", "unit", "n", "n_zero")
+                        for k in (
+                            "model",
+                            "outcome",
+                            "exposure",
+                            "estimand",
+                            "stratum",
+                            "scope",
+                            "cohort",
+                            "unit",
+                            "n",
+                            "n_zero",
+                        )
                     },
                     **{f"posterior_{k}": r.get(k) for k in ("point", "lower", "upper")},
                     **{f"twin_{k}": twin.get(k) for k in ("point", "lower", "upper")},
@@ -445,7 +459,7 @@ class Builder:
                     **{k: r.get(k) for k in ("pd", "lfsr", "s_value", "p_in_rope")},
                     "discovery_bayes": away[0],
                     "discovery_bonferroni": twin.get("p_adjusted", 1.0) < 0.05,
-                    "difference_log": None,
+                    "difference": None,
                     "verdict": verdict,
                     "status": r["status"],
                     "note": r.get("note", ""),
@@ -532,13 +546,23 @@ class Builder:
             "versions": {"python": "3.13.1", "pymc": "6.4.0"},
             "seed": 20261121,
             "decisions_hash": "ab12" * 16,
-            "fingerprints": {"abundance": "cd34" * 16},
             "files": [{"path": "input/discovery/cibersort.csv", "sha256": "ef56" * 16, "n_rows": 134}],
-            "sampler": {"name": "nutpie", "chains": 4},
             "status": "refused" if refused else "complete",
-            "reasons": ["r-hat of Neutrophils, presence, HR- is 1.043 (allowed 1.01) after the retry"]
-            if refused
-            else [],
+            "models": {
+                "abundance": {
+                    "status": "refused" if refused else "complete",
+                    "reasons": ["r-hat of Neutrophils, presence, HR- is 1.043 (allowed 1.01) after the retry"]
+                    if refused
+                    else [],
+                    "question": "How do presence and amount change with HER2 expression?",
+                    "n_tumours": sum(self.sizes.values()),
+                    "cohorts": list(self.name.values()),
+                    "adjustment": "none",
+                    "fingerprint": "cd34" * 16,
+                    "sampler": {"name": "nutpie", "chains": 4, "tune": 500, "draws": 1500},
+                }
+            },
+            "left_out": {"marginal_effect": "External: the HER2 IHC level is not recorded."},
         }
         (self.folder / "provenance.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 

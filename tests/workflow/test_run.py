@@ -71,10 +71,11 @@ def test_a_results_folder_is_complete_in_itself(results, study_file):
     assert leftovers(results) == []
     provenance = json.loads((results / "provenance.json").read_text())
     assert provenance["status"] == "complete"
-    assert provenance["sampler"]["name"] == "nutpie"
+    sampler = provenance["models"]["abundance"]["sampler"]
+    assert sampler["name"] == "nutpie"
     assert len(provenance["files"]) == 2
     assert all(len(f["sha256"]) == 64 for f in provenance["files"])
-    assert read_fit(results / "posterior" / "abundance.nc").fit_hash == provenance["sampler"]["fit_hash"]
+    assert read_fit(results / "posterior" / "abundance.nc").fit_hash == sampler["fit_hash"]
 
 
 def test_decisions_are_on_record_and_equal_those_of_the_run(results):
@@ -98,7 +99,7 @@ def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_fi
     fit_written = (results / "posterior" / "abundance.nc").stat().st_mtime_ns
     start = time.perf_counter()
     again = run_study(study_file, results, progress=False)
-    assert again.reused == ("abundance",)
+    assert again.reused == tuple(json.loads((results / "provenance.json").read_text())["models"])
     assert time.perf_counter() - start < 60
     assert (results / "posterior" / "abundance.nc").stat().st_mtime_ns == fit_written
     after = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
@@ -137,27 +138,36 @@ def test_unknown_priors_are_named_with_the_known_ones(study_file, tmp_path, caps
     assert not (tmp_path / "out").exists()
 
 
+def test_an_unknown_model_is_named_with_the_known_ones(study_file, tmp_path, capsys):
+    assert (
+        exit_code(["run", str(study_file), "--out", str(tmp_path / "out"), "--only", "abundanse", "-q"]) == 2
+    )
+    assert "no model is named abundanse; known: abundance" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_fit_that_fails_the_gate_prints_no_result(study_file, tmp_path, capsys):
     few = with_settings(study_file, "[sampling]\nchains = 2\ntune = 100\ndraws = 50", "few_draws.toml")
     out = tmp_path / "out"
-    assert exit_code(["run", str(few), "--out", str(out), "-q"]) == 1
+    assert exit_code(["run", str(few), "--out", str(out), "--only", "abundance", "-q"]) == 1
     message = capsys.readouterr().err
-    assert "The analysis refuses to print results" in message
+    assert "The analysis refuses to print results of abundance:" in message
     assert "bulk ESS" in message
     names = {p.stem for p in (out / "tables").glob("*.csv")}
     assert not names & {"estimates", "concordance", "heterogeneity", "recovery", "posterior_predictive"}
     provenance = json.loads((out / "provenance.json").read_text())
     assert provenance["status"] == "refused"
-    assert provenance["sampler"]["retried"]
+    assert provenance["models"]["abundance"]["sampler"]["retried"]
     page = (out / "report.html").read_text()
     assert "Posterior beside frequentist twin" not in page
     assert leftovers(out) == []
     with pytest.raises(AnalysisRefusedError):
-        run_study(few, out, progress=False)
+        run_study(few, out, only=["abundance"], progress=False)
 
 
 def run_aside(study_file: Path, out: Path, before: str = "") -> subprocess.Popen[str]:
-    code = f"{before}\nfrom bayes_her2.cli import main\nmain(['run', {str(study_file)!r}, '--out', {str(out)!r}])"
+    arguments = ["run", str(study_file), "--out", str(out), "--only", "abundance"]
+    code = f"{before}\nfrom bayes_her2.cli import main\nmain({arguments!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
@@ -182,7 +192,7 @@ def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
     process = run_aside(study_file, out)
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("Sampling the posterior"):
+        if line.startswith("abundance: sampling the posterior"):
             break
     time.sleep(1.0)
     process.send_signal(how)
@@ -193,10 +203,11 @@ def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
         assert "Interrupted. Finished fits are kept" in errors
     nothing_half_written(out)
     if how == signal.SIGKILL:
-        assert exit_code(["run", str(study_file), "--out", str(out), "-q"]) == 0
+        assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", "-q"]) == 0
         assert leftovers(out) == []
-        ours = (out / "tables" / "estimates.csv").read_bytes()
-        assert ours == (results / "tables" / "estimates.csv").read_bytes()
+        both = [Estimates.read_csv(folder / "tables" / "estimates.csv") for folder in (out, results)]
+        ours, whole = (estimates.select(model="abundance").to_csv() for estimates in both)
+        assert ours == whole
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half_written(study_file, tmp_path):
@@ -218,7 +229,7 @@ def test_one_hr_group_on_the_relative_scale_runs_with_notices(tmp_path):
     design = replace(design, cohorts=cohorts, scale="relative", ineligible=False)
     study = write_demo(tmp_path / "study", 31, design)
     out = tmp_path / "out"
-    assert exit_code(["run", str(study), "--out", str(out), "-q"]) == 0
+    assert exit_code(["run", str(study), "--out", str(out), "--only", "abundance", "-q"]) == 0
     estimates = Estimates.read_csv(out / "tables" / "estimates.csv").table
     posterior = estimates[estimates["source"] == "posterior"]
     assert set(posterior["stratum"]) == {"HR+"}
