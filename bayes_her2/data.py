@@ -23,6 +23,15 @@ HR_NEGATIVE = "HR-"
 STRATA = (HR_POSITIVE, HR_NEGATIVE)
 DIFFERENCE = "HR- over HR+"
 """Label of the contrast between strata: the ratio in HR- divided by the ratio in HR+."""
+HR_STATUS = "HR status"
+"""Exposure of rows that compare the abundance of the strata, not the effect of HER2 in them."""
+HR_COMPARED = "HR- vs HR+"
+"""Stratum and contrast of such rows: HR- first."""
+DIFFERENCE_MINUS = "HR- minus HR+"
+"""The same for estimands that are differences or correlations: the value in HR- minus that in HR+."""
+
+IHC_LEVELS = ("0", "1+", "2+")
+"""HER2 IHC levels that a HER2-negative tumour can have, in order."""
 
 LM22_CELL_TYPES: tuple[str, ...] = (
     "B cells naive",
@@ -53,6 +62,10 @@ LM22_CELL_TYPES: tuple[str, ...] = (
 
 MIN_STRATUM = 10
 """A cohort informs HR terms when it has at least this many tumours in both strata."""
+
+MIN_EACH_SIDE = 10
+"""Tumours with high and tumours with low abundance that an HR stratum needs before a cell type is modelled there;
+and, where a clinical variable is the outcome, tumours with and without it."""
 
 PRESENCE_HELD_BELOW = 0.10
 """Zero share below which a presence that is not modelled is held constant in averages over all tumours.
@@ -319,6 +332,11 @@ class AnalysisSet:
         Tumour x at most one column: total immune infiltrate, NA where not recorded.
     clinical
         Tumour x clinical outcome (``clinical`` only), 1.0, 0.0 or NA; columns are names.
+    outcome
+        Tumour x cell type (``marginal_effect`` only): abundance on the scale that the study chose, for the cell
+        types under the seed study's 'continuous' rule in at least one cohort; NA in cohorts where they are not.
+    outcome_label
+        How a value of ``outcome`` reads ('share of all immune cells').
     settings
         What the study chose for single models.
     """
@@ -346,6 +364,8 @@ class AnalysisSet:
     measures: pd.DataFrame = field(default_factory=pd.DataFrame)
     infiltrate: pd.DataFrame = field(default_factory=pd.DataFrame)
     clinical: pd.DataFrame = field(default_factory=pd.DataFrame)
+    outcome: pd.DataFrame = field(default_factory=pd.DataFrame)
+    outcome_label: str = ""
     settings: ModelChoices = field(default_factory=lambda: ModelChoices())
 
     @property
@@ -360,6 +380,29 @@ class AnalysisSet:
         other = tuple(s for s in STRATA if s != self.reference and s in present)
         return (self.reference, *other)
 
+    @property
+    def ihc_levels(self) -> tuple[str, ...]:
+        """HER2 IHC levels that occur, in order."""
+        seen = set(self.tumours["her2_ihc"].dropna())
+        return tuple(level for level in IHC_LEVELS if level in seen)
+
+    @cached_property
+    def outcome_sd(self) -> pd.Series[float]:
+        """SD of ``outcome`` within cohorts, pooled over those where the cell type is continuous, by cell type."""
+        cohort = self.tumours["cohort"]
+        squares = self.outcome.sub(self.outcome.groupby(cohort).transform("mean")).pow(2).sum()
+        known = self.outcome.notna()
+        freedom = known.sum() - known.groupby(cohort).any().sum()
+        return (squares / freedom).pow(0.5)
+
+    def why_not_continuous(self, cell_type: str, cohort: str = "") -> str:
+        """Zero shares that keep a cell type out of the analysis of covariance, in one cohort or all of them."""
+        rules = self.rules[self.rules["cell_type"] == cell_type]
+        if cohort:
+            rules = rules[rules["cohort"] == cohort]
+        shares = ", ".join(f"{row.zero_share:.0%} in {row.cohort}" for row in rules.itertuples())
+        return f"not continuous: the share of zeros is {shares}, and the limit 25 %"
+
     @cached_property
     def _parts(self) -> dict[tuple[str, str], Part]:
         columns = list(Part._fields)
@@ -373,6 +416,94 @@ class AnalysisSet:
         return self._parts[(cell_type, stratum)]
 
     @cached_property
+    def _shares_positive(self) -> dict[tuple[str, str, str], float]:
+        rows = self.counts[self.counts["n"] > 0]
+        shares = (rows["n_positive"] / rows["n"]).astype(float)
+        keys = zip(rows["cell_type"], rows["cohort"], rows["hr"], strict=True)
+        return dict(zip(keys, shares.tolist(), strict=True))
+
+    def share_positive(self, cell_type: str, cohort: str, stratum: str) -> float:
+        """Observed share of a cohort's tumours of an HR stratum that have the cell type."""
+        return self._shares_positive[(cell_type, cohort, stratum)]
+
+    @cached_property
+    def high_counts(self) -> pd.DataFrame:
+        """Tumours and those with high abundance: ``cell_type``, ``cohort``, ``hr``, ``n``, ``n_high``."""
+        long = self.high.melt(ignore_index=False, var_name="cell_type", value_name="high")
+        long = long.assign(**{name: self.tumours[name].loc[long.index] for name in ("cohort", "hr")})
+        grouped = long.groupby(["cell_type", "cohort", "hr"], observed=True)["high"]
+        return grouped.agg(n="size", n_high="sum").reset_index()
+
+    @cached_property
+    def high_parts(self) -> pd.DataFrame:
+        """Where high abundance can be modelled, all cohorts together.
+
+        One row per cell_type x stratum: ``cell_type``, ``stratum``, ``n``, ``n_high``, ``high_modelled`` (at least 10
+        tumours on either side), ``reason``.
+        """
+        table = self.high_counts.groupby(["cell_type", "hr"], as_index=False)[["n", "n_high"]].sum()
+        table = table.rename(columns={"hr": "stratum"})
+        table["high_modelled"] = table["n_high"].clip(upper=table["n"] - table["n_high"]) >= MIN_EACH_SIDE
+        table["reason"] = [
+            ""
+            if modelled
+            else f"{stratum}: {n_high} high and {n - n_high} not high among {n} tumours "
+            f"({MIN_EACH_SIDE} of each needed)"
+            for stratum, n, n_high, modelled in table[["stratum", "n", "n_high", "high_modelled"]].itertuples(
+                index=False, name=None
+            )
+        ]
+        return table
+
+    @cached_property
+    def clinical_counts(self) -> pd.DataFrame:
+        """Tumours with a clinical outcome recorded, and those of which it is true.
+
+        A cohort in which an outcome is true of all tumours, or of none, is left out of it: it says nothing about it.
+        One row per outcome x cell_type x cohort x hr x high (bool): ``n``, ``n_true``, ``n_zero`` (abundance exactly
+        0).
+        """
+        names = ["cohort", "hr"]
+        long = self.high.melt(ignore_index=False, var_name="cell_type", value_name="high")
+        zero = self.abundance.eq(0).melt(ignore_index=False, value_name="zero")["zero"].to_numpy()
+        long = long.assign(zero=zero, **{name: self.tumours[name].loc[long.index] for name in names})
+        tables = []
+        for outcome in self.clinical.columns:
+            known = self.clinical[outcome].groupby(self.tumours["cohort"]).nunique() == 2
+            own = long.assign(true=self.clinical[outcome].loc[long.index]).dropna(subset=["true"])
+            own = own[own["cohort"].isin(known.index[known])]
+            grouped = own.groupby(["cell_type", *names, "high"], observed=True)
+            counted = grouped.agg(n=("true", "size"), n_true=("true", "sum"), n_zero=("zero", "sum"))
+            tables.append(counted.astype(int).reset_index().assign(outcome=outcome))
+        columns = ["outcome", "cell_type", *names, "high", "n", "n_true", "n_zero"]
+        return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+    @cached_property
+    def clinical_parts(self) -> pd.DataFrame:
+        """Where a clinical outcome can be set against high abundance, all cohorts together.
+
+        One row per outcome x cell_type x stratum: ``outcome``, ``cell_type``, ``stratum``, ``n``, ``n_zero``,
+        ``clinical_modelled`` (at least 10 tumours with and without the outcome, and 10 with high and with low
+        abundance), ``reason``.
+        """
+        counts = self.clinical_counts
+        counts = counts.assign(n_high=counts["n"].where(counts["high"], 0))
+        keys = ["outcome", "cell_type", "hr"]
+        found = counts.groupby(keys)[["n", "n_true", "n_high", "n_zero"]].sum()
+        every = pd.MultiIndex.from_product(
+            [self.clinical.columns, self.abundance.columns, self.strata], names=keys
+        )
+        table = found.reindex(every, fill_value=0).reset_index().rename(columns={"hr": "stratum"})
+        numbers = table[["stratum", "n", "n_true", "n_high"]].itertuples(index=False, name=None)
+        reasons = [
+            _too_few(str(stratum), int(n), int(n_true), int(n_high)) for stratum, n, n_true, n_high in numbers
+        ]
+        table["clinical_modelled"] = [not reason for reason in reasons]
+        return table.assign(reason=reasons)[
+            ["outcome", "cell_type", "stratum", "n", "n_zero", "clinical_modelled", "reason"]
+        ]
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over everything a model sees, independent of row and column order."""
         parts = self.parts.set_index(["cell_type", "stratum"])
@@ -382,6 +513,20 @@ class AnalysisSet:
             chosen = {"outcome_scale": self.settings.outcome_scale, "ihc_effect": self.settings.ihc_effect}
             tables.append(pd.DataFrame(chosen, index=["settings"]))
         return fingerprint(*tables)
+
+
+def _too_few(stratum: str, n: int, n_true: int, n_high: int) -> str:
+    """Why a clinical outcome cannot be set against high abundance in a stratum, or ''."""
+    sides = {
+        "with the outcome": n_true,
+        "without it": n - n_true,
+        "high": n_high,
+        "not high": n - n_high,
+    }
+    lacking = [f"{count} {side}" for side, count in sides.items() if count < MIN_EACH_SIDE]
+    if not lacking:
+        return ""
+    return f"{stratum}: {' and '.join(lacking)} among {n} tumours ({MIN_EACH_SIDE} needed)"
 
 
 def fingerprint(*tables: pd.DataFrame) -> str:

@@ -71,11 +71,23 @@ COLUMNS = tuple(DTYPES)
 ALL = "all"
 """Stratum of rows that do not tell hormone receptor strata apart."""
 
-STANDARDISED = ("overall", "high_abundance")
-"""Estimands that average over the tumours of a stratum."""
+STANDARDISED = ("overall", "high_abundance", "marginal_mean")
+"""Estimands that average over tumours."""
+
+HR_COMPARISONS = ("probability_greater", "presence_difference")
+"""Estimands that, in the abundance model, compare the hormone receptor strata of a cohort."""
 
 COHORT_FIXED = "cohort fixed"
 """Method of the twin that treats cohorts as fixed: shown beside the main twin, never given a verdict."""
+
+PROFILE_LIKELIHOOD = "logistic regression (profile likelihood)"
+"""Method of twin rows with profile-likelihood limits and likelihood-ratio P values."""
+
+BOOTSTRAP = "percentile bootstrap"
+"""Method of the twin's second interval for the same correlation."""
+
+SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP})
+"""Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 
 Kind = Literal["ratio", "correlation", "difference", "probability", "level"]
 """How an estimand is measured: its value of no association, and the scale on which two of them are compared."""
@@ -94,6 +106,7 @@ KINDS: dict[str, Kind] = {
     "spearman": "correlation",
     "latent_spearman": "correlation",
     "spearman_difference": "difference",
+    "strength_difference": "difference",
     # analysis of covariance
     "marginal_slope": "difference",
     "marginal_mean": "level",
@@ -179,7 +192,7 @@ class Rope:
             return math.log(self.ratio[0]), math.log(self.ratio[1])
         if kind == "correlation":
             return -math.atanh(self.standardised), math.atanh(self.standardised)
-        if estimand == "spearman_difference":
+        if estimand in ("spearman_difference", "strength_difference"):
             return -self.standardised, self.standardised
         if kind == "difference":
             return -self.standardised * sd, self.standardised * sd

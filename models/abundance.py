@@ -7,9 +7,14 @@ predictor: for tumour i of cohort k and cell type c
     eta_ic = intercept_kc + slope_kc h_i + hr_kc r_i + interaction_kc h_i r_i + covariate_c' x_i
 
 with h HER2 per pooled within-HR SD and r = 1 in the non-reference hormone receptor stratum. So the slope is
-`slope` in the reference stratum and `slope + interaction` in the other. Cohorts are exchangeable:
-each coefficient varies between cohorts where at least two of them inform it; cell types are partially
-pooled towards each other. The gamma shape varies by cohort.
+`slope` in the reference stratum and `slope + interaction` in the other. Cohorts are exchangeable and cell types
+partially pooled: for each of intercept, slope, hr and interaction
+
+    coefficient_kc ~ Normal(coefficient_c, between_cohorts_sd),   where at least two cohorts inform it,
+    coefficient_c  ~ Normal(coefficient_mean, between_cells_sd)
+
+(one between_cohorts_sd for each cell type's intercept, one for all slopes; covariates without the cohort level).
+`hierarchical_predictor` is these lines as a graph. The gamma shape varies by cohort.
 """
 
 from __future__ import annotations
@@ -20,24 +25,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pymc as pm
-import pytensor.tensor as pt
 
+from bayes_her2.bayesian.bernoulli import bernoulli_node
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
-from bayes_her2.bayesian.design import Arrays, PartDesign, Structure, arrays, part_design, structure
-from bayes_her2.bayesian.hurdle import amount_node, presence_node
-from bayes_her2.bayesian.hurdle_estimands import (
-    SCOPES,
-    slopes,
-    standardised,
-    summed_abundance,
-    with_difference,
-)
+from bayes_her2.bayesian.design import Structure, arrays, part_design, structure
+from bayes_her2.bayesian.hurdle import amount_node
+from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
+from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
     hurdle_prior_predictive,
     hurdle_reader_scale,
 )
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.slopes import SCOPES, slopes, with_difference
+from bayes_her2.bayesian.strata_compared import strata_compared
 from bayes_her2.bayesian.summary import heterogeneity, summarise
 from bayes_her2.bayesian.sweep import interaction_sweep
 from bayes_her2.data import AnalysisSet
@@ -54,6 +56,8 @@ ESTIMANDS = {
     "amount": "ratio of mean abundance among tumours with the cell type present, per SD of HER2",
     "overall": "ratio of mean abundance, zeros included, per SD of HER2, standardised to the stratum's tumours",
     "high_abundance": "marginal odds ratio of high abundance at h + 1 SD over h, standardised likewise",
+    "probability_greater": "P(X > Y) + P(X = Y) / 2 of one HR- and one HR+ tumour of a cohort",
+    "presence_difference": "share of tumours with the cell type, HR- minus HR+ tumours of a cohort",
 }
 
 DRIFT_AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -211,9 +215,9 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
     with pm.Model(coords=coords) as model:
         presence = parts["presence"]
         if presence.cell_types:
-            presence_node(
+            bernoulli_node(
                 "present",
-                logit_p=_linear_predictor("presence", presence, tumours, shape, priors),
+                logit_p=hierarchical_predictor("presence", presence, tumours, shape, priors),
                 observed=presence.observed,
                 modelled=presence.modelled,
                 dims=("tumour", "presence_cell_type"),
@@ -221,7 +225,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
         amount = parts["amount"]
         amount_node(
             "amount",
-            log_mean=_linear_predictor("amount", amount, tumours, shape, priors),
+            log_mean=hierarchical_predictor("amount", amount, tumours, shape, priors),
             log_shape=_log_shape(amount.coordinates["log_shape"], shape, priors),
             group_idx=tumours.cohort_idx,
             observed=amount.observed,
@@ -229,151 +233,6 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
             dims=("tumour", "amount_cell_type"),
         )
     return model
-
-
-def _linear_predictor(
-    part: str, design: PartDesign, tumours: Arrays, shape: Structure, priors: Mapping[str, Prior]
-) -> Any:
-    """Build eta of one part, tumour x cell type: one matrix product of columns and coefficients."""
-    cells = f"{part}_cell_type"
-    prior = {name.removeprefix(f"{part}_"): p for name, p in priors.items() if name.startswith(f"{part}_")}
-    at = design.coordinates
-    h, r = tumours.her2_sd[:, None], tumours.hr_other[:, None]
-    by_cohort = tumours.cohort_columns
-    common = np.ones_like(h)
-
-    intercept = _intercept(part, prior, at, cells, shape)
-    columns, coefficients = [tumours.group_columns], [intercept]
-
-    slope = _varying(part, "slope", prior, at["slope"], cells, by_cohort=shape.several_cohorts)
-    columns.append(h * by_cohort)
-    coefficients.append(slope)
-    if shape.hr_term:
-        where = by_cohort if shape.hr_by_cohort else common
-        hr = _varying(part, "hr", prior, at["hr"], cells, by_cohort=shape.hr_by_cohort)
-        interaction = _varying(
-            part, "interaction", prior, at["interaction"], cells, by_cohort=shape.hr_by_cohort
-        )
-        columns += [r * where, h * r * where]
-        coefficients += [hr, interaction]
-    if tumours.covariates.shape[1]:
-        mean = prior["covariate_mean"].variable(f"{part}_covariate_mean", dims="covariate")
-        spread = prior["covariate_between_cells_sd"].variable(
-            f"{part}_covariate_between_cells_sd", dims="covariate"
-        )
-        covariate = partially_pooled(
-            f"{part}_covariate",
-            mean=mean[:, None],
-            sd=spread[:, None],
-            dims=("covariate", cells),
-            coordinates=at["covariates"].transform(),
-        )
-        columns.append(tumours.covariates)
-        coefficients.append(covariate)
-    return pt.dot(np.concatenate(columns, axis=1), pt.concatenate(coefficients, axis=0))
-
-
-def _intercept(
-    part: str, prior: Mapping[str, Prior], at: Mapping[str, Coordinates], cells: str, shape: Structure
-) -> Any:
-    """Level of each cell type in each cohort, then in each centre nested in a cohort: group x cell type."""
-    if not shape.centres:
-        return _varying(part, "intercept", prior, at["intercept"], cells, by_cohort=shape.several_cohorts)
-    centre_sd = prior["centre_sd"].variable(f"{part}_centre_sd")
-    home = [shape.cohorts.index(cohort) for cohort in shape.centres.values()]
-    cohort = _varying(
-        part,
-        "intercept",
-        prior,
-        at["intercept"],
-        cells,
-        by_cohort=shape.several_cohorts,
-        nested=(centre_sd, at["centre"], home),
-    )
-    centre = partially_pooled(
-        f"{part}_centre_intercept",
-        mean=pt.dot(np.eye(len(shape.cohorts))[home], cohort),
-        sd=centre_sd,
-        dims=("centre", cells),
-        coordinates=at["centre"].transform(),
-    )
-    return pt.concatenate([cohort, centre], axis=0)
-
-
-def _varying(
-    part: str,
-    term: str,
-    prior: Mapping[str, Prior],
-    at: Coordinates,
-    cells: str,
-    *,
-    by_cohort: bool,
-    nested: tuple[Any, Coordinates, list[int]] | None = None,
-) -> Any:
-    """One coefficient: cell types around their mean and, where informed, cohorts around the cell type.
-
-    Returns the coefficients as cohort x cell type, or 1 x cell type where they are common to the
-    cohorts. `nested` (SD, cheap estimates, cohort of each) describes centres below the cohorts: it
-    chooses coordinates and does not enter the density.
-    """
-    name = f"{part}_{term}"
-    between_cells_sd = prior[f"{term}_between_cells_sd"].variable(f"{name}_between_cells_sd")
-    coordinates, start = at.over_cell_types(by_cohort=by_cohort)
-    mean = typical_of(
-        f"{name}_mean",
-        mean=prior[f"{term}_mean"].params["mu"],
-        sd=prior[f"{term}_mean"].params["sigma"],
-        below_sd=between_cells_sd,
-        dims=None,
-        coordinates=coordinates,
-        start=start,
-    )
-    if not by_cohort:
-        if nested is not None:
-            below_sd, centres, _ = nested
-            coordinates, start = centres.above()
-            coefficient = typical_of(
-                name,
-                mean=mean,
-                sd=between_cells_sd,
-                below_sd=below_sd,
-                dims=cells,
-                coordinates=coordinates,
-                start=start,
-            )
-        else:
-            coefficient = partially_pooled(
-                name, mean=mean, sd=between_cells_sd, dims=cells, coordinates=at.common()
-            )
-        return coefficient[None, :]
-    # The level of a cell type moves between runs on its own scale; slopes share one.
-    own = cells if term == "intercept" else None
-    between_cohorts_sd = prior[f"{term}_between_cohorts_sd"].variable(f"{name}_between_cohorts_sd", dims=own)
-    coordinates, start = at.above()
-    typical = typical_of(
-        name,
-        mean=mean,
-        sd=between_cells_sd,
-        below_sd=between_cohorts_sd,
-        dims=cells,
-        coordinates=coordinates,
-        start=start,
-    )
-    by_cohort_name, dims = f"{name}_by_cohort", ("cohort", cells)
-    if nested is None:
-        return partially_pooled(
-            by_cohort_name, mean=typical, sd=between_cohorts_sd, dims=dims, coordinates=at.transform()
-        )
-    below_sd, centres, home = nested
-    return typical_of(
-        by_cohort_name,
-        mean=typical,
-        sd=between_cohorts_sd,
-        below_sd=below_sd,
-        dims=dims,
-        coordinates=at.with_nested(centres, home),
-        start=at.estimate,
-    )
 
 
 def _log_shape(at: Coordinates, shape: Structure, priors: Mapping[str, Prior]) -> Any:
@@ -423,7 +282,8 @@ def estimand_draws(
     dict
         (estimand, scope) -> log ratio with dims chain, draw, stratum (HR+, HR-, HR- over HR+), cell_type and, in
         the scope ``cohort``, cohort. NaN where not estimable. `overall` and `high_abundance` may
-        hold fewer draws where continuous covariates make each tumour unique.
+        hold fewer draws where continuous covariates make each tumour unique. With both HR strata, their
+        comparisons `probability_greater` and `presence_difference` by cohort, in their own units.
     """
     shape = structure(data)
     presence = slopes(posterior, "presence", data, priors, rng)
@@ -431,6 +291,7 @@ def estimand_draws(
     draws = {("presence", scope): presence.of(scope) for scope in SCOPES}
     draws |= {("amount", scope): amount.of(scope) for scope in SCOPES}
     draws |= standardised(posterior, data, shape, presence, amount)
+    draws |= strata_compared(posterior, data, shape, presence, amount)
     return {key: with_difference(array) for key, array in draws.items()}
 
 
@@ -469,6 +330,8 @@ def estimates(
         "amount": "ratio of means per SD",
         "overall": "ratio of E[y] per SD",
         "high_abundance": "marginal odds ratio per SD",
+        "probability_greater": "probability",
+        "presence_difference": "difference in share present",
     }
     return summarise(
         draws, data, structure(data), units=units, method="models/abundance.py", interval=interval, rope=rope

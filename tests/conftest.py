@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayes_her2.data import AnalysisSet, CohortTable, TumourData
+from bayes_her2.data import AnalysisSet, CohortTable, ModelChoices, TumourData
 from bayes_her2.inputs.study import Study, parse_study
 
 STUDY = """
@@ -153,6 +153,32 @@ def structured_set(kind: str) -> AnalysisSet:
     return tumour_data(tumours, abundance, names, **settings).for_model("abundance")
 
 
+def ancova_set(
+    sizes: Sizes,
+    *,
+    seed: int = 5,
+    cells: Mapping[str, Any] | None = None,
+    levels: Mapping[str, Sequence[float]] | None = None,
+    covariates: Sequence[str] = (),
+    **choices: Any,
+) -> AnalysisSet:
+    """Analysis set of `marginal_effect` without any effect.
+
+    `cells`: cell type -> share of zeros (under a quarter is continuous). `levels`: HR stratum -> odds of IHC
+    0, 1+ and 2+; `choices`: fields of `ModelChoices`.
+    """
+    tumours, abundance = random_tumours(
+        seed, sizes, cells or {"Alpha cells": 0.1, "Zeta cells": 0.0, "Rare": 0.5}
+    )
+    rng = np.random.default_rng(seed + 1)
+    odds = levels or {"HR+": (2, 3, 2), "HR-": (3, 3, 2)}
+    share = {hr: np.array(weights, dtype=float) / sum(weights) for hr, weights in odds.items()}
+    tumours["her2_ihc"] = [str(rng.choice(["0", "1+", "2+"], p=share[hr])) for hr in tumours["hr"]]
+    tumours["age"] = rng.normal(58.0, 11.0, size=len(tumours))
+    settings = ModelChoices(**choices)
+    return tumour_data(tumours, abundance, covariates, settings=settings).for_model("marginal_effect")
+
+
 STRUCTURES = (
     "three cohorts",
     "covariates",
@@ -186,6 +212,12 @@ def data_of() -> Callable[..., TumourData]:
 def tumours_of() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
     """`random_tumours`."""
     return random_tumours
+
+
+@pytest.fixture(scope="session")
+def ancova_set_of() -> Callable[..., AnalysisSet]:
+    """`ancova_set`."""
+    return ancova_set
 
 
 @pytest.fixture(scope="session")

@@ -103,13 +103,44 @@ class PooledLikelihoodInformed(LikelihoodInformed):
 
     def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         """Pooled over members, given the spread between them."""
-        spread = self.spread if self.estimate.ndim == 1 else self.spread[:, None]
+        spread = self.spread.reshape((-1, *[1] * (self.estimate.ndim - 1)))
         weight = 1.0 / (self.variance + spread * inputs[-3] ** 2)
         if self.member is None:
             total = pt.sum(weight, axis=0)
             return pt.sum(weight * self.estimate, axis=0) / total, 1.0 / total
         total = pt.dot(self.member, weight)
         return pt.dot(self.member, weight * self.estimate) / total, 1.0 / total
+
+
+class Softplus(Transform):
+    """Coordinate of a spread that data inform little: value = scale log(1 + exp z).
+
+    On the logarithm, the usual coordinate, a spread that may well be 0 has a left tail many times as long as its
+    bulk, and a sampler that has wandered into it takes long to come back. Above `scale` this coordinate is linear.
+
+    Parameters
+    ----------
+    scale
+        Where it turns from logarithmic to linear: half the scale of the prior works.
+    """
+
+    name = "softplus"
+
+    def __init__(self, scale: float) -> None:
+        self.scale = float(scale)
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """Spread -> z."""
+        ratio = value / self.scale
+        return ratio + pt.log(-pt.expm1(-ratio))
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """Z -> spread."""
+        return self.scale * pt.softplus(value)
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Log of d spread / d z, elementwise."""
+        return np.log(self.scale) - pt.softplus(-value)
 
 
 @dataclass(frozen=True)
@@ -137,13 +168,12 @@ class Coordinates:
         return PooledLikelihoodInformed(self.estimate, self.variance), self.pooled(TYPICAL_SPREAD).estimate[0]
 
     def over_cell_types(self, *, by_cohort: bool) -> tuple[PooledLikelihoodInformed, np.ndarray]:
-        """Coordinates and initial value of the mean over cell types, a single number."""
+        """Coordinates and initial value of the mean over cell types (last axis): one number, or one for each row."""
         pooled = self.pooled(TYPICAL_SPREAD if by_cohort else 0.0)
-        estimate, variance = pooled.estimate[0], pooled.variance[0]
+        estimate, variance = (np.moveaxis(a[0], -1, 0) for a in (pooled.estimate, pooled.variance))
         weight = 1.0 / (variance + TYPICAL_SPREAD**2)
-        return PooledLikelihoodInformed(estimate, variance), np.asarray(
-            (weight * estimate).sum() / weight.sum()
-        )
+        start = (weight * estimate).sum(axis=0) / weight.sum(axis=0)
+        return PooledLikelihoodInformed(estimate, variance), np.asarray(start)
 
     def with_nested(self, nested: Coordinates, home: list[int]) -> PooledLikelihoodInformed:
         """Coordinates of groups some of which have members of their own: centres nested in cohorts.

@@ -62,14 +62,14 @@ def structure(data: AnalysisSet) -> Structure:
 
 @dataclass(frozen=True)
 class PartDesign:
-    """Arrays of one part (presence or amount) of the hurdle, for its cell types.
+    """Arrays of one part (presence or amount of the hurdle, or high abundance), for its cell types.
 
     Attributes
     ----------
     cell_types
         Cell types with this part modelled in at least one HR stratum.
     observed
-        Tumour x cell type: abundance (amount) or 1.0 / 0.0 (presence).
+        Tumour x cell type: abundance (amount) or 1.0 / 0.0 (presence, high).
     modelled
         Tumour x cell type: 1.0 where the part is modelled in the tumour's stratum.
     coordinates
@@ -129,8 +129,23 @@ def arrays(data: AnalysisSet, shape: Structure) -> Arrays:
     )
 
 
+def modelled_strata(data: AnalysisSet, part: str) -> pd.DataFrame:
+    """Whether a part is modelled: stratum x cell type, bool.
+
+    Parameters
+    ----------
+    data
+        Analysis set.
+    part
+        ``presence``, ``amount`` or ``high``.
+    """
+    table = data.high_parts if part == "high" else data.parts
+    wide = table.pivot(index="stratum", columns="cell_type", values=f"{part}_modelled")
+    return wide.reindex(index=list(data.strata), columns=list(data.abundance.columns)).astype(bool)
+
+
 def part_design(data: AnalysisSet, shape: Structure, part: str) -> PartDesign:
-    """Arrays and cheap estimates of one part of the hurdle.
+    """Arrays and cheap estimates of one part.
 
     Parameters
     ----------
@@ -139,20 +154,20 @@ def part_design(data: AnalysisSet, shape: Structure, part: str) -> PartDesign:
     shape
         Its structure.
     part
-        ``presence`` or ``amount``.
+        ``presence``, ``amount`` or ``high``.
     """
-    supported = {
-        str(c): {s: float(getattr(data.part(str(c), s), f"{part}_modelled")) for s in data.strata}
-        for c in data.abundance.columns
-    }
-    cell_types = tuple(c for c, strata in supported.items() if any(strata.values()))
-    modelled = pd.DataFrame(
-        {c: data.tumours["hr"].map(supported[c]) for c in cell_types}, index=data.tumours.index
-    )
-    abundance = data.abundance[list(cell_types)]
-    observed = abundance if part == "amount" else (abundance > 0).astype(float)
+    supported = modelled_strata(data, part)
+    cell_types = [str(c) for c in supported.columns[supported.any()]]
+    own = supported[cell_types].astype(float).loc[data.tumours["hr"].to_numpy()]
+    modelled = own.set_axis(data.tumours.index)
+    if part == "amount":
+        observed = data.abundance[cell_types]
+    elif part == "presence":
+        observed = (data.abundance[cell_types] > 0).astype(float)
+    else:
+        observed = data.high[cell_types].astype(float)
     return PartDesign(
-        cell_types=cell_types,
+        cell_types=tuple(cell_types),
         observed=observed.to_numpy(float),
         modelled=modelled.to_numpy(float),
         coordinates=_coordinates(data, shape, part, observed, modelled),

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
 from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.data import MIN_STRATUM, PRESENCE_HELD_BELOW, AnalysisSet
+from bayes_her2.data import MIN_EACH_SIDE, MIN_STRATUM, PRESENCE_HELD_BELOW, AnalysisSet
 from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash, versions
@@ -177,7 +177,7 @@ def fit_hash(model: ModelFile, data: AnalysisSet, priors: Mapping[str, Prior], s
         {
             "model": model.__name__,
             "code": source_hash(sources),
-            "rules": [MIN_STRATUM, PRESENCE_HELD_BELOW],
+            "rules": [MIN_STRATUM, MIN_EACH_SIDE, PRESENCE_HELD_BELOW],
             "priors": {name: asdict(prior) for name, prior in priors.items()},
             "sampling": settings,
             "fingerprint": data.fingerprint,

@@ -1,7 +1,7 @@
-"""The two observed nodes of a hurdle model: who is present, and how much where present.
+"""The second observed node of a hurdle model: how much where present.
 
-Together they are exactly Bernoulli on all rows times Gamma on the positive rows; no truncation, no
-mixture, and zeros never enter the amount.
+With `bernoulli_node` for who is present the likelihood is exactly Bernoulli on all rows times Gamma on the positive
+rows; no truncation, no mixture, and zeros never enter the amount.
 """
 
 from __future__ import annotations
@@ -11,41 +11,6 @@ from typing import Any
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
-
-
-def presence_node(
-    name: str, *, logit_p: Any, observed: np.ndarray, modelled: np.ndarray, dims: tuple[str, str]
-) -> Any:
-    """Bernoulli(logit^-1 logit_p) for each tumour and cell type, where modelled.
-
-    Parameters
-    ----------
-    name
-        Name of the node.
-    logit_p
-        Log odds of presence, tumour x cell type.
-    observed
-        1.0 where the abundance is above 0, else 0.0.
-    modelled
-        1.0 where the cell type's presence is modelled in the tumour's HR stratum; other entries
-        contribute nothing.
-    dims
-        Names of the two dimensions.
-    """
-
-    def logp(value: Any, logit_p: Any, modelled: Any) -> Any:
-        return modelled * (value * logit_p - pt.softplus(logit_p))
-
-    def random(logit_p: Any, modelled: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
-        rng = rng if rng is not None else np.random.default_rng()
-        uniform = rng.random(
-            size=np.broadcast_shapes(np.shape(logit_p), np.shape(modelled)) if size is None else size
-        )
-        return (uniform < 1.0 / (1.0 + np.exp(-logit_p))).astype(float)
-
-    return pm.CustomDist(
-        name, logit_p, modelled, logp=logp, random=random, signature="(),()->()", observed=observed, dims=dims
-    )
 
 
 def amount_node(

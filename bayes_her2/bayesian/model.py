@@ -16,7 +16,7 @@ from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
 
-MODELS: tuple[str, ...] = ("abundance",)
+MODELS: tuple[str, ...] = ("abundance", "high_abundance", "rank_correlation", "marginal_effect", "clinical")
 """Model files, in the order in which a run fits and a report shows them."""
 
 

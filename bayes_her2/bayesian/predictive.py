@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from scipy.special import expit
 
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
+
+type Gate = tuple[str, float, float, float]
+"""Name of a check, its value, and the lower and upper limit that it has to keep."""
 
 PRIOR_DRAWS = 1_000
 PREDICTIVE_DRAWS = 200
@@ -38,63 +41,43 @@ def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
     pandas.DataFrame
         ``check``, ``value``, ``lower``, ``upper`` (the gate), ``passed``.
     """
-    names = {v.name for v in graph.free_RVs}
-    wanted = [
-        n
-        for part in ("presence", "amount")
-        for term in ("intercept", "slope", "interaction")
-        for n in (f"{part}_{term}_by_cohort", f"{part}_{term}")
-        if n in names
+    terms = [
+        f"{part}_{term}" for part in ("presence", "amount") for term in ("intercept", "slope", "interaction")
     ]
-    drawn = _quietly(
-        lambda: pm.sample_prior_predictive(PRIOR_DRAWS, model=graph, var_names=wanted, random_seed=seed)
-    )["prior"].to_dataset()
-    rows: list[tuple[str, float, float, float]] = []
+    drawn = prior_draws(graph, terms, seed)
+    rows: list[Gate] = []
     counts = data.counts.groupby(["cell_type", "cohort"])[["n", "n_zero", "n_positive"]].sum()
 
     def by_cohort(name: str) -> xr.DataArray:
-        if f"{name}_by_cohort" in drawn:
-            return drawn[f"{name}_by_cohort"]
-        return drawn[name].expand_dims(cohort=list(data.cohorts))
-
-    def inside(array: xr.DataArray, cells: str, observed: dict[tuple[str, str], float]) -> float:
-        """Share of observed values within the central 99 % of the prior."""
-        hits = []
-        for (cell_type, cohort), value in observed.items():
-            if cell_type not in array[cells].to_numpy():
-                continue
-            prior = array.sel({cells: cell_type, "cohort": cohort}).to_numpy()
-            low, high = np.quantile(prior, [0.005, 0.995])
-            hits.append(low <= value <= high)
-        return float(np.mean(hits))
+        return by_cohort_of(drawn, name, data)
 
     if "presence_intercept" in drawn:
-        share = _by_label((counts["n_positive"] + 0.5) / (counts["n"] + 1))  # a share of 1 is no finite level
+        share = (counts["n_positive"] + 0.5) / (counts["n"] + 1)  # a share of 1 is no finite level
         implied = xr.apply_ufunc(expit, by_cohort("presence_intercept"))
         rows.append(
             (
                 "shares of tumours with a cell type, by cohort: part within the prior's central 99 %",
-                inside(implied, "presence_cell_type", share),
+                inside_prior(implied, "presence_cell_type", share),
                 0.95,
                 1.0,
             )
         )
-        rows.append(_large("presence", by_cohort("presence_slope")))
+        rows.append(beyond_fivefold("an odds ratio of presence", by_cohort("presence_slope")))
     long = data.abundance.melt(ignore_index=False, var_name="cell_type", value_name="abundance")
     long = long.assign(cohort=data.tumours["cohort"].loc[long.index])
-    means = _by_label(long[long["abundance"] > 0].groupby(["cell_type", "cohort"])["abundance"].mean())
+    means = long[long["abundance"] > 0].groupby(["cell_type", "cohort"])["abundance"].mean()
     level = by_cohort("amount_intercept")
     rows.append(
         (
             "mean amounts where present, by cohort: part within the prior's central 99 %",
-            inside(xr.ufuncs.exp(level), "amount_cell_type", means),
+            inside_prior(xr.ufuncs.exp(level), "amount_cell_type", means),
             0.95,
             1.0,
         )
     )
     if data.scale == "relative":
         rows.append(("prior probability of a mean share above 1", float((level > 0).mean()), 0.0, 0.10))
-    rows.append(_large("amount", by_cohort("amount_slope")))
+    rows.append(beyond_fivefold("a ratio of mean amounts", by_cohort("amount_slope")))
     if "presence_interaction" in drawn:
         # For the reader, not a reason to refuse: a sceptic may well choose a tighter prior, and then sees it here.
         rows.append(
@@ -106,21 +89,58 @@ def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
                 2.0,
             )
         )
+    return gate_table(rows)
+
+
+def prior_draws(graph: pm.Model, coefficients: Sequence[str], seed: int) -> xr.Dataset:
+    """Prior draws of coefficients, with their values by cohort where the graph has them."""
+    names = {v.name for v in graph.free_RVs}
+    wanted = [n for name in coefficients for n in (f"{name}_by_cohort", name) if n in names]
+    return quietly(
+        lambda: pm.sample_prior_predictive(PRIOR_DRAWS, model=graph, var_names=wanted, random_seed=seed)
+    )["prior"].to_dataset()
+
+
+def by_cohort_of(drawn: xr.Dataset, name: str, data: AnalysisSet) -> xr.DataArray:
+    """Return a coefficient by cohort, repeated where it is common to them."""
+    if f"{name}_by_cohort" in drawn:
+        return drawn[f"{name}_by_cohort"]
+    return drawn[name].expand_dims(cohort=list(data.cohorts))
+
+
+def inside_prior(prior: xr.DataArray, cells: str, observed: pd.Series) -> float:
+    """Share of observed values, by cell type and cohort, within the central 99 % of the prior.
+
+    Parameters
+    ----------
+    prior
+        Prior draws with the dims ``cohort`` and `cells`.
+    cells
+        Name of the dim with cell types.
+    observed
+        Index (cell type, cohort); those that the prior does not know are left out.
+    """
+    low, high = (prior.quantile(q, dim=("chain", "draw")) for q in (0.005, 0.995))
+    hits = []
+    labels = observed.index.to_frame().astype("str").itertuples(index=False, name=None)
+    for (cell_type, cohort), value in zip(labels, observed, strict=True):
+        if cell_type in prior[cells].to_numpy():
+            where = {cells: cell_type, "cohort": cohort}
+            hits.append(float(low.sel(where)) <= value <= float(high.sel(where)))
+    return float(np.mean(hits))
+
+
+def beyond_fivefold(what: str, slope: xr.DataArray) -> Gate:
+    """Gate on the prior probability of a ratio per SD beyond 5-fold: neither excluded nor expected."""
+    share = float((np.abs(slope) > np.log(5.0)).mean())
+    return (f"prior probability of {what} per SD beyond 5-fold", share, 0.001, 0.10)
+
+
+def gate_table(rows: Sequence[Gate]) -> pd.DataFrame:
+    """Gates as a table: ``check``, ``value``, ``lower``, ``upper``, ``passed``."""
     table = pd.DataFrame(rows, columns=["check", "value", "lower", "upper"])
     table["passed"] = table["value"].between(table["lower"], table["upper"])
     return table
-
-
-def _by_label(values: pd.Series) -> dict[tuple[str, str], float]:
-    """(cell type, cohort) -> value."""
-    labels = values.index.to_frame().astype("str").itertuples(index=False, name=None)
-    return {(cell_type, cohort): float(v) for (cell_type, cohort), v in zip(labels, values, strict=True)}
-
-
-def _large(part: str, slope: xr.DataArray) -> tuple[str, float, float, float]:
-    what = "an odds ratio of presence" if part == "presence" else "a ratio of mean amounts"
-    share = float((np.abs(slope) > np.log(5.0)).mean())
-    return (f"prior probability of {what} per SD beyond 5-fold", share, 0.001, 0.10)
 
 
 def prior_table(
@@ -207,16 +227,8 @@ def hurdle_posterior_predictive(
         ``cell_type``, ``cohort``, ``hr``, ``statistic`` (zero share, median and 90 % quantile of
         positives), ``observed``, ``predicted`` (median over replications), ``lower``, ``upper``, ``inside``.
     """
-    total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    step = max(1, total // PREDICTIVE_DRAWS)
-    thinned = posterior.isel(draw=slice(None, None, step))
-    tree = xr.DataTree.from_dict({"posterior": thinned})
     nodes = [v.name for v in graph.observed_RVs]
-    drawn = _quietly(
-        lambda: pm.sample_posterior_predictive(
-            tree, model=graph, var_names=nodes, random_seed=seed, progressbar=False
-        )
-    )["posterior_predictive"]
+    drawn = _replicated(graph, posterior, nodes, seed)
     tail = (1 - interval) / 2
     rows = []
     present = drawn["present"].stack(sample=("chain", "draw")) if "present" in nodes else None
@@ -257,6 +269,36 @@ def hurdle_posterior_predictive(
                     rows.append(
                         (cell_type, cohort, hr, name, seen, *_spread(np.quantile(where, q, axis=1), tail))
                     )
+    return predictive_table(rows)
+
+
+def _replicated(graph: pm.Model, posterior: xr.Dataset, nodes: list[str], seed: int) -> xr.Dataset:
+    """Replications of the data, one for each of about `PREDICTIVE_DRAWS` draws."""
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    thinned = posterior.isel(draw=slice(None, None, max(1, total // PREDICTIVE_DRAWS)))
+    tree = xr.DataTree.from_dict({"posterior": thinned})
+    return quietly(
+        lambda: pm.sample_posterior_predictive(
+            tree, model=graph, var_names=nodes, random_seed=seed, progressbar=False
+        )
+    )["posterior_predictive"].to_dataset()
+
+
+def replicated(graph: pm.Model, posterior: xr.Dataset, node: str, seed: int) -> xr.DataArray:
+    """Replications of one observed node, with the dim ``sample`` first."""
+    drawn = _replicated(graph, posterior, [node], seed)[node]
+    return drawn.stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
+
+
+def predictive_row(
+    cell_type: str, cohort: str, hr: str, statistic: str, observed: float, values: np.ndarray, interval: float
+) -> tuple[object, ...]:
+    """One row of `predictive_table`: a statistic of the data beside its replications."""
+    return (cell_type, cohort, hr, statistic, observed, *_spread(values, (1 - interval) / 2))
+
+
+def predictive_table(rows: Sequence[tuple[object, ...]]) -> pd.DataFrame:
+    """Observed statistics beside their replications, with whether each lies inside the interval."""
     columns = ["cell_type", "cohort", "hr", "statistic", "observed", "predicted", "lower", "upper"]
     table = pd.DataFrame(rows, columns=columns)
     table["inside"] = table["observed"].between(table["lower"], table["upper"])
@@ -268,7 +310,7 @@ def _spread(values: np.ndarray, tail: float) -> tuple[float, float, float]:
     return float(middle), float(low), float(high)
 
 
-def _quietly(draw: Callable[[], xr.DataTree]) -> xr.DataTree:
+def quietly(draw: Callable[[], xr.DataTree]) -> xr.DataTree:
     """Run a PyMC sampling function without its log lines and its remark on interpreted random nodes."""
     logger = logging.getLogger("pymc")
     level = logger.level

@@ -22,7 +22,8 @@ class Prior:
     Attributes
     ----------
     dist
-        ``Normal`` (``mu``, ``sigma``) or ``HalfNormal`` (``sigma``).
+        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), or ``Dirichlet`` (``concentration``, the same for
+        every share).
     params
         Parameters by name.
     why
@@ -37,7 +38,7 @@ class Prior:
     overridden: bool = False
 
     def __post_init__(self) -> None:
-        expected = {"Normal": {"mu", "sigma"}, "HalfNormal": {"sigma"}}
+        expected = {"Normal": {"mu", "sigma"}, "HalfNormal": {"sigma"}, "Dirichlet": {"concentration"}}
         if self.dist not in expected:
             raise DataError(
                 f"prior: unknown distribution {self.dist!r}; known: {', '.join(sorted(expected))}."
@@ -47,28 +48,42 @@ class Prior:
                 f"prior {self.dist}: needs the parameters {', '.join(sorted(expected[self.dist]))}, "
                 f"got {', '.join(sorted(self.params)) or 'none'}."
             )
-        if not (self.params["sigma"] > 0 and all(math.isfinite(v) for v in self.params.values())):
+        positive = "concentration" if self.dist == "Dirichlet" else "sigma"
+        if not (self.params[positive] > 0 and all(math.isfinite(v) for v in self.params.values())):
             raise DataError(
-                f"prior {self.dist}: sigma must be above 0 and every parameter finite, got {dict(self.params)}."
+                f"prior {self.dist}: {positive} must be above 0 and every parameter finite, got {dict(self.params)}."
             )
         if not self.why.strip():
             raise DataError(f"prior {self.dist}: a prior without a reason is a bug; fill in `why`.")
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{self.params[name]:g}" for name in ("mu", "sigma") if name in self.params)
+        order = ("mu", "sigma", "concentration")
+        inside = ", ".join(f"{self.params[name]:g}" for name in order if name in self.params)
         return f"{self.dist}({inside})"
 
     def variable(
         self, name: str, *, dims: str | tuple[str, ...] | None = None, transform: Transform | None = None
     ) -> Any:
-        """Return a random variable with this prior in the current PyMC model."""
+        """Return a random variable with this prior in the current PyMC model.
+
+        The shares of a Dirichlet lie along the last of `dims`, which it needs.
+        """
+        if self.dist == "Dirichlet":
+            last = dims[-1] if isinstance(dims, tuple) else dims
+            if last is None:
+                raise ValueError(f"{name}: a Dirichlet needs the dimension of its shares")
+            n_shares = len(pm.modelcontext(None).coords[last])
+            return pm.Dirichlet(name, a=np.full(n_shares, self.params["concentration"]), dims=dims)
         kwargs: dict[str, Any] = dict(self.params)
         if transform is not None:
             kwargs["default_transform"] = transform
         return getattr(pm, self.dist)(name, dims=dims, **kwargs)
 
-    def frozen(self) -> Any:
-        """Return the same distribution from scipy.stats."""
+    def frozen(self, n_shares: int = 2) -> Any:
+        """Return the same distribution from scipy.stats; of a Dirichlet, that of one of `n_shares` shares."""
+        if self.dist == "Dirichlet":
+            concentration = self.params["concentration"]
+            return stats.beta(concentration, (n_shares - 1) * concentration)
         if self.dist == "Normal":
             return stats.norm(self.params["mu"], self.params["sigma"])
         return stats.halfnorm(scale=self.params["sigma"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,23 @@ from bayes_her2.bayesian.decisions import (
     s_values,
 )
 from bayes_her2.bayesian.design import Structure
-from bayes_her2.data import DIFFERENCE, PRESENCE_HELD_BELOW, AnalysisSet
-from bayes_her2.estimates import ALL, STANDARDISED, Estimates, Rope, kind_of, null_value
+from bayes_her2.data import (
+    DIFFERENCE,
+    HR_COMPARED,
+    HR_NEGATIVE,
+    HR_POSITIVE,
+    HR_STATUS,
+    PRESENCE_HELD_BELOW,
+    AnalysisSet,
+)
+from bayes_her2.estimates import ALL, HR_COMPARISONS, STANDARDISED, Estimates, Rope, kind_of, null_value
 
 INTERVAL_KIND = "credible (equal-tailed)"
+
+OUTCOMES_OF_ONE_EXPOSURE = ("estimand", "exposure", "contrast", "stratum", "scope", "cohort")
+"""A family of claims: one HER2 measure, all cell types."""
+EXPOSURES_OF_ONE_OUTCOME = ("estimand", "outcome", "contrast", "stratum", "scope", "cohort")
+"""A family of claims: one clinical variable, all cell types that it is set against."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +47,28 @@ class Standing:
     note: str
 
 
+class Support(Protocol):
+    """What the tumours can say about a model's estimands, in words that a note prints; '' where nothing is wrong."""
+
+    def not_estimable(self, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
+        """Why an estimand cannot be had for a cell type in these strata."""
+
+    def held(self, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
+        """Say what is held constant in an average over tumours."""
+
+    def silent(self, estimand: str, cell_type: str, stratum: str, cohort: str) -> str:
+        """Why the tumours of a cohort's stratum, which there are, do not speak to an estimand."""
+
+
 def standing(
-    data: AnalysisSet, shape: Structure, estimand: str, cell_type: str, stratum: str, scope: str, cohort: str
+    data: AnalysisSet,
+    shape: Structure,
+    support: Support,
+    estimand: str,
+    cell_type: str,
+    stratum: str,
+    scope: str,
+    cohort: str,
 ) -> Standing:
     """Status of one row, from counts alone; never from the draws.
 
@@ -53,12 +86,12 @@ def standing(
         own = own[own["cohort"].isin(_having(data, strata))]
     n, n_zero = int(own["n"].sum()), int(own["n_zero"].sum())
 
-    reason = _not_estimable(data, estimand, cell_type, strata)
+    reason = support.not_estimable(estimand, cell_type, strata)
     if reason:
         return Standing(n, n_zero, "not estimable", reason)
-    held = _held(data, estimand, cell_type, strata)
+    held = support.held(estimand, cell_type, strata)
     if scope == "cohort":
-        borrowed = _borrowed(data, shape, counts, estimand, cell_type, stratum, strata, cohort)
+        borrowed = _borrowed(shape, support, counts, estimand, cell_type, stratum, strata, cohort)
         return Standing(n, n_zero, "borrowed" if borrowed else "observed", borrowed or held)
     if scope == "new cohort":
         if not shape.several_cohorts:
@@ -99,8 +132,8 @@ def _pooled(
 
 
 def _borrowed(
-    data: AnalysisSet,
     shape: Structure,
+    support: Support,
     counts: pd.DataFrame,
     estimand: str,
     cell_type: str,
@@ -109,20 +142,12 @@ def _borrowed(
     cohort: str,
 ) -> str:
     """Why a cohort's own tumours do not speak to a row, or ''."""
-    rules = data.rules[(data.rules["cell_type"] == cell_type) & (data.rules["cohort"] == cohort)]
-    by_median = bool((rules["high_rule"] == "median").any())
     for one in strata:
-        row = counts[counts["hr"] == one]
-        if int(row["n"].sum()) == 0:
+        if int(counts.loc[counts["hr"] == one, "n"].sum()) == 0:
             return f"{cohort} has no {one} tumours: taken from the other cohorts"
-        zeros, positives = int(row["n_zero"].sum()), int(row["n_positive"].sum())
-        modelled = data.part(cell_type, one).presence_modelled
-        needs_presence = estimand == "presence" or (estimand in STANDARDISED and modelled)
-        if needs_presence and (positives == 0 or (zeros == 0 and estimand == "presence")):
-            return f"no {'positives' if positives == 0 else 'zeros'} among the {one} tumours of {cohort}"
-        needs_amount = estimand in ("amount", "overall") or (estimand == "high_abundance" and by_median)
-        if needs_amount and positives < MIN_OWN_POSITIVES:
-            return f"{positives} positives among the {one} tumours of {cohort}"
+        reason = support.silent(estimand, cell_type, one, cohort)
+        if reason:
+            return reason
     common = stratum == DIFFERENCE and shape.several_cohorts and not shape.hr_by_cohort
     if common and cohort not in shape.hr_informed_by:
         return f"the interaction is common to the cohorts, and {cohort} has few tumours in one stratum"
@@ -133,29 +158,87 @@ MIN_OWN_POSITIVES = 2
 """Positives that a cohort's stratum needs for a slope of its own."""
 
 
-def _not_estimable(data: AnalysisSet, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
-    """Why an estimand cannot be had for a cell type in these strata, or ''."""
-    parts = data.parts[data.parts["cell_type"] == cell_type].set_index("stratum")
-    presence = parts.loc[list(strata), "presence_modelled"]
-    amount = parts.loc[list(strata), "amount_modelled"]
-    reasons = "; ".join(r for r in parts.loc[list(strata), "reason"] if r)
-    if estimand == "presence":
-        return "" if presence.all() else reasons
-    if estimand == "amount":
-        return "" if amount.all() else reasons
-    return ""
+@dataclass(frozen=True)
+class HurdleSupport:
+    """What the tumours can say about presence, amount and the averages over both."""
 
+    data: AnalysisSet
 
-def _held(data: AnalysisSet, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
-    """Say where presence is not modelled and an average over all tumours holds it constant."""
-    if estimand not in ("overall", "high_abundance"):
+    def not_estimable(self, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
+        """Zeros or positives that a part of the hurdle lacks."""
+        if estimand not in ("presence", "amount"):
+            return ""
+        parts = self._parts(cell_type, strata)
+        return "" if parts[f"{estimand}_modelled"].all() else "; ".join(r for r in parts["reason"] if r)
+
+    def held(self, estimand: str, cell_type: str, strata: tuple[str, ...]) -> str:
+        """Presence that is not modelled and that an average over all tumours holds constant."""
+        if estimand not in ("overall", "high_abundance"):
+            return ""
+        parts = self._parts(cell_type, strata)
+        held = parts[~parts["presence_modelled"] & (parts["n_zero"] / parts["n"] < PRESENCE_HELD_BELOW)]
+        return "; ".join(
+            f"presence held constant in {stratum} ({row['n_zero']} zeros among {row['n']})"
+            for stratum, row in held.iterrows()
+        )
+
+    def silent(self, estimand: str, cell_type: str, stratum: str, cohort: str) -> str:
+        """Zeros or positives that the cohort's stratum lacks."""
+        rules, counts = self.data.rules, self.data.counts
+        own_rules = rules[(rules["cell_type"] == cell_type) & (rules["cohort"] == cohort)]
+        by_median = bool((own_rules["high_rule"] == "median").any())
+        row = counts[
+            (counts["cell_type"] == cell_type) & (counts["cohort"] == cohort) & (counts["hr"] == stratum)
+        ]
+        zeros, positives = int(row["n_zero"].sum()), int(row["n_positive"].sum())
+        modelled = self.data.part(cell_type, stratum).presence_modelled
+        needs_presence = estimand == "presence" or (estimand in STANDARDISED and modelled)
+        if needs_presence and (positives == 0 or (zeros == 0 and estimand == "presence")):
+            return f"no {'positives' if positives == 0 else 'zeros'} among the {stratum} tumours of {cohort}"
+        needs_amount = estimand in ("amount", "overall") or (estimand == "high_abundance" and by_median)
+        if needs_amount and positives < MIN_OWN_POSITIVES:
+            return f"{positives} positives among the {stratum} tumours of {cohort}"
         return ""
-    parts = data.parts[data.parts["cell_type"] == cell_type].set_index("stratum").loc[list(strata)]
-    held = parts[~parts["presence_modelled"] & (parts["n_zero"] / parts["n"] < PRESENCE_HELD_BELOW)]
-    return "; ".join(
-        f"presence held constant in {stratum} ({row['n_zero']} zeros among {row['n']})"
-        for stratum, row in held.iterrows()
-    )
+
+    def _parts(self, cell_type: str, strata: tuple[str, ...]) -> pd.DataFrame:
+        parts = self.data.parts
+        return parts[parts["cell_type"] == cell_type].set_index("stratum").loc[list(strata)]
+
+
+def standing_of_comparison(
+    data: AnalysisSet, shape: Structure, estimand: str, cell_type: str, cohort: str
+) -> Standing:
+    """Status of a row that compares the HR strata of a cohort, from counts alone."""
+    rows = data.counts[(data.counts["cell_type"] == cell_type) & (data.counts["cohort"] == cohort)]
+    rows = rows[rows["n"] > 0]
+    own = {
+        str(hr): (int(total), int(zeros))
+        for hr, total, zeros in zip(rows["hr"], rows["n"], rows["n_zero"], strict=True)
+    }
+    n, n_zero = sum(total for total, _ in own.values()), sum(zeros for _, zeros in own.values())
+    held, lean = [], []
+    for stratum in (HR_POSITIVE, HR_NEGATIVE):
+        if stratum not in own:
+            return Standing(n, n_zero, "not estimable", f"no {stratum} tumours in {cohort}")
+        part = data.part(cell_type, stratum)
+        total, zeros = own[stratum]
+        if estimand == "presence_difference":
+            if not part.presence_modelled:
+                return Standing(n, n_zero, "not estimable", part.reason)
+            continue
+        if not part.amount_modelled:
+            return Standing(n, n_zero, "not estimable", part.reason)
+        if not part.presence_modelled:
+            if zeros / total >= PRESENCE_HELD_BELOW:
+                return Standing(n, n_zero, "not estimable", f"needs both parts ({part.reason})")
+            held.append(f"presence held at its share in {stratum} (zeros: {zeros} of {total})")
+        if total - zeros < MIN_OWN_POSITIVES:
+            lean.append(f"{total - zeros} positives among the {stratum} tumours of {cohort}")
+    if shape.several_cohorts and not shape.hr_by_cohort and cohort not in shape.hr_informed_by:
+        lean.append(
+            f"the HR difference is common to the cohorts, and {cohort} has few tumours in one stratum"
+        )
+    return Standing(n, n_zero, "borrowed" if lean else "observed", "; ".join([*lean, *held]))
 
 
 def summarise(
@@ -167,8 +250,9 @@ def summarise(
     method: str,
     interval: float,
     rope: Rope,
+    support: Support | None = None,
 ) -> Estimates:
-    """Point, interval and decisions of every labelled log ratio of a hurdle model.
+    """Point, interval and decisions of every labelled log ratio of a model of cell types.
 
     Parameters
     ----------
@@ -184,20 +268,42 @@ def summarise(
         Probability of the equal-tailed credible interval.
     rope
         Region of practical equivalence.
+    support
+        What the tumours can say about the estimands; `HurdleSupport` if None.
 
     Returns
     -------
     Estimates
         Posterior medians on the ratio scale. Rows that are not estimable are kept and say why.
     """
+    asked = HurdleSupport(data) if support is None else support
 
     def describe(estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
         cell_type, stratum = named["cell_type"], named["stratum"]
-        behind = standing(data, shape, estimand, cell_type, stratum, scope, named.get("cohort", ""))
+        if estimand in HR_COMPARISONS:
+            return _comparison(data, shape, estimand, cell_type, named["cohort"], units[estimand])
+        behind = standing(data, shape, asked, estimand, cell_type, stratum, scope, named.get("cohort", ""))
         gap = _gap(data, estimand, cell_type, stratum) or f"{behind.note}; nobody to average over"
         return RowOf(outcome=cell_type, unit=units[estimand], standing=behind, without_draws=gap)
 
     return tabulate(draws, data, describe, method=method, interval=interval, rope=rope)
+
+
+def _comparison(
+    data: AnalysisSet, shape: Structure, estimand: str, cell_type: str, cohort: str, unit: str
+) -> RowOf:
+    """Row of a comparison of the HR strata: marginal, so not adjusted for anything."""
+    behind = standing_of_comparison(data, shape, estimand, cell_type, cohort)
+    present = 1.0 - behind.n_zero / behind.n if behind.n else math.nan
+    return RowOf(
+        outcome=cell_type,
+        unit=unit,
+        standing=behind,
+        exposure=HR_STATUS,
+        contrast=HR_COMPARED,
+        adjustment="none",
+        outcome_sd=math.sqrt(present * (1.0 - present)),
+    )
 
 
 @dataclass(frozen=True)
@@ -212,8 +318,8 @@ class RowOf:
         What stands behind it.
     without_draws
         Why there are no draws although the standing expects some.
-    exposure, contrast
-        The data's measure and one SD of it, unless the model says otherwise.
+    exposure, contrast, adjustment
+        The data's measure, one SD of it, and the data's covariates, unless the model says otherwise.
     outcome_sd
         SD of the outcome, for the region of practical equivalence of differences.
     at
@@ -226,6 +332,7 @@ class RowOf:
     without_draws: str = ""
     exposure: str = ""
     contrast: str = "h + 1 SD over h"
+    adjustment: str = ""
     outcome_sd: float = float("nan")
     at: float | None = None
 
@@ -238,6 +345,7 @@ def tabulate(
     method: str,
     interval: float,
     rope: Rope,
+    family: Sequence[str] = OUTCOMES_OF_ONE_EXPOSURE,
 ) -> Estimates:
     """Point, interval and decisions of every label of every estimand.
 
@@ -257,12 +365,13 @@ def tabulate(
         Probability of the equal-tailed credible interval.
     rope
         Region of practical equivalence.
+    family
+        Columns whose values define a family of claims for the s-values.
 
     Returns
     -------
     Estimates
         Posterior medians. Rows that are not estimable (NaN draws, or by their standing) are kept and say why.
-        S-values are within families: one estimand, exposure, stratum, scope and cohort.
     """
     tail = (1.0 - interval) / 2.0
     records = []
@@ -293,7 +402,7 @@ def tabulate(
                 "exposure": row.exposure or data.measure,
                 "estimand": estimand,
                 "contrast": row.contrast,
-                "adjustment": data.adjustment,
+                "adjustment": row.adjustment or data.adjustment,
                 "stratum": named.get("stratum", ALL),
                 "scope": scope,
                 "cohort": named.get("cohort", ""),
@@ -316,7 +425,7 @@ def tabulate(
                     seen = values[:, i] if kind != "correlation" else np.arctanh(values[:, i])
                     record["p_in_rope"] = float(probability_in_rope(seen, (low, high)))
             records.append(record)
-    return _with_s_values(Estimates.from_records(records))
+    return _with_s_values(Estimates.from_records(records), family)
 
 
 def _gap(data: AnalysisSet, estimand: str, cell_type: str, stratum: str) -> str:
@@ -333,18 +442,23 @@ def _gap(data: AnalysisSet, estimand: str, cell_type: str, stratum: str) -> str:
     return f"needs both parts ({lacking})"
 
 
-def _with_s_values(estimates: Estimates) -> Estimates:
-    """S-values over each family: the outcomes of one estimand, exposure, stratum, scope and cohort; observed rows."""
+def _with_s_values(estimates: Estimates, family: Sequence[str]) -> Estimates:
+    """S-values over each family; observed rows only."""
     table = estimates.table.copy()
     observed = table["status"] == "observed"
     lfsr = table["lfsr"].where(observed).astype("float64")
-    for _, index in table.groupby(["estimand", "exposure", "stratum", "scope", "cohort"]).groups.items():
+    for _, index in table.groupby(list(family)).groups.items():
         table.loc[index, "s_value"] = s_values(lfsr.loc[index].to_numpy())
     return Estimates(table)
 
 
 def heterogeneity(
-    posterior: xr.Dataset, shape: Structure, priors: Mapping[str, object], *, interval: float
+    posterior: xr.Dataset,
+    shape: Structure,
+    priors: Mapping[str, object],
+    *,
+    interval: float,
+    parts: Sequence[str] = ("presence", "amount"),
 ) -> pd.DataFrame:
     """Spread between cohorts of each term, beside its prior.
 
@@ -357,7 +471,7 @@ def heterogeneity(
     """
     tail = (1.0 - interval) / 2.0
     rows = []
-    for part in ("presence", "amount"):
+    for part in parts:
         for term, informing in (
             ("slope", len(shape.cohorts)),
             ("hr", len(shape.hr_informed_by)),

@@ -15,6 +15,8 @@ from bayes_her2.data import DIFFERENCE
 SCALES = (0.1, 0.25, 0.5, 1.0)
 """Scales of the half-normal prior on the spread of interactions over cell types that the sweep tries."""
 MAX_PARETO_K = 0.7
+PARTS = {"presence": "presence", "amount": "amount", "high": "high_abundance_conditional"}
+"""Linear predictor -> the estimand that its interaction is."""
 
 
 def interaction_sweep(
@@ -57,9 +59,9 @@ def interaction_sweep(
     """
     tail = (1.0 - interval) / 2.0
     rows = []
-    for part in ("presence", "amount"):
+    for part, estimand in PARTS.items():
         name = f"{part}_interaction_between_cells_sd"
-        pooled = draws.get((part, "pooled"))
+        pooled = draws.get((estimand, "pooled"))
         if name not in posterior or pooled is None or DIFFERENCE not in pooled["stratum"]:
             continue
         used, mean = priors[name], priors[f"{part}_interaction_mean"]

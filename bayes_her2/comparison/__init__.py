@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from bayes_her2.comparison.claims import CLAIMS, LAYERS, claims
 from bayes_her2.comparison.concordance import VERDICTS, concordance, parts_that_disagree, recovery, verdict
+from bayes_her2.comparison.families import families
 
-__all__ = ["VERDICTS", "concordance", "parts_that_disagree", "recovery", "verdict"]
+__all__ = [
+    "CLAIMS",
+    "LAYERS",
+    "VERDICTS",
+    "claims",
+    "concordance",
+    "families",
+    "parts_that_disagree",
+    "recovery",
+    "verdict",
+]

@@ -13,6 +13,7 @@ from bayes_her2.errors import DataError, name_some
 from bayes_her2.estimates import (
     COHORT_FIXED,
     KEY,
+    SECOND_OPINIONS,
     STANDARDISED,
     Estimates,
     Kind,
@@ -98,7 +99,7 @@ def concordance(
     Returns
     -------
     pandas.DataFrame
-        One row per posterior row of one model, with the twin that has its estimand (`_matched`); other twins are
+        One row per posterior row of one model, with the twin that has its estimand (`matched_twins`); other twins are
         second opinions without a verdict. ``difference`` is the posterior minus the twin on the scale of
         `comparable` (logs for ratios, Fisher z for correlations).
 
@@ -107,9 +108,9 @@ def concordance(
     DataError
         The two sides saw different tumours, or nothing matches.
     """
-    ours, theirs = posterior.table, _matched(twin.table)
     # A mean has no value of no association: nothing to judge.
-    ours = ours[ours["estimand"].map(kind_of) != "level"]
+    ours, theirs = (side.table[side.table["estimand"].map(kind_of) != "level"] for side in (posterior, twin))
+    theirs = matched_twins(theirs)
     models = set(ours["model"])
     if len(models) > 1:
         raise DataError(f"concordance takes one model at a time, got {', '.join(sorted(models))}.")
@@ -131,13 +132,15 @@ def concordance(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _matched(twin: pd.DataFrame) -> pd.DataFrame:
+def matched_twins(twin: pd.DataFrame) -> pd.DataFrame:
     """Choose the twin of each key that has the posterior's estimand.
 
     Pooled slopes are matched by the meta-analysis of cohort slopes. Pooled averages over tumours are matched by
     the regression with cohort fixed, which averages over all tumours of the stratum as the posterior
-    does; a weighted mean of cohort ratios is another quantity.
+    does; a weighted mean of cohort ratios is another quantity. Second opinions on one quantity (`SECOND_OPINIONS`) are
+    left out.
     """
+    twin = twin[~twin["method"].isin(SECOND_OPINIONS)]
     averaged = (twin["scope"] == "pooled") & twin["estimand"].isin(STANDARDISED)
     fixed = twin["method"] == COHORT_FIXED
     has_fixed = twin.loc[averaged & fixed, [k for k in KEY if k != "at"]].apply(tuple, axis=1)
@@ -151,6 +154,7 @@ COLUMNS = [
     "outcome",
     "exposure",
     "estimand",
+    "contrast",
     "stratum",
     "scope",
     "cohort",
@@ -210,6 +214,7 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         "outcome": record["outcome"],
         "exposure": record["exposure"],
         "estimand": estimand,
+        "contrast": record["contrast"],
         "stratum": record["stratum"],
         "scope": record["scope"],
         "cohort": record["cohort"],

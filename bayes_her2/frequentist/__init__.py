@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pandas as pd
+
+from bayes_her2.data import AnalysisSet
 from bayes_her2.frequentist.abundance import abundance_twin
+from bayes_her2.frequentist.clinical import clinical_twin
 from bayes_her2.frequentist.group_tests import group_tests
+from bayes_her2.frequentist.her2_by_ihc import her2_by_ihc
+from bayes_her2.frequentist.high_abundance import high_abundance_twin
+from bayes_her2.frequentist.marginal_effect import (
+    ancova_residual_checks,
+    ancova_tests,
+    marginal_effect_twin,
+)
 from bayes_her2.frequentist.precision import precision
+from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
 
-__all__ = ["abundance_twin", "group_tests", "precision", "rank_tests"]
+TWIN_TABLES: dict[str, dict[str, Callable[[AnalysisSet], pd.DataFrame]]] = {
+    "marginal_effect": {"tests": ancova_tests, "residual_checks": ancova_residual_checks},
+}
+"""Model -> further tables of its twin, by file name (without the model's)."""
+
+__all__ = [
+    "TWIN_TABLES",
+    "abundance_twin",
+    "ancova_residual_checks",
+    "ancova_tests",
+    "clinical_twin",
+    "group_tests",
+    "her2_by_ihc",
+    "high_abundance_twin",
+    "marginal_effect_twin",
+    "precision",
+    "rank_correlation_twin",
+    "rank_tests",
+]

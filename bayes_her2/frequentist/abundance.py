@@ -10,12 +10,11 @@ gamma part the dispersion, hence the standard error, is common to both strata.)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from bayes_her2.data import DIFFERENCE, STRATA, AnalysisSet
 from bayes_her2.estimates import COHORT_FIXED, Estimates
@@ -24,28 +23,21 @@ from bayes_her2.frequentist.design import design_matrix
 from bayes_her2.frequentist.effects import (
     GAMMA,
     LOGISTIC,
-    MIN_EVENTS,
     MIN_POSITIVES,
     STANDARDISED_HURDLE,
     STANDARDISED_LOGISTIC,
     WALD,
     Effect,
+    logistic_slopes,
     marginal_odds_effects,
     overall_effects,
     slope_effects,
     stratum_designs,
 )
-from bayes_her2.frequentist.pooling import (
-    COMMON_EFFECT,
-    RANDOM_EFFECTS,
-    SINGLE_COHORT,
-    Pooled,
-    common_effect,
-    random_effects,
-)
-from bayes_her2.frequentist.regression import Regression, gamma_regression, logistic_regression
+from bayes_her2.frequentist.group_tests import group_tests
+from bayes_her2.frequentist.regression import Regression, gamma_regression
+from bayes_her2.frequentist.rows import FAMILY, Tables, informing_cohorts, of_cell_type
 
-CONTRAST = "h + 1 SD over h"
 UNITS = {
     "presence": "odds ratio per SD",
     "amount": "ratio of means per SD",
@@ -60,12 +52,6 @@ METHODS = {
     "high_abundance": STANDARDISED_LOGISTIC,
     "high_abundance_conditional": LOGISTIC,
 }
-FAMILY = ("estimand", "stratum", "scope", "cohort")
-"""Columns that define a Bonferroni family; the outcomes within it are its tests."""
-
-_MIN_RANDOM_EFFECTS = 3
-_LARGEST_LOG = 700.0  # beyond it a ratio overflows and is reported as infinite
-
 type _Effects = dict[tuple[str, str], Effect]
 
 
@@ -74,7 +60,8 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
 
     Estimands are those of the posterior (``presence``, ``amount``, ``overall``, ``high_abundance``) and
     the conditional odds ratio of high abundance (``high_abundance_conditional``), whose ``HR- over HR+``
-    row carries the P value for interaction.
+    row carries the P value for interaction. With both HR strata, their comparison in each cohort as well
+    (``probability_greater``, ``presence_difference``; `group_tests`).
 
     Scopes and methods:
 
@@ -103,11 +90,11 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     Returns
     -------
     Estimates
-        ``source`` twin; every combination is there, with status ``not estimable`` or ``separated`` and a note
-        where there is no number.
+        ``source`` twin; every combination of the slopes is there, with status ``not estimable`` or
+        ``separated`` and a note where there is no number.
     """
     ordered = data.tumours.sort_index()
-    tables = _Tables(data)
+    tables = Tables(data)
     records: list[dict[str, Any]] = []
     for cell_type in data.cell_types.index:
         by_cohort: dict[str, _Effects] = {}
@@ -120,16 +107,21 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
                 dispersion[cohort] = fitted.amount.scale
         fixed = _fit_parts(data, tables, cell_type, ordered, where="all cohorts", dispersion=dispersion)
         for key in ((estimand, stratum) for estimand in UNITS for stratum in (*STRATA, DIFFERENCE)):
-            row = _Row(data, tables, cell_type, *key, interval)
+            quantity = of_cell_type(data, tables, cell_type, *key, unit=UNITS[key[0]], interval=interval)
             own = {cohort: effects[key] for cohort, effects in by_cohort.items()}
-            records.extend(row.cohort(cohort, effect) for cohort, effect in own.items())
-            records.extend(row.pooled(own))
-            records.append(row.cohort_fixed(fixed))
+            records.extend(quantity.cohort(cohort, effect) for cohort, effect in own.items())
+            records.extend(quantity.pooled(own))
+            further = fixed.notes if key[0] in ("amount", "overall") else ()
+            informing = fixed.informing.get(key[0], frozenset())
+            records.append(quantity.cohort_fixed(fixed.effects[key], informing, further))
     table = pd.DataFrame(records)
     # Outcomes pooled from one, two or more cohorts are one family; the cohort-fixed regressions are another.
     is_fixed = (table["method"] == COHORT_FIXED).rename("cohort fixed")
     table["p_adjusted"] = bonferroni(table.assign(fixed=is_fixed), (*FAMILY, "fixed"))
-    return Estimates.from_records(rows_of(table))
+    slopes = Estimates.from_records(rows_of(table))
+    if len(data.strata) < len(STRATA):
+        return slopes
+    return Estimates.concat([slopes, group_tests(data, interval=interval)])
 
 
 @dataclass(frozen=True)
@@ -142,50 +134,9 @@ class _Parts:
     notes: tuple[str, ...] = ()
 
 
-class _Tables:
-    """Lookups by label, made once: counts, and parts that the analysis set does not model."""
-
-    def __init__(self, data: AnalysisSet) -> None:
-        counts = data.counts.set_index(["cell_type", "cohort", "hr"])
-        self._counts: dict[tuple[str, str, str], tuple[int, int]] = {
-            key: (int(n), int(n_zero))
-            for key, n, n_zero in zip(counts.index, counts["n"], counts["n_zero"], strict=True)
-        }
-        parts = data.parts.set_index(["cell_type", "stratum"])
-        self._reasons = {
-            (part, *key): ("" if modelled else str(reason) or f"{part} is not modelled")
-            for part in ("presence", "amount")
-            for key, modelled, reason in zip(
-                parts.index, parts[f"{part}_modelled"], parts["reason"], strict=True
-            )
-        }
-        rules = data.rules.set_index(["cell_type", "cohort"])["high_rule"]
-        self._high = {key: str(rule) for key, rule in rules.items()}
-        self.cohorts = data.cohorts
-        self.fingerprint = data.fingerprint
-
-    def tumours(self, cell_type: str, cohorts: Iterable[str], stratum: str) -> tuple[int, int]:
-        """Tumours and exact zeros behind a row."""
-        strata = STRATA if stratum == DIFFERENCE else (stratum,)
-        found = [self._counts.get((cell_type, c, s), (0, 0)) for c in cohorts for s in strata]
-        return sum(n for n, _ in found), sum(n_zero for _, n_zero in found)
-
-    def not_modelled(self, part: str, cell_type: str, stratum: str) -> str:
-        """Why the analysis set does not model a part in a stratum, '' if it does."""
-        return self._reasons.get((part, cell_type, stratum), "")
-
-    def high_means(self, cell_type: str, cohorts: Iterable[str]) -> str:
-        """Cut-off behind high abundance, in words."""
-        words = {"median": "at least the within-cohort median", "presence": "present"}
-        rules = {c: words.get(self._high.get((cell_type, c), ""), "") for c in cohorts}
-        if len(set(rules.values())) == 1:
-            return f"high = {next(iter(rules.values()))}"
-        return "high = " + ", ".join(f"{rule} ({cohort})" for cohort, rule in rules.items())
-
-
 def _fit_parts(
     data: AnalysisSet,
-    tables: _Tables,
+    tables: Tables,
     cell_type: str,
     tumours: pd.DataFrame,
     *,
@@ -205,29 +156,17 @@ def _fit_parts(
     present = abundance > 0
 
     def logistic(
-        outcome: pd.Series[bool], word: str, part: str
+        outcome: pd.Series[bool], word: str, unmodelled: Mapping[str, str]
     ) -> tuple[Regression | None, dict[str, Effect]]:
-        unmodelled = {s: tables.not_modelled(part, cell_type, s) for s in STRATA} if part else {}
-        offered = ~hr.isin([s for s, reason in unmodelled.items() if reason])
-        lacking = {s: reason for s, reason in unmodelled.items() if reason} | absent
-        for stratum in STRATA:
-            events = int(outcome[hr == stratum].sum())
-            total = int((hr == stratum).sum())
-            if stratum not in lacking and min(events, total - events) < MIN_EVENTS:
-                lacking[stratum] = (
-                    f"{events} of {total} {stratum} tumours in {where} are {word}: fewer than "
-                    f"{MIN_EVENTS} events or non-events"
-                )
-        fit = logistic_regression(design[offered], outcome[offered]) if len(lacking) < len(STRATA) else None
-        return fit, slope_effects(
-            fit, design, hr, lacking, reference=data.reference, method=LOGISTIC, where=where
+        return logistic_slopes(
+            design, outcome, hr, {**unmodelled, **absent}, reference=data.reference, word=word, where=where
         )
 
-    presence, presence_slopes = logistic(present, "positive", "presence")
+    presence, presence_slopes = logistic(present, "positive", tables.unmodelled("presence", cell_type))
     amount, amount_slopes, notes = _fit_amount(
         data, tables, cell_type, tumours, design, absent, where, dispersion
     )
-    high, high_slopes = logistic(data.high[cell_type].loc[tumours.index].astype(bool), "high", "")
+    high, high_slopes = logistic(data.high[cell_type].loc[tumours.index].astype(bool), "high", {})
     zero_share = {s: float((~present[hr == s]).mean()) if s not in absent else math.nan for s in STRATA}
 
     estimands = {
@@ -238,11 +177,11 @@ def _fit_parts(
         "high_abundance_conditional": high_slopes,
     }
     informing = {
-        "presence": _cohorts(presence, cohort),
-        "amount": _cohorts(amount, cohort),
-        "overall": _cohorts(presence, cohort) | _cohorts(amount, cohort),
-        "high_abundance": _cohorts(high, cohort),
-        "high_abundance_conditional": _cohorts(high, cohort),
+        "presence": informing_cohorts(presence, cohort),
+        "amount": informing_cohorts(amount, cohort),
+        "overall": informing_cohorts(presence, cohort) | informing_cohorts(amount, cohort),
+        "high_abundance": informing_cohorts(high, cohort),
+        "high_abundance_conditional": informing_cohorts(high, cohort),
     }
     effects = {(e, s): effect for e, by_stratum in estimands.items() for s, effect in by_stratum.items()}
     return _Parts(effects, amount, informing, notes)
@@ -250,7 +189,7 @@ def _fit_parts(
 
 def _fit_amount(
     data: AnalysisSet,
-    tables: _Tables,
+    tables: Tables,
     cell_type: str,
     tumours: pd.DataFrame,
     design: pd.DataFrame,
@@ -261,8 +200,8 @@ def _fit_amount(
     """Gamma regression of the positive amounts, with cohort-specific dispersions if given."""
     abundance = data.abundance[cell_type].loc[tumours.index].astype(float)
     hr = tumours["hr"]
-    unmodelled = {s: tables.not_modelled("amount", cell_type, s) for s in STRATA}
-    lacking = {s: reason for s, reason in unmodelled.items() if reason} | dict(absent)
+    unmodelled = tables.unmodelled("amount", cell_type)
+    lacking = unmodelled | dict(absent)
     for stratum in STRATA:
         positives = int((abundance[hr == stratum] > 0).sum())
         if stratum not in lacking and positives < MIN_POSITIVES:
@@ -272,7 +211,7 @@ def _fit_amount(
     notes: tuple[str, ...] = ()
     fit = None
     if len(lacking) < len(STRATA):
-        offered = (abundance > 0) & ~hr.isin([s for s, reason in unmodelled.items() if reason])
+        offered = (abundance > 0) & ~hr.isin(list(unmodelled))
         spread = None
         if dispersion:
             spread = tumours.loc[offered, "cohort"].map(dispersion).astype(float)
@@ -286,14 +225,7 @@ def _fit_amount(
     return fit, slopes, notes
 
 
-def _cohorts(fit: Regression | None, cohort: pd.Series[str]) -> frozenset[str]:
-    if fit is None:
-        return frozenset()
-    informative = fit.separation.rows.index[~fit.separation.rows]
-    return frozenset(cohort.loc[informative].unique())
-
-
-def _nothing(tables: _Tables, cell_type: str, absent: Mapping[str, str]) -> _Effects:
+def _nothing(tables: Tables, cell_type: str, absent: Mapping[str, str]) -> _Effects:
     """Every estimand of a cell type of which no part is modelled."""
     effects: _Effects = {}
     for estimand, method in METHODS.items():
@@ -305,166 +237,3 @@ def _nothing(tables: _Tables, cell_type: str, absent: Mapping[str, str]) -> _Eff
         for stratum, reason in reasons.items():
             effects[estimand, stratum] = Effect(method, WALD, status="not estimable", note=reason)
     return effects
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Turns effects of one cell type, estimand and stratum into records of `Estimates`."""
-
-    data: AnalysisSet
-    tables: _Tables
-    cell_type: str
-    estimand: str
-    stratum: str
-    interval: float
-
-    def _record(
-        self, scope: str, method: str, cohorts: Iterable[str], note: Iterable[str], **values: object
-    ) -> dict[str, Any]:
-        n, n_zero = self.tables.tumours(self.cell_type, cohorts, self.stratum)
-        return {
-            "source": "twin",
-            "method": method,
-            "model": self.data.model,
-            "outcome": self.cell_type,
-            "exposure": self.data.measure,
-            "estimand": self.estimand,
-            "contrast": CONTRAST,
-            "adjustment": self.data.adjustment,
-            "stratum": self.stratum,
-            "scope": scope,
-            "cohort": "",
-            "unit": UNITS[self.estimand],
-            "point": math.nan,
-            "lower": math.nan,
-            "upper": math.nan,
-            "interval_kind": "",
-            "interval_prob": self.interval,
-            "n": n,
-            "n_zero": n_zero,
-            "status": "observed",
-            "note": "; ".join(dict.fromkeys(text for text in note if text)),
-            "p_value": math.nan,
-            "fingerprint": self.tables.fingerprint,
-        } | values
-
-    def _wald(self, effect: Effect) -> dict[str, object]:
-        """Point, limits and P value of an effect on the ratio scale; nothing if it has none."""
-        if not effect.is_observed:
-            return {"status": effect.status}
-        se = math.sqrt(effect.variance)
-        reach = float(stats.norm.isf((1.0 - self.interval) / 2.0)) * se
-        return {
-            "point": _ratio(effect.log_ratio),
-            "lower": _ratio(effect.log_ratio - reach),
-            "upper": _ratio(effect.log_ratio + reach),
-            "interval_kind": effect.interval_kind,
-            "p_value": float(2.0 * stats.norm.sf(abs(effect.log_ratio) / se)),
-        }
-
-    def _definition(self, cohorts: Iterable[str]) -> str:
-        if not self.estimand.startswith("high_abundance"):
-            return ""
-        return self.tables.high_means(self.cell_type, cohorts)
-
-    def cohort(self, cohort: str, effect: Effect) -> dict[str, Any]:
-        """One cohort's own regression."""
-        note = (effect.note, self._definition([cohort]) if effect.is_observed else "")
-        return self._record("cohort", effect.method, [cohort], note, cohort=cohort, **self._wald(effect))
-
-    def cohort_fixed(self, fixed: _Parts) -> dict[str, Any]:
-        """Build the row of one regression over all cohorts."""
-        effect = fixed.effects[self.estimand, self.stratum]
-        if not effect.is_observed:
-            return self._record(
-                "pooled", COHORT_FIXED, self.tables.cohorts, [effect.note], status=effect.status
-            )
-        informing = [c for c in self.tables.cohorts if c in fixed.informing[self.estimand]]
-        with_stratum = [c for c in informing if self.tables.tumours(self.cell_type, [c], self.stratum)[0]]
-        silent = [c for c in self.tables.cohorts if c not in with_stratum]
-        notes = [
-            f"{effect.method}, cohorts {', '.join(with_stratum)}",
-            f"no information from {', '.join(silent)}" if silent else "",
-            effect.note,
-            self._definition(with_stratum),
-            *(fixed.notes if self.estimand in ("amount", "overall") else ()),
-        ]
-        if len(self.tables.cohorts) == 1:
-            notes.append("one cohort: the same regression as its own")
-        return self._record("pooled", COHORT_FIXED, with_stratum, notes, **self._wald(effect))
-
-    def pooled(self, own: Mapping[str, Effect]) -> list[dict[str, Any]]:
-        """Pooled row and new-cohort row of the cohorts' own effects."""
-        used = {cohort: effect for cohort, effect in own.items() if effect.is_observed}
-        reasons: dict[str, list[str]] = {}
-        for cohort, effect in own.items():
-            if cohort not in used:
-                reasons.setdefault(effect.note, []).append(cohort)
-        left_out = [f"{', '.join(cohorts)} ({reason})" for reason, cohorts in reasons.items()]
-        notes = [
-            f"cohorts: {', '.join(used)}" if used else "",
-            f"left out: {'; '.join(left_out)}" if left_out else "",
-            *(f"{cohort}: {effect.note}" for cohort, effect in used.items() if effect.note),
-            self._definition(used) if used else "",
-        ]
-        if not used:
-            separated = any(effect.status == "separated" for effect in own.values())
-            status = "separated" if separated else "not estimable"
-            pooled = self._record("pooled", _pooling_method(len(own)), own, notes, status=status)
-            return [pooled, self._new_cohort(own, 0, notes, None)]
-        if len(used) == 1:
-            only = next(iter(used.values()))
-            pooled = self._record("pooled", SINGLE_COHORT, used, notes, **self._wald(only))
-            return [pooled, self._new_cohort(used, 1, notes, None)]
-        log_ratios = [effect.log_ratio for effect in used.values()]
-        variances = [effect.variance for effect in used.values()]
-        if len(used) < _MIN_RANDOM_EFFECTS:
-            result, method, drawn = (
-                common_effect(log_ratios, variances, interval=self.interval),
-                COMMON_EFFECT,
-                None,
-            )
-            notes.append("too few cohorts for random effects")
-        else:
-            result = random_effects(log_ratios, variances, interval=self.interval)
-            method, drawn = RANDOM_EFFECTS, result
-            notes.append(f"between-cohort SD {math.sqrt(result.tau2):.3g} on the log scale")
-        notes.append(f"Q = {result.q:.2f} on {result.k - 1} df")
-        values = {
-            "point": _ratio(result.estimate),
-            "lower": _ratio(result.lower),
-            "upper": _ratio(result.upper),
-            "interval_kind": result.interval_kind,
-            "p_value": result.p_value,
-        }
-        return [
-            self._record("pooled", method, used, notes, **values),
-            self._new_cohort(used, len(used), notes, drawn),
-        ]
-
-    def _new_cohort(
-        self, used: Iterable[str], n_used: int, notes: Iterable[str], result: Pooled | None
-    ) -> dict[str, Any]:
-        if result is None:
-            reason = f"needs {_MIN_RANDOM_EFFECTS} cohorts with an estimate, there are {n_used}"
-            return self._record("new cohort", RANDOM_EFFECTS, used, [reason], status="not estimable")
-        return self._record(
-            "new cohort",
-            RANDOM_EFFECTS,
-            used,
-            notes,
-            point=_ratio(result.estimate),
-            lower=_ratio(result.prediction_lower),
-            upper=_ratio(result.prediction_upper),
-            interval_kind="prediction (Hartung-Knapp)",
-        )
-
-
-def _pooling_method(n_cohorts: int) -> str:
-    if n_cohorts >= _MIN_RANDOM_EFFECTS:
-        return RANDOM_EFFECTS
-    return COMMON_EFFECT if n_cohorts > 1 else SINGLE_COHORT
-
-
-def _ratio(log_ratio: float) -> float:
-    return math.inf if log_ratio > _LARGEST_LOG else math.exp(log_ratio)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-SLOPE = "her2_sd"
-INTERACTION = "her2_sd x hr"
+SLOPE = "exposure"
+INTERACTION = "exposure x hr"
 
 
 def design_matrix(
-    tumours: pd.DataFrame, covariates: pd.DataFrame, *, reference: str, use_centre: bool
+    tumours: pd.DataFrame,
+    covariates: pd.DataFrame,
+    *,
+    reference: str,
+    use_centre: bool,
+    exposure: pd.Series[float] | None = None,
 ) -> pd.DataFrame:
     """Design of alpha_k + beta h + gamma_k r + delta h r + omega'x, with centres nested in cohorts.
 
@@ -27,13 +32,16 @@ def design_matrix(
         Reference HR stratum.
     use_centre
         Add an indicator for each centre but the first, in cohorts with at least two.
+    exposure
+        What takes the place of h; standardised HER2 (``her2_sd`` of `tumours`) if None.
 
     Returns
     -------
     pandas.DataFrame
-        Tumour x column. ``her2_sd x hr`` is there only if both strata are.
+        Tumour x column. ``exposure x hr`` is there only if both strata are.
     """
-    cohort, hr, her2 = tumours["cohort"], tumours["hr"], tumours["her2_sd"].astype(float)
+    cohort, hr = tumours["cohort"], tumours["hr"]
+    values = (tumours["her2_sd"] if exposure is None else exposure.loc[tumours.index]).astype(float)
     other = (hr != reference).astype(float)
     both_strata = hr.nunique() > 1
     columns: dict[str, pd.Series[float]] = {}
@@ -42,13 +50,13 @@ def design_matrix(
         columns[f"cohort: {name}"] = inside
         if hr[cohort == name].nunique() > 1:
             columns[f"hr: {name}"] = inside * other
-    columns[SLOPE] = her2
+    columns[SLOPE] = values
     if both_strata:
-        columns[INTERACTION] = her2 * other
+        columns[INTERACTION] = values * other
     for name in covariates.columns:
-        values = covariates[name].loc[tumours.index].astype(float)
-        if values.nunique() > 1:
-            columns[f"covariate: {name}"] = values
+        covariate = covariates[name].loc[tumours.index].astype(float)
+        if covariate.nunique() > 1:
+            columns[f"covariate: {name}"] = covariate
     if use_centre:
         for name in sorted(cohort.unique()):
             centre = tumours["centre"].where(cohort == name).astype(object)
@@ -58,7 +66,7 @@ def design_matrix(
 
 
 def stratum_contrast(design: pd.DataFrame, stratum: str, *, reference: str) -> pd.Series[float]:
-    """Contrast of coefficients that is the HER2 slope in one HR stratum: beta, or beta + delta."""
+    """Contrast of coefficients that is the slope in one HR stratum: beta, or beta + delta."""
     contrast = pd.Series(0.0, index=design.columns)
     contrast[SLOPE] = 1.0
     if stratum != reference and INTERACTION in contrast.index:

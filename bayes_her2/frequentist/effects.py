@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, PRESENCE_HELD_BELOW, STRATA
 from bayes_her2.estimates import Status
 from bayes_her2.frequentist.design import INTERACTION, SLOPE, stratum_contrast
-from bayes_her2.frequentist.regression import Regression
+from bayes_her2.frequentist.regression import Regression, logistic_regression
 
 MIN_EVENTS = 2
 """Events and non-events that a stratum needs before its odds ratio is reported."""
@@ -68,6 +68,49 @@ class Effect:
         return Effect(self.method, self.interval_kind, status=status, note=note)
 
 
+def logistic_slopes(
+    design: pd.DataFrame,
+    outcome: pd.Series[bool],
+    hr: pd.Series[str],
+    lacking: Mapping[str, str],
+    *,
+    reference: str,
+    word: str,
+    where: str,
+) -> tuple[Regression | None, dict[str, Effect]]:
+    """Logistic regression of the strata that can have one, and its slope in each of them.
+
+    Parameters
+    ----------
+    design, outcome, hr
+        Design, outcome and HR stratum of the tumours.
+    lacking
+        Stratum -> why its tumours do not enter at all.
+    reference
+        Reference HR stratum of the design.
+    word, where
+        What the outcome is ('high'), and whose tumours they are, for messages.
+
+    Returns
+    -------
+    Regression or None, dict
+        The regression of the tumours offered, and stratum -> Effect.
+    """
+    reasons = dict(lacking)
+    offered = ~hr.isin(list(lacking))
+    for stratum in STRATA:
+        inside = hr == stratum
+        events, total = int(outcome[inside].sum()), int(inside.sum())
+        if stratum not in reasons and min(events, total - events) < MIN_EVENTS:
+            reasons[stratum] = (
+                f"{events} of {total} {stratum} tumours in {where} are {word}: fewer than "
+                f"{MIN_EVENTS} events or non-events"
+            )
+    fit = logistic_regression(design[offered], outcome[offered]) if len(reasons) < len(STRATA) else None
+    slopes = slope_effects(fit, design, hr, reasons, reference=reference, method=LOGISTIC, where=where)
+    return fit, slopes
+
+
 def slope_effects(
     fit: Regression | None,
     design: pd.DataFrame,
@@ -78,7 +121,7 @@ def slope_effects(
     method: str,
     where: str,
 ) -> dict[str, Effect]:
-    """HER2 slope of one regression in each HR stratum, and their difference (HR- minus HR+).
+    """Slope of one regression in each HR stratum, and their difference (HR- minus HR+).
 
     Parameters
     ----------
@@ -127,7 +170,7 @@ def _slope(
         return empty.without_number(
             "not estimable",
             f"rank-deficient design in {where}: {fit.asked.rank} independent columns of "
-            f"{len(fit.asked.columns)}, and the HER2 slope in {stratum} is confounded with the other columns",
+            f"{len(fit.asked.columns)}, and the slope in {stratum} is confounded with the other columns",
         )
     inside = fit.separation.rows.loc[hr.index[hr == stratum]]
     kind = "complete" if inside.all() else "quasi-complete"

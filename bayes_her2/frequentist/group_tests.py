@@ -10,15 +10,16 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from bayes_her2.data import HR_NEGATIVE, HR_POSITIVE, AnalysisSet
+from bayes_her2.data import HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, HR_STATUS, AnalysisSet
 from bayes_her2.estimates import Estimates
 from bayes_her2.frequentist.adjustment import bonferroni, rows_of
 from bayes_her2.frequentist.two_groups import METHOD, UNIT, probability_greater
 
-MODEL = "group tests"
-CONTRAST = "HR- vs HR+"
-FAMILY = ("estimand", "cohort")
+FAMILY = ("estimand", "cohort", "by_rule")
 """Columns that define a Bonferroni family; the outcomes tested within it are its tests."""
+
+_RULE_OF = {"probability_greater": "continuous", "presence_difference": "presence"}
+"""Estimand -> rule of the seed study under which it is the study's own test."""
 
 _SMALL_EXPECTED_COUNT = 5.0
 
@@ -26,24 +27,26 @@ _SMALL_EXPECTED_COUNT = 5.0
 def group_tests(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     """Difference in abundance between HR- and HR+ tumours of each cohort, per cell type.
 
-    Cell types under the 'continuous' rule: P(abundance in HR- > in HR+), ties counted half, with
-    Wilcoxon's test (estimand ``probability_greater``). Under the 'presence' rule: share of tumours with
-    the cell type present, HR- minus HR+ (estimand ``presence_difference``), Newcombe's interval, and the
-    chi-squared test without continuity correction, or Fisher's exact test where an expected count is
-    under 5. Bonferroni families are estimand x cohort; their size is the number of cell types tested.
+    Two estimands for every cell type: P(abundance in HR- > in HR+), ties counted half, with Wilcoxon's
+    test (``probability_greater``); and the share of tumours with the cell type present, HR- minus HR+, with
+    Newcombe's interval (``presence_difference``) and the chi-squared test without continuity correction,
+    or Fisher's exact test where an expected count is under 5. The seed study tests the first under its
+    'continuous' rule and the second under its 'presence' rule: the note names the rule, and the study's own tests
+    are a Bonferroni family (estimand x cohort) apart from the others; the size of a family is the number
+    of cell types tested.
 
     Parameters
     ----------
     data
-        Any analysis set.
+        Analysis set of the abundance model (any other serves as well).
     interval
         Probability of every interval.
 
     Returns
     -------
     Estimates
-        ``model`` "group tests", ``exposure`` HR status, ``stratum`` "HR- vs HR+", ``scope`` cohort.
-        Excluded cell types and cohorts with one stratum have rows that are ``not estimable``.
+        ``model`` that of the data, ``exposure`` HR status, ``stratum`` "HR- vs HR+", ``scope`` cohort. Cell types
+        without abundance and cohorts with one stratum have rows that are ``not estimable``.
 
     References
     ----------
@@ -56,43 +59,47 @@ def group_tests(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     ):
         counts = data.counts
         rows = counts[(counts["cell_type"] == cell_type) & (counts["cohort"] == cohort)]
-        of_presence = rule == "presence"
-        base = {
-            "source": "twin",
-            "method": "chi-squared" if of_presence else METHOD,
-            "model": MODEL,
-            "outcome": cell_type,
-            "exposure": "HR status",
-            "estimand": "presence_difference" if of_presence else "probability_greater",
-            "contrast": CONTRAST,
-            "adjustment": "none",
-            "stratum": CONTRAST,
-            "scope": "cohort",
-            "cohort": cohort,
-            "unit": "difference in share present" if of_presence else UNIT,
-            "interval_prob": interval,
-            "n": int(rows["n"].sum()),
-            "n_zero": int(rows["n_zero"].sum()),
-            "p_value": math.nan,
-            "fingerprint": fingerprint,
-        }
-        records.append(base | _compare(data, cell_type, cohort, str(rule), interval))
+        for estimand, own_rule in _RULE_OF.items():
+            of_presence = estimand == "presence_difference"
+            base = {
+                "source": "twin",
+                "method": "chi-squared" if of_presence else METHOD,
+                "model": data.model,
+                "outcome": cell_type,
+                "exposure": HR_STATUS,
+                "estimand": estimand,
+                "contrast": HR_COMPARED,
+                "adjustment": "none",
+                "stratum": HR_COMPARED,
+                "scope": "cohort",
+                "cohort": cohort,
+                "unit": "difference in share present" if of_presence else UNIT,
+                "interval_prob": interval,
+                "n": int(rows["n"].sum()),
+                "n_zero": int(rows["n_zero"].sum()),
+                "p_value": math.nan,
+                "fingerprint": fingerprint,
+            }
+            found = _compare(data, cell_type, cohort, estimand, interval)
+            note = "; ".join(filter(None, [f"{rule} rule", str(found.get("note", ""))]))
+            records.append(base | found | {"note": note, "by_rule": rule == own_rule})
     table = pd.DataFrame(records)
     table["p_adjusted"] = bonferroni(table, FAMILY)
-    return Estimates.from_records(rows_of(table))
+    return Estimates.from_records(rows_of(table.drop(columns="by_rule")))
 
 
-def _compare(data: AnalysisSet, cell_type: str, cohort: str, rule: str, interval: float) -> dict[str, Any]:
-    if rule == "excluded" or cell_type not in data.abundance.columns:
-        reason = "excluded rule" if rule == "excluded" else "no abundance in the analysis set"
-        return {"status": "not estimable", "note": reason}
+def _compare(
+    data: AnalysisSet, cell_type: str, cohort: str, estimand: str, interval: float
+) -> dict[str, Any]:
+    if cell_type not in data.abundance.columns:
+        return {"status": "not estimable", "note": "no abundance in the analysis set"}
     hr = data.tumours.loc[data.tumours["cohort"] == cohort, "hr"]
     lacking = [s for s in (HR_POSITIVE, HR_NEGATIVE) if not (hr == s).any()]
     if lacking:
         return {"status": "not estimable", "note": f"no {lacking[0]} tumours in {cohort}"}
     abundance = data.abundance[cell_type].loc[hr.index]
     negative, positive = abundance[hr == HR_NEGATIVE], abundance[hr == HR_POSITIVE]
-    if rule == "presence":
+    if estimand == "presence_difference":
         return presence_difference(negative > 0, positive > 0, interval=interval)
     return probability_greater(negative, positive, interval=interval)
 

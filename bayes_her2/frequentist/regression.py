@@ -100,6 +100,8 @@ class Regression:
         Pearson dispersion (1 for a logistic regression).
     problem
         Why the fit cannot be used, '' if it can.
+    deviance
+        Twice the log likelihood below a perfect fit (0 where every tumour is separated).
     """
 
     coefficients: pd.Series[float]
@@ -110,6 +112,7 @@ class Regression:
     outcome: pd.Series[float]
     scale: float
     problem: str = ""
+    deviance: float = 0.0
 
     def estimable(self, contrast: pd.Series[float]) -> bool:
         """Whether the data determine this contrast."""
@@ -223,7 +226,7 @@ def _fit(
     reduced, back = space.reduced(design)
     size = space.rank
     coefficients, covariance, dispersion = np.full(size, np.nan), np.full((size, size), np.nan), np.nan
-    problem = ""
+    problem, deviance = "", 0.0
     if not size:
         pass  # every tumour is separated: no contrast lies in an empty row space
     elif scale is None and len(design) <= size:
@@ -244,7 +247,7 @@ def _fit(
                 problem = f"the regression did not converge: {failure}"
             else:
                 coefficients, covariance = result.params, result.cov_params()
-                dispersion = float(result.scale)
+                dispersion, deviance = float(result.scale), float(result.deviance)
                 if not (result.converged and np.isfinite(covariance).all()):
                     problem = "the regression did not converge"
     names = list(space.columns)
@@ -257,4 +260,5 @@ def _fit(
         outcome=outcome,
         scale=dispersion,
         problem=problem,
+        deviance=deviance,
     )

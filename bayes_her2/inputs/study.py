@@ -163,7 +163,7 @@ class ModelSettings(_Block):
         return names
 
 
-ModelName = Literal["abundance", "high_abundance", "clinical", "rank_correlation", "marginal_effect"]
+ModelName = Literal["abundance", "high_abundance", "rank_correlation", "marginal_effect", "clinical"]
 MODEL_NAMES: tuple[str, ...] = get_args(ModelName)
 
 

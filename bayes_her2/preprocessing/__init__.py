@@ -7,6 +7,8 @@ and every tumour that leaves is logged with its reason.
 from __future__ import annotations
 
 from bayes_her2.preprocessing.analysis_set import analysis_set
+from bayes_her2.preprocessing.cell_composition import cell_composition, macrophage_ratio
 from bayes_her2.preprocessing.prepare import prepare
+from bayes_her2.preprocessing.table_one import table_one
 
-__all__ = ["analysis_set", "prepare"]
+__all__ = ["analysis_set", "cell_composition", "macrophage_ratio", "prepare", "table_one"]

@@ -9,6 +9,8 @@ import pandas as pd
 
 from bayes_her2.data import (
     HR_POSITIVE,
+    IHC_LEVELS,
+    MIN_EACH_SIDE,
     MIN_STRATUM,
     STRATA,
     AnalysisSet,
@@ -23,12 +25,11 @@ from bayes_her2.preprocessing.cell_types import (
     seed_rules,
     zero_counts,
 )
+from bayes_her2.preprocessing.outcome import ancova_outcome, empty_cells, outcome_label
 from bayes_her2.preprocessing.standardise import covariate_columns, standardise_her2
 
 _HR = ("hr", "hormone receptor status unknown")
 _HER2 = ("her2", "HER2 measure missing")
-IHC_LEVELS = ("0", "1+", "2+")
-"""HER2 IHC levels that a HER2-negative tumour can have, in order."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +120,17 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
     )
     clinical, lacking = _clinical(data, model, tumours)
     notices.extend(lacking)
+    outcome = pd.DataFrame(index=tumours.index)
+    if model == "marginal_effect":
+        outcome, remarks = ancova_outcome(
+            abundance, tumours["cohort"], rules, data.settings.outcome_scale, model=model
+        )
+        notices.extend((*remarks, *_ihc_notices(tumours)))
     kept = ["cohort", "platform", "hr", "her2", "her2_class", "her2_ihc", "centre", "batch"]
     adjusted = [c.split(":")[0] for c in covariates.columns]
     if use_centre:
         adjusted.append("centre")
-    return AnalysisSet(
+    made = AnalysisSet(
         model=model,
         tumours=tumours[kept].assign(her2_sd=her2_sd),
         abundance=abundance[list(modelled)],
@@ -147,8 +154,27 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
         measures=_measures(data, model, tumours),
         infiltrate=_infiltrate(data, model, tumours),
         clinical=clinical,
+        outcome=outcome,
+        outcome_label=outcome_label(data.scale_label, data.settings.outcome_scale),
         settings=data.settings,
     )
+    _check_sides(made)
+    return made
+
+
+def _check_sides(data: AnalysisSet) -> None:
+    """Refuse a model for which no cell type has tumours enough on either side of the rule for high abundance."""
+    if data.model == "high_abundance" and not data.high_parts["high_modelled"].any():
+        raise DataError(
+            f"high_abundance: no cell type has {MIN_EACH_SIDE} tumours with high and {MIN_EACH_SIDE} without high "
+            f"abundance in any hormone receptor stratum ({len(data.tumours)} tumours). Leave the model out."
+        )
+    if data.model == "clinical" and not data.clinical_parts["clinical_modelled"].any():
+        raise DataError(
+            f"clinical: no outcome ({', '.join(data.clinical.columns)}) has {MIN_EACH_SIDE} tumours with it and "
+            f"{MIN_EACH_SIDE} without, and {MIN_EACH_SIDE} with high and {MIN_EACH_SIDE} with low abundance of any "
+            f"cell type, in any hormone receptor stratum ({len(data.tumours)} tumours). Leave the model out."
+        )
 
 
 def _cohorts(data: TumourData, model: str) -> tuple[str, ...]:
@@ -233,6 +259,8 @@ def _clinical(data: TumourData, model: str, tumours: pd.DataFrame) -> tuple[pd.D
     notices: list[str] = []
     for outcome in data.settings.clinical:
         values = tumours[outcome.field]
+        # Numbers beside a cohort that does not record the field come as objects.
+        values = values.dropna().infer_objects().reindex(values.index)
         if outcome.above is not None:
             positive = pd.to_numeric(values) > outcome.above
         else:
@@ -255,6 +283,12 @@ def _as_recorded(outcome: ClinicalOutcome, values: pd.Series) -> list[object]:
     """Values of an outcome's rule in the kind of the column: numbers where it holds numbers."""
     named = list(outcome.values or ())
     if not pd.api.types.is_numeric_dtype(values):
+        recorded = sorted({str(v) for v in values.dropna()})
+        if recorded and not set(recorded) & set(named):
+            raise DataError(
+                f"clinical outcome '{outcome.name}': no tumour has {outcome.field} {' or '.join(named)}; recorded are "
+                f"{', '.join(recorded[:8])}{', ...' if len(recorded) > 8 else ''}. Correct `values`."
+            )
         return list(named)
     try:
         return [float(v) for v in named]
@@ -286,6 +320,9 @@ def _complete(data: TumourData, model: str) -> tuple[pd.DataFrame, list[Exclusio
     drop(~kept["cohort"].isin(_cohorts(data, model)), f"cohort not among those of [{model}]")
     for column, reason in needs:
         drop(kept[column].isna(), reason)
+    if model == "marginal_effect":
+        for level in sorted(set(kept["her2_ihc"]) - set(IHC_LEVELS)):
+            drop(kept["her2_ihc"] == level, f"HER2 IHC level {level} is not one of {', '.join(IHC_LEVELS)}")
     if not NEEDS[model].covariates:
         return kept, lost
     if data.use_batch:
@@ -344,6 +381,29 @@ def _design_notices(tumours: pd.DataFrame, strata: tuple[str, ...]) -> list[str]
             f"fewer than {MIN_STRATUM} tumours in one HR stratum, and rows for a stratum that a cohort lacks are "
             "borrowed."
         )
+    return notices
+
+
+def _ihc_notices(tumours: pd.DataFrame) -> list[str]:
+    """Say which IHC levels, and which cells of HR status x IHC level, have no tumours."""
+    notices = []
+    seen = set(tumours["her2_ihc"])
+    unseen = [level for level in IHC_LEVELS if level not in seen]
+    if unseen:
+        present = ", ".join(level for level in IHC_LEVELS if level in seen)
+        notices.append(
+            f"No tumour with HER2 IHC {', '.join(unseen)}: the analysis of covariance uses the levels {present}."
+        )
+    empty = empty_cells(tumours)
+    if empty:
+        notices.append(
+            f"No tumours in {', '.join(empty)}: means with equal weights need every cell of HR status x IHC level; "
+            "the posterior's rest on its prior there and the twin has none. Observed weights are not affected."
+        )
+    for cohort, own in tumours.groupby("cohort"):
+        lacking = [cell for cell in empty_cells(own, tumours) if cell not in empty]
+        if lacking and tumours["cohort"].nunique() > 1:
+            notices.append(f"{cohort}: no tumours in {', '.join(lacking)}.")
     return notices
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -41,6 +41,7 @@ CLIP = 5.0
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,  # whole fonts, which journals ask for
     "svg.hashsalt": "bayes-her2",
     "text.parse_math": False,
     "font.family": ["DejaVu Sans"],
@@ -66,15 +67,27 @@ class FigureError(BayesHer2Error):
     """A figure could not be drawn; no report is written."""
 
 
+class Image(NamedTuple):
+    """A figure in the formats that it is written in: SVG for pages, PDF for manuscripts."""
+
+    svg: str
+    pdf: bytes
+
+
 @dataclass(frozen=True)
 class Drawing:
-    """One figure: file name, caption that stands alone, text for those who cannot see it, SVG."""
+    """One figure: file name, caption that stands alone, text for those who cannot see it, image."""
 
     name: str
     caption: str
     alt: str
-    svg: str
+    image: Image
     number: int = 0
+
+    @property
+    def svg(self) -> str:
+        """The image as SVG."""
+        return self.image.svg
 
     @property
     def inline(self) -> str:
@@ -180,7 +193,7 @@ NAMES = (
 # --- marks ---------------------------------------------------------------------------------------
 
 
-def _mark(estimate: Estimate | None, *, colour: str, marker: str) -> Mark:
+def mark_of(estimate: Estimate | None, *, colour: str, marker: str) -> Mark:
     """Turn an estimate into a mark: hollow unless it is observed, a word where there is no interval."""
     if estimate is None:
         return Mark(None, None, None, colour, marker)
@@ -241,7 +254,7 @@ def _log_axis(axes: Any, limits: tuple[float, float], *, which: str = "x") -> No
     axis.set_minor_locator(NullLocator())
 
 
-def _draw_mark(axes: Any, y: float, mark: Mark, limits: tuple[float, float], size: float = 4.6) -> None:
+def draw_mark(axes: Any, y: float, mark: Mark, limits: tuple[float, float], size: float = 4.6) -> None:
     """Draw interval, marker, and arrows where the interval leaves the axis."""
     if mark.point is None or mark.lower is None or mark.upper is None:
         return
@@ -277,7 +290,9 @@ def _backdrop(axes: Any, rope: tuple[float, float], n_rows: int) -> None:
         axes.axhline(row - 0.5, color="#dfe2e6", lw=0.5, zorder=0.5)
 
 
-def _legend(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], y_inches: float, x: float) -> None:
+def draw_legend(
+    figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], y_inches: float, x: float
+) -> None:
     """One line of keys at the top of a figure; a long one starts at the left edge."""
     x = x if len(entries) < 6 else 0.1 / WIDTH
     handles = [Line2D([], [], **look) for _, look in entries]
@@ -295,7 +310,8 @@ def _legend(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], y_inc
     )
 
 
-def _key(colour: str, marker: str, *, filled: bool = True) -> dict[str, Any]:
+def legend_key(colour: str, marker: str, *, filled: bool = True) -> dict[str, Any]:
+    """Look of one entry of a legend, as the marks have it."""
     return {
         "color": colour,
         "marker": marker,
@@ -312,7 +328,7 @@ def _statuses(marks: Iterable[Mark]) -> str:
     return formats.listed(dict.fromkeys(mark.status for mark in marks if not mark.filled), "or")
 
 
-def _how(panels: Sequence[Panel]) -> str:
+def how_to_read(panels: Sequence[Panel]) -> str:
     """How to read the marks: what is drawn in these panels, and nothing else."""
     marks = [mark for panel in panels for row in panel.rows for mark in row]
     statuses = _statuses(marks)
@@ -322,12 +338,13 @@ def _how(panels: Sequence[Panel]) -> str:
     return formats.sentence("; ".join([*parts, "arrows mark intervals that leave the axis"]))
 
 
-def _band_key(rope: tuple[float, float]) -> tuple[str, dict[str, Any]]:
+def rope_key(rope: tuple[float, float]) -> tuple[str, dict[str, Any]]:
+    """Entry of a legend for the band of the region of practical equivalence."""
     text = f"ROPE {formats.ratio(rope[0])} to {formats.ratio(rope[1])}"
     return text, {"color": BAND, "lw": 9, "marker": ""}
 
 
-def _forest(
+def draw_forest(
     results: Results,
     labels: Sequence[str],
     panels: Sequence[Panel],
@@ -335,7 +352,7 @@ def _forest(
     *,
     per_row: float,
     dodge: float = 0.17,
-) -> str:
+) -> Image:
     """Rows of labels, one panel per column, a shared row of keys on top."""
     left, top, bottom, right = 1.95, 0.62, 0.5, 0.62 if any(p.margin for p in panels) else 0.1
     gap = 0.78 if any(p.margin for p in panels) else 0.28
@@ -357,8 +374,8 @@ def _forest(
         for position, marks in enumerate(panel.rows):
             offsets = [(i - (len(marks) - 1) / 2) * 2 * dodge for i in range(len(marks))]
             for mark, offset in zip(marks, offsets, strict=True):
-                _draw_mark(axes, position + offset, mark, limits)
-                _word(axes, position + offset, mark)
+                draw_mark(axes, position + offset, mark, limits)
+                draw_word(axes, position + offset, mark)
             if panel.margin and panel.margin[position]:
                 axes.annotate(
                     panel.margin[position],
@@ -378,12 +395,12 @@ def _forest(
         axes.set_title(panel.title, fontsize=9, fontweight="bold", loc="left", pad=5)
         axes.set_xlabel(f"{panel.unit} (log scale)", fontsize=8)
     statuses = _statuses(mark for panel in panels for row in panel.rows for mark in row)
-    hollow = [(f"hollow, dashed: {statuses}", _key(GREY, "o", filled=False))] if statuses else []
-    _legend(figure, [*legend, *hollow], 0.2, left / WIDTH)
-    return _svg(results, figure)
+    hollow = [(f"hollow, dashed: {statuses}", legend_key(GREY, "o", filled=False))] if statuses else []
+    draw_legend(figure, [*legend, *hollow], 0.2, left / WIDTH)
+    return image_of(results, figure)
 
 
-def _word(axes: Any, y: float, mark: Mark) -> None:
+def draw_word(axes: Any, y: float, mark: Mark) -> None:
     """Word in place of an interval, at the left edge of its own panel."""
     if mark.word:
         axes.annotate(
@@ -399,8 +416,25 @@ def _word(axes: Any, y: float, mark: Mark) -> None:
         )
 
 
-def _svg(results: Results, figure: Figure) -> str:
-    """Figure as SVG text, without dates and with fonts that every reader has."""
+def draw_key(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], x: float) -> None:
+    """One line of keys at the top of a figure of a further section."""
+    handles = [Line2D([], [], **look) for _, look in entries]
+    figure.legend(
+        handles,
+        [label for label, _ in entries],
+        loc="center left",
+        bbox_to_anchor=(x, 1 - 0.2 / figure.get_figheight()),
+        ncols=len(entries),
+        frameon=False,
+        handlelength=2.0,
+        columnspacing=1.4,
+        fontsize=8,
+        borderaxespad=0,
+    )
+
+
+def image_of(results: Results, figure: Figure) -> Image:
+    """Figure as SVG (with fonts that every reader has) and as PDF, both without dates."""
     if results.study.simulated:
         figure.text(
             0.999,
@@ -412,10 +446,11 @@ def _svg(results: Results, figure: Figure) -> str:
             fontweight="bold",
             color=ALERT,
         )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue().decode("utf-8").replace("'DejaVu Sans'", FONTS)
-    return re.sub(r"[ \t]+\n", "\n", text)
+    vector, paper = io.BytesIO(), io.BytesIO()
+    figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(paper, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    text = vector.getvalue().decode("utf-8").replace("'DejaVu Sans'", FONTS)
+    return Image(re.sub(r"[ \t]+\n", "\n", text), paper.getvalue())
 
 
 # --- the figures ---------------------------------------------------------------------------------
@@ -437,29 +472,29 @@ def forest(results: Results) -> Drawing:
     for part in PARTS:
         rows = tuple(
             tuple(
-                _mark(pooled.get((cell, part, s)), colour=COLOURS[s], marker=MARKERS[s])
+                mark_of(pooled.get((cell, part, s)), colour=COLOURS[s], marker=MARKERS[s])
                 for s in results.strata
             )
             for cell in labels
         )
         panels.append(Panel(*PART_TITLES[part], rows))
-    legend = [(s, _key(COLOURS[s], MARKERS[s])) for s in results.strata]
-    legend.append(_band_key(results.study.rope))
+    legend = [(s, legend_key(COLOURS[s], MARKERS[s])) for s in results.strata]
+    legend.append(rope_key(results.study.rope))
     shown = [e for e in results.posterior() if e.estimand in PARTS]
     caption = (
         f"Pooled association of HER2 with {formats.plural(len(labels), 'immune cell type')}, by hormone "
         "receptor "
         f"(HR) status: ratio per SD of HER2, posterior medians with {formats.intervals_of(shown)}, "
         "log axes. "
-        f"{who(results)} {_measure(results)}. Grey band: region of practical equivalence (ROPE). {_how(panels)} "
+        f"{who(results)} {_measure(results)}. Grey band: region of practical equivalence (ROPE). {how_to_read(panels)} "
         "The same numbers are in the table below."
     )
     alt = (
         f"Forest plot of {len(labels)} cell types; presence, amount and overall; "
         f"{formats.listed(results.strata)}."
     )
-    svg = _forest(results, labels, panels, legend, per_row=0.3 if len(results.strata) > 1 else 0.24)
-    return Drawing("forest", caption, alt, svg)
+    image = draw_forest(results, labels, panels, legend, per_row=0.3 if len(results.strata) > 1 else 0.24)
+    return Drawing("forest", caption, alt, image)
 
 
 def interaction(results: Results) -> Drawing | None:
@@ -474,7 +509,7 @@ def interaction(results: Results) -> Drawing | None:
             PART_TITLES[part][0],
             "ratio of ratios, HR- over HR+",
             tuple(
-                (_mark(pooled.get((cell, part, DIFFERENCE)), colour=colour, marker=marker),)
+                (mark_of(pooled.get((cell, part, DIFFERENCE)), colour=colour, marker=marker),)
                 for cell in labels
             ),
         )
@@ -486,11 +521,11 @@ def interaction(results: Results) -> Drawing | None:
         "the ratio in "
         f"HR+ (pooled), posterior medians with {formats.intervals_of(shown)}, log axes. Above 1: "
         "more of the "
-        f"cell type with higher HER2 in HR- than in HR+. {who(results)} {_measure(results)}. {_how(panels)}"
+        f"cell type with higher HER2 in HR- than in HR+. {who(results)} {_measure(results)}. {how_to_read(panels)}"
     )
-    legend = [(DIFFERENCE, _key(colour, marker)), _band_key(results.study.rope)]
+    legend = [(DIFFERENCE, legend_key(colour, marker)), rope_key(results.study.rope)]
     alt = f"Forest plot of the ratio HR- over HR+ for {len(labels)} cell types; presence, amount and overall."
-    return Drawing("interaction", caption, alt, _forest(results, labels, panels, legend, per_row=0.24))
+    return Drawing("interaction", caption, alt, draw_forest(results, labels, panels, legend, per_row=0.24))
 
 
 def high_abundance(results: Results) -> Drawing | None:
@@ -513,7 +548,9 @@ def high_abundance(results: Results) -> Drawing | None:
             contrast,
             "ratio of odds ratios" if contrast == DIFFERENCE else "marginal odds ratio per SD",
             tuple(
-                _pair(pooled.get((cell, "high_abundance", contrast)), matched.get((cell, contrast)), contrast)
+                marks_of_pair(
+                    pooled.get((cell, "high_abundance", contrast)), matched.get((cell, contrast)), contrast
+                )
                 for cell in labels
             ),
         )
@@ -528,25 +565,26 @@ def high_abundance(results: Results) -> Drawing | None:
         f"{formats.intervals_of(shown)} beside "
         f"its frequentist twin with {formats.intervals_of(twins)}, log axes. {who(results)} "
         f"{_measure(results)}. "
-        f"{_how(panels)}"
+        f"{how_to_read(panels)}"
     )
     alt = f"Forest plot of high abundance for {len(labels)} cell types, posterior and twin."
-    legend = _pair_legend(results, results.contrasts)
-    return Drawing("high_abundance", caption, alt, _forest(results, labels, panels, legend, per_row=0.3))
+    legend = pair_legend(results, results.contrasts)
+    return Drawing("high_abundance", caption, alt, draw_forest(results, labels, panels, legend, per_row=0.3))
 
 
-def _pair(estimate: Estimate | None, row: Row | None, contrast: str) -> tuple[Mark, ...]:
+def marks_of_pair(estimate: Estimate | None, row: Row | None, contrast: str) -> tuple[Mark, ...]:
     """Posterior and matched twin on one row."""
-    own = _mark(estimate, colour=COLOURS[contrast], marker=MARKERS[contrast])
+    own = mark_of(estimate, colour=COLOURS[contrast], marker=MARKERS[contrast])
     if row is None or row["twin_point"] is None:
         return (own,)
     twin = Mark(row["twin_point"], row["twin_lower"], row["twin_upper"], TWIN, "^", filled=True)
     return (own, twin)
 
 
-def _pair_legend(results: Results, contrasts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
-    legend = [(f"posterior, {c}", _key(COLOURS[c], MARKERS[c])) for c in contrasts]
-    return [*legend, ("frequentist twin", _key(TWIN, "^")), _band_key(results.study.rope)]
+def pair_legend(results: Results, contrasts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of a legend for posterior beside twin."""
+    legend = [(f"posterior, {c}", legend_key(COLOURS[c], MARKERS[c])) for c in contrasts]
+    return [*legend, ("frequentist twin", legend_key(TWIN, "^")), rope_key(results.study.rope)]
 
 
 SHORT = {
@@ -580,7 +618,8 @@ def concordance(results: Results, contrast: str) -> Drawing:
     panels = []
     for part in PARTS:
         marks = tuple(
-            _pair(pooled.get((cell, part, contrast)), rows.get((cell, part)), contrast) for cell in labels
+            marks_of_pair(pooled.get((cell, part, contrast)), rows.get((cell, part)), contrast)
+            for cell in labels
         )
         found = (rows.get((cell, part)) for cell in labels)
         verdicts = [row["verdict"] if row else "" for row in found]
@@ -595,11 +634,11 @@ def concordance(results: Results, contrast: str) -> Drawing:
         f"Posterior beside its frequentist twin {words} (HR: hormone receptor), pooled, ratio per SD of "
         "HER2, log "
         f"axes: {formats.intervals_of(shown)} and {formats.intervals_of(twins)}. The verdict stands in the "
-        f"margin unless both intervals include 1. {who(results)} {_measure(results)}. {_how(panels)}"
+        f"margin unless both intervals include 1. {who(results)} {_measure(results)}. {how_to_read(panels)}"
     )
     alt = f"Paired intervals of posterior and twin for {len(labels)} cell types, {words}."
-    svg = _forest(results, labels, panels, _pair_legend(results, (contrast,)), per_row=0.3)
-    return Drawing(f"concordance_{name}", caption, alt, svg)
+    image = draw_forest(results, labels, panels, pair_legend(results, (contrast,)), per_row=0.3)
+    return Drawing(f"concordance_{name}", caption, alt, image)
 
 
 def _cohort_maker(part: str) -> Callable[[Results], Drawing]:
@@ -633,7 +672,7 @@ def cohorts(results: Results, part: str) -> Drawing:
     figure = Figure(figsize=(WIDTH, height))
     shown = [e for e in by_place.values() if e.stratum in results.strata]
     limits = _limits(
-        (_mark(e, colour=INK, marker="o") for e in shown if e.scope != "new cohort"), results.study.rope
+        (mark_of(e, colour=INK, marker="o") for e in shown if e.scope != "new cohort"), results.study.rope
     )
     for position, cell in enumerate(cells):
         line, column = divmod(position, columns)
@@ -653,12 +692,12 @@ def cohorts(results: Results, part: str) -> Drawing:
         for y, (scope, cohort, _) in enumerate(rungs):
             for i, stratum in enumerate(results.strata):
                 offset = (i - (len(results.strata) - 1) / 2) * 0.36
-                mark = _mark(
+                mark = mark_of(
                     by_place.get((cell, stratum, scope, cohort)),
                     colour=COLOURS[stratum],
                     marker=MARKERS[stratum],
                 )
-                _draw_mark(axes, y + offset, mark, limits, size=4.6 if scope == "pooled" else 3.4)
+                draw_mark(axes, y + offset, mark, limits, size=4.6 if scope == "pooled" else 3.4)
                 written |= mark.point is not None
         if not written:
             axes.text(
@@ -680,12 +719,12 @@ def cohorts(results: Results, part: str) -> Drawing:
         last = position + columns >= len(cells)
         axes.tick_params(axis="x", labelsize=7, labelbottom=last, length=3 if last else 0)
         axes.tick_params(axis="y", pad=6)
-    legend = [(s, _key(COLOURS[s], MARKERS[s])) for s in results.strata]
-    statuses = _statuses(_mark(e, colour=INK, marker="o") for e in shown)
-    legend += [_band_key(results.study.rope)]
-    legend += [(f"hollow, dashed: {statuses}", _key(GREY, "o", filled=False))] if statuses else []
+    legend = [(s, legend_key(COLOURS[s], MARKERS[s])) for s in results.strata]
+    statuses = _statuses(mark_of(e, colour=INK, marker="o") for e in shown)
+    legend += [rope_key(results.study.rope)]
+    legend += [(f"hollow, dashed: {statuses}", legend_key(GREY, "o", filled=False))] if statuses else []
     hollow = f"Filled: observed; hollow and dashed: {statuses}; " if statuses else ""
-    _legend(figure, legend, 0.2, left / WIDTH)
+    draw_legend(figure, legend, 0.2, left / WIDTH)
     figure.text(
         left / WIDTH,
         0.1 / height,
@@ -705,7 +744,7 @@ def cohorts(results: Results, part: str) -> Drawing:
         f"Small multiples of {len(cells)} cell types with {len(results.cohorts)} cohorts, pooled and new "
         f"cohort: {part}."
     )
-    return Drawing(f"cohorts_{part}", caption, alt, _svg(results, figure))
+    return Drawing(f"cohorts_{part}", caption, alt, image_of(results, figure))
 
 
 def precision(results: Results) -> Drawing | None:
@@ -761,9 +800,9 @@ def precision(results: Results) -> Drawing | None:
         axes.tick_params(axis="y", pad=7)
         axes.set_title(PART_TITLES[part][0], fontsize=9, fontweight="bold", loc="left", pad=5)
         axes.set_xlabel("detectable ratio per SD (log scale)", fontsize=8)
-    legend = [(c, {**_key(COLOURS[c], MARKERS[c]), "lw": 0}) for c in contrasts]
+    legend = [(c, {**legend_key(COLOURS[c], MARKERS[c]), "lw": 0}) for c in contrasts]
     legend.append((f"within ROPE (to {formats.ratio(results.study.rope[1])})", {"color": BAND, "lw": 9}))
-    _legend(figure, legend, 0.2, left / WIDTH)
+    draw_legend(figure, legend, 0.2, left / WIDTH)
     caption = (
         f"What {formats.count(n_tumours(results))} tumours of "
         f"{formats.plural(len(results.cohorts), 'cohort')} can "
@@ -775,7 +814,7 @@ def precision(results: Results) -> Drawing | None:
         "beyond the axis."
     )
     alt = f"Dot plot of the detectable ratio for {len(labels)} cell types by hormone receptor status."
-    return Drawing("precision", caption, alt, _svg(results, figure))
+    return Drawing("precision", caption, alt, image_of(results, figure))
 
 
 def predictive(results: Results) -> Drawing | None:
@@ -847,7 +886,7 @@ def predictive(results: Results) -> Drawing | None:
         ("observed value inside its predictive interval", {"color": GREY, "marker": "o", "ms": 3, "lw": 0.9}),
         ("outside", {"color": ALERT, "marker": "X", "ms": 5, "lw": 0.9}),
     ]
-    _legend(figure, legend, 0.2, 0.7 / WIDTH)
+    draw_legend(figure, legend, 0.2, 0.7 / WIDTH)
     caption = (
         f"Posterior predictive checks: {formats.plural(len(rows), 'statistic')} of replicated data against "
         "the observed ones, "
@@ -855,7 +894,7 @@ def predictive(results: Results) -> Drawing | None:
         f"{formats.level(results.study.interval)} predictive intervals. {who(results)}"
     )
     alt = f"Scatter of observed against predicted statistics: {formats.listed(statistics)}."
-    return Drawing("posterior_predictive", caption, alt, _svg(results, figure))
+    return Drawing("posterior_predictive", caption, alt, image_of(results, figure))
 
 
 def recovery(results: Results) -> Drawing | None:
@@ -904,9 +943,9 @@ def recovery(results: Results) -> Drawing | None:
         if column == 0:
             axes.set_ylabel("estimated ratio", fontsize=8)
     strata = [s for s in (*results.strata, DIFFERENCE) if any(r["stratum"] == s for r in rows)]
-    legend = [(s, _key(COLOURS[s], MARKERS[s])) for s in strata]
+    legend = [(s, legend_key(COLOURS[s], MARKERS[s])) for s in strata]
     legend.append(("truth outside the interval", {"color": ALERT, "marker": "X", "ms": 5, "lw": 0.9}))
-    _legend(figure, legend, 0.2, left / WIDTH)
+    draw_legend(figure, legend, 0.2, left / WIDTH)
     shown = results.posterior()
     caption = (
         "Recovery of the planted ratios (simulated data, pooled rows): posterior medians with "
@@ -914,4 +953,4 @@ def recovery(results: Results) -> Drawing | None:
         f"{who(results)}"
     )
     alt = f"Scatter of planted against estimated ratios, {len(rows)} rows."
-    return Drawing("recovery", caption, alt, _svg(results, figure))
+    return Drawing("recovery", caption, alt, image_of(results, figure))

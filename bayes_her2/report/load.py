@@ -27,7 +27,7 @@ Kind = Literal["text", "int", "float", "bool"]
 MODEL = "abundance"
 """The main model: the sections of the page itself are about it; other models have sections of their own."""
 
-SEED_TESTS = ("rank tests", "group tests")
+SEED_TESTS = ("rank tests",)
 """Twin rows that belong to no model file: the seed study's own tests, shown with the main model."""
 
 RERUN = "run the analysis again (`bayes-her2 run`), then render"
@@ -86,7 +86,7 @@ BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
 
 INFERENCE: dict[str, dict[str, Kind]] = {
     "concordance": columns_of(
-        "model outcome exposure estimand stratum scope cohort unit twin_method verdict status note",
+        "model outcome exposure estimand contrast stratum scope cohort unit twin_method verdict status note",
         ints="n n_zero",
         floats="posterior_point posterior_lower posterior_upper twin_point twin_lower twin_upper twin_p "
         "twin_p_bonferroni pd lfsr s_value p_in_rope difference",
@@ -187,6 +187,8 @@ class ModelRecord:
     n_tumours: int
     cohorts: tuple[str, ...]
     adjustment: str
+    exclusions: tuple[Mapping[str, Any], ...]
+    notices: tuple[str, ...]
     fingerprint: str
     sampler: Mapping[str, Any]
 
@@ -423,6 +425,8 @@ def _models(provenance: Mapping[str, Any], faults: Faults) -> dict[str, ModelRec
             n_tumours=int(content.get("n_tumours", 0)),
             cohorts=tuple(str(c) for c in content.get("cohorts", ())),
             adjustment=str(content.get("adjustment", "none")),
+            exclusions=tuple(content.get("exclusions", ())),
+            notices=tuple(str(text) for text in content.get("notices", ())),
             fingerprint=str(content.get("fingerprint", "")),
             sampler=dict(content.get("sampler", {})),
         )

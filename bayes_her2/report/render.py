@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bayes_her2.files import write_text
+from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report import formats, words
 from bayes_her2.report.figures import NAMES, Drawing, Maker, drawn, makers
 from bayes_her2.report.load import Results, load_results
@@ -66,7 +66,7 @@ class Page:
 
 
 def render_report(results: Path) -> Path:
-    """Write ``report.html`` and ``figures/*.svg`` into a results folder.
+    """Write ``report.html`` and ``figures/`` (SVG and PDF of each) into a results folder.
 
     Reads nothing but that folder and computes no statistic. Everything is drawn before
     anything is written; each file is written under a temporary name and renamed. Rendering the same
@@ -96,11 +96,13 @@ def render_report(results: Path) -> Path:
     folder = loaded.folder / FIGURES
     for name, drawing in page.figures.items():
         write_text(folder / f"{name}.svg", drawing.svg)
+        write_bytes(folder / f"{name}.pdf", drawing.image.pdf)
     report = loaded.folder / REPORT
     write_text(report, text)
     for name in (*NAMES, *(name for section in FURTHER for name in section.figure_names)):
         if name not in page.figures:
-            (folder / f"{name}.svg").unlink(missing_ok=True)
+            for suffix in ("svg", "pdf"):
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     return report
 
 

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bayes_her2.data import DIFFERENCE
-from bayes_her2.estimates import RATIO_ESTIMANDS
 from bayes_her2.report import formats
-from bayes_her2.report.load import MODEL, Estimate, Results, Row
+from bayes_her2.report.load import MODEL, SEED_TESTS, Estimate, Results, Row
 from bayes_her2.report.words import (
     ESTIMANDS,
     PART_TITLES,
@@ -31,11 +30,6 @@ CLASSICAL = {
         "rank tests",
         "probability_greater",
     ): "Probability that HER2 is higher where the cell type is present (Wilcoxon)",
-    (
-        "group tests",
-        "probability_greater",
-    ): "Probability that abundance is higher in HR- than in HR+ (Wilcoxon)",
-    ("group tests", "presence_difference"): "Share present, HR- minus HR+ (chi-squared or Fisher)",
 }
 """Headings of the seed study's own tests by model and estimand; others go by their own name."""
 
@@ -169,7 +163,7 @@ def _yes(value: bool | None, yes: str = "yes", no: str = "no") -> Cell:
     return Cell(yes if value else no, look="" if value else "off")
 
 
-def _grouped(groups: Iterable[tuple[str, Sequence[Line]]]) -> tuple[Line, ...]:
+def grouped_lines(groups: Iterable[tuple[str, Sequence[Line]]]) -> tuple[Line, ...]:
     """Lines of several groups, the heading of each group spanning its lines."""
     lines: list[Line] = []
     for heading, members in groups:
@@ -183,7 +177,7 @@ def _pooled(results: Results) -> dict[tuple[str, str, str], Estimate]:
     return {(e.outcome, e.estimand, e.stratum): e for e in results.posterior()}
 
 
-def _estimate_cell(estimate: Estimate | None, n: int | None = None, sub: str = "") -> Cell:
+def estimate_cell(estimate: Estimate | None, n: int | None = None, sub: str = "") -> Cell:
     """Interval of one estimate; its status instead where there is none, beside it where not observed."""
     if estimate is None:
         return Cell(formats.MISSING, look="off")
@@ -310,7 +304,7 @@ def composition(results: Results) -> Table:
             *(Column(f"IHC {v}" if v != "not recorded" else "IHC not recorded") for v in levels),
             Column("All"),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/composition.csv",
     )
 
@@ -501,7 +495,7 @@ def precision(results: Results) -> Table:
                 for label in ("upper/lower limit", "detectable ratio")
             ),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/precision.csv",
         small=True,
     )
@@ -557,7 +551,7 @@ def priors(results: Results, model: str = MODEL) -> Table:
             Column("On the reader's scale", words=True),
             Column("Reason", words=True),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/priors.csv",
     )
 
@@ -658,12 +652,12 @@ def _parts_lines(results: Results, contrasts: Sequence[str]) -> tuple[Line, ...]
             row = [pooled.get((cell, part, contrast)) for part in PARTS]
             lead = next((e for e in reversed(row) if e is not None), None)
             n = lead.n if lead else None
-            cells = (_count(n), _count(lead.n_zero if lead else None), *(_estimate_cell(e, n) for e in row))
+            cells = (_count(n), _count(lead.n_zero if lead else None), *(estimate_cell(e, n) for e in row))
             if len(contrasts) > 1:
                 cells = (Cell(contrast), *cells)
             members.append(Line(cell, cells))
         groups.append((cell, members))
-    return _grouped(groups)
+    return grouped_lines(groups)
 
 
 NOTE_PARTS = (
@@ -754,9 +748,9 @@ def high_abundance(results: Results) -> Table:
                     (
                         Cell(contrast),
                         _count(estimate.n if estimate else None),
-                        _estimate_cell(estimate),
+                        estimate_cell(estimate),
                         _twin_cell(row, by_method),
-                        _estimate_cell(other) if other else _off(),
+                        estimate_cell(other) if other else _off(),
                         Cell(formats.p_value(other.p_value if other else None)),
                         Cell(formats.p_value(other.p_adjusted if other else None)),
                     ),
@@ -785,7 +779,7 @@ def high_abundance(results: Results) -> Table:
             Column("P"),
             Column("P, Bonferroni"),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/concordance.csv",
         small=True,
     )
@@ -947,7 +941,7 @@ def concordance(results: Results, *, everything: bool) -> Table:
             Column("Sign call", group="Called"),
             Column("Bonf.", group="Called"),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/concordance.csv",
         (
             "Bold: the interval excludes 1. pd: posterior probability of the more probable direction. "
@@ -1006,7 +1000,7 @@ def other_twins(results: Results) -> Table:
                     continue
                 cells: list[Cell] = [Cell(short(estimand)), Cell(contrast)]
                 for e in here:
-                    cells += [_estimate_cell(e), Cell(formats.p_value(e.p_value if e else None))]
+                    cells += [estimate_cell(e), Cell(formats.p_value(e.p_value if e else None))]
                 members.append(Line(cell, tuple(cells)))
         if members:
             groups.append((cell, members))
@@ -1020,7 +1014,7 @@ def other_twins(results: Results) -> Table:
             Column("HR", words=True),
             *(Column(label, group=method) for method in methods for label in ("Twin", "P")),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/estimates.csv",
         small=True,
     )
@@ -1076,7 +1070,7 @@ def heterogeneity(results: Results) -> Table:
             Column("Over cell types"),
             Column("Note", words=True),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/heterogeneity.csv",
     )
 
@@ -1101,9 +1095,9 @@ def by_cohort(results: Results, part: str) -> Table:
             for cohort in results.cohorts:
                 twin = twins.get((cell, contrast, cohort))
                 sub = f"twin {formats.interval(twin.point, twin.lower, twin.upper, part)}" if twin else ""
-                cells.append(_estimate_cell(posterior.get((cell, contrast, "cohort", cohort)), sub=sub))
+                cells.append(estimate_cell(posterior.get((cell, contrast, "cohort", cohort)), sub=sub))
             cells += [
-                _estimate_cell(posterior.get((cell, contrast, scope, "")))
+                estimate_cell(posterior.get((cell, contrast, scope, "")))
                 for scope in ("pooled", "new cohort")
             ]
             members.append(Line(cell, tuple(cells)))
@@ -1122,7 +1116,7 @@ def by_cohort(results: Results, part: str) -> Table:
             Column("Pooled"),
             Column("New cohort"),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/estimates.csv",
         small=True,
     )
@@ -1130,7 +1124,7 @@ def by_cohort(results: Results, part: str) -> Table:
 
 def classical(results: Results) -> list[Table]:
     """Give the seed study's own tests, one table per family (Spearman, Wilcoxon, chi-squared)."""
-    rows = [e for e in results.estimates if e.source == "twin" and e.estimand not in RATIO_ESTIMANDS]
+    rows = [e for e in results.estimates if e.source == "twin" and e.model in SEED_TESTS]
     order = {cell: i for i, cell in enumerate(results.cell_types)}
     made: list[Table] = []
     for model, estimand in dict.fromkeys((e.model, e.estimand) for e in rows):
@@ -1149,7 +1143,7 @@ def classical(results: Results) -> list[Table]:
                         Cell(e.stratum),
                         _count(e.n),
                         _count(e.n_zero),
-                        _estimate_cell(e),
+                        estimate_cell(e),
                         Cell(formats.p_value(e.p_value)),
                         Cell(formats.p_value(e.p_adjusted)),
                         Cell(e.method),
@@ -1180,7 +1174,7 @@ def classical(results: Results) -> list[Table]:
                     Column("P, Bonferroni"),
                     Column("Method", words=True),
                 ),
-                _grouped(groups),
+                grouped_lines(groups),
                 "tables/estimates.csv",
                 (f"{formats.plural(empty, 'row')} without an estimate (see the column note of the file).",)
                 if empty
@@ -1215,7 +1209,7 @@ def _predictive_lines(results: Results, rows: Sequence[Row]) -> tuple[Line, ...]
         ]
         if members:
             groups.append((cell, members))
-    return _grouped(groups)
+    return grouped_lines(groups)
 
 
 PREDICTIVE_COLUMNS = (
@@ -1392,7 +1386,7 @@ def recovery(results: Results) -> Table:
             Column("Posterior"),
             Column("Covered"),
         ),
-        _grouped(groups),
+        grouped_lines(groups),
         "tables/recovery.csv",
         small=True,
     )

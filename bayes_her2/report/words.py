@@ -202,7 +202,11 @@ def fitted_line(record: ModelRecord) -> str:
         "not adjusted for covariates" if record.adjustment == "none" else f"adjusted for {record.adjustment}"
     )
     tumours = f"{formats.count(record.n_tumours)} tumours of {formats.listed(record.cohorts)}"
-    return f"Fitted to {tumours}, {adjusted}.{drawn}"
+    lost = formats.listed(
+        f"{formats.count(e['n'])} of {e['cohort']} ({e['reason']})" for e in record.exclusions
+    )
+    left_out = f" Left out by its own needs: {lost}." if lost else ""
+    return f"Fitted to {tumours}, {adjusted}.{left_out}{drawn}"
 
 
 def gate_line(results: Results, model: str = MODEL) -> str:

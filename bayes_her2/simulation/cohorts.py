@@ -26,6 +26,11 @@ _SCORE_HR_POSITIVE = 0.4
 _SCORE_NOISE_SD = 0.85
 _IHC_LIABILITY_HR_POSITIVE = 0.6  # HR- tumours are more often HER2 0
 _SIZE_BOUNDS_CM = {"<=2 cm": (0.8, 2.0), "2-5 cm": (2.1, 5.0), ">5 cm": (5.1, 8.0)}
+# Measures beside the score, in its units: each is part score, part HR, part noise of its own.
+_ERBB2 = {"score": 0.6, "hr_positive": 0.2, "noise": 0.8}
+_ESR1 = {"score": 0.3, "hr_positive": 2.0, "noise": 0.9}
+_LYMPHOID = ("B cells", "Plasma", "T cells", "NK cells")  # cell types with full weight in the total TIL score
+_MYELOID_WEIGHT, _TIL_NOISE_SD = 0.3, 0.3
 _AGE_LIMITS_YEARS = (25.0, 92.0)
 _QUARTILE_Z = float(stats.norm.ppf(0.75))
 
@@ -72,6 +77,8 @@ def simulate_cohorts(
         [frame[frame["ineligible"] == ""] for frame in clinical.values()], keys=clinical, names=["cohort"]
     )
     _, scaling = standardise_her2(eligible["her2"], eligible["platform"], eligible["stratum"])
+    # A stream of its own: what was planted before these measures existed stays as it was.
+    (beside,) = rng.spawn(1)
     abundances: dict[str, pd.DataFrame] = {}
     parts: list[SimulatedTumours] = []
     for cohort in design.cohorts:
@@ -85,6 +92,7 @@ def simulate_cohorts(
             values = values / values.sum(axis=1, keepdims=True)
         abundance = pd.DataFrame(values, index=frame.index, columns=list(design.cell_type_names))
         abundances[cohort.name] = abundance
+        clinical[cohort.name] = frame.join(_further_measures(beside, her2_sd, hr_negative, abundance))
         analysed = (frame["ineligible"] == "").to_numpy(dtype=bool)
         parts.append(
             SimulatedTumours(cohort.name, her2_sd[analysed], hr_negative[analysed], abundance[analysed])
@@ -229,6 +237,31 @@ def _abundance(
     present = rng.uniform(size=probability.shape) < probability
     amount = rng.standard_gamma(np.broadcast_to(shape, mean.shape)) / shape * mean
     return np.where(present, amount, 0.0)
+
+
+def _further_measures(
+    rng: np.random.Generator, her2_sd: _Floats, hr_negative: _Bools, abundance: pd.DataFrame
+) -> pd.DataFrame:
+    """ERBB2 and ESR1 expression that go with the HER2 score, and a total TIL score that goes with the cell types.
+
+    Nothing is planted on them: ERBB2 and ESR1 reach the cell types through the score and HR alone.
+    """
+
+    def expression(level: float, parts: Mapping[str, float]) -> _Floats:
+        noise = parts["noise"] * rng.standard_normal(len(her2_sd))
+        mean = parts["score"] * her2_sd + parts["hr_positive"] * ~hr_negative
+        return np.asarray(np.round(level + mean + noise, 4), dtype=float)
+
+    weights = [1.0 if str(c).startswith(_LYMPHOID) else _MYELOID_WEIGHT for c in abundance.columns]
+    total = np.log(abundance.to_numpy(dtype=float) @ np.array(weights) + 1e-3)
+    return pd.DataFrame(
+        {
+            "erbb2": expression(12.0, _ERBB2),
+            "esr1": expression(9.0, _ESR1),
+            "total_til": np.round(total + _TIL_NOISE_SD * rng.standard_normal(len(total)), 4),
+        },
+        index=abundance.index,
+    )
 
 
 def _quality(rng: np.random.Generator, tumours: pd.Index) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +25,27 @@ CLINICAL_COLUMNS = {
     "grade": "Grade",
     "tumour_size_cm": "Tumour size (cm)",
     "stage": "Stage",
+    "erbb2": "ERBB2 (log2)",
+    "esr1": "ESR1 (log2)",
+    "total_til": "Total TIL score",
 }
 """Field of the study -> column of the clinical file."""
+
+CLINICAL_OUTCOMES = (
+    {"name": "age > 50 years", "field": "age", "above": 50},
+    {"name": "grade III", "field": "grade", "values": ["III"]},
+    {"name": "tumour > 2 cm", "field": "tumour_size_cm", "above": 2},
+)
+"""The seed study's clinical variables, cut in two where it cuts them."""
 
 _ID_COLUMN = "Patient ID"
 _STUDY_FILE = "study.toml"
 _TRUTH_FILE = "truth.csv"
 
 
-def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
+def write_demo(
+    folder: Path, seed: int, design: Design = SEED_DESIGN, sampling: Mapping[str, float] | None = None
+) -> Path:
     """Simulate a study and write it as files: CIBERSORTx tables, clinical tables, truth and study file.
 
     Parameters
@@ -43,6 +56,8 @@ def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
         Seed of the simulation, and of the analysis that the study file asks for.
     design
         What to simulate.
+    sampling
+        Settings that the study file gives under ``[sampling]``; its defaults where nothing is said.
 
     Returns
     -------
@@ -50,10 +65,12 @@ def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
         The ``study.toml`` to run. It is removed first and written last, so where it stands the files beside
         it are complete and belong to it. All paths in it are relative to its folder.
     """
-    return write_study(folder, simulate_cohorts(np.random.default_rng(seed), design), seed)
+    return write_study(folder, simulate_cohorts(np.random.default_rng(seed), design), seed, sampling)
 
 
-def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
+def write_study(
+    folder: Path, simulated: Simulated, seed: int, sampling: Mapping[str, float] | None = None
+) -> Path:
     """Write cohorts that are simulated already; see `write_demo`.
 
     Parameters
@@ -64,6 +81,8 @@ def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
         Cohorts and truth.
     seed
         Seed that the study file gives to the analysis.
+    sampling
+        Settings under ``[sampling]``.
 
     Returns
     -------
@@ -77,11 +96,13 @@ def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
         write_text(folder / _cibersort_file(cohort), _cibersort_table(cohort).to_csv(sep="\t", index=False))
         write_text(folder / _clinical_file(cohort), _clinical_table(cohort).to_csv(index=False))
     write_text(folder / _TRUTH_FILE, simulated.truth.to_csv(index=False))
-    write_text(study_path, study_text(simulated.cohorts, seed))
+    write_text(study_path, study_text(simulated.cohorts, seed, sampling))
     return study_path
 
 
-def study_text(cohorts: tuple[CohortTable, ...], seed: int) -> str:
+def study_text(
+    cohorts: tuple[CohortTable, ...], seed: int, sampling: Mapping[str, float] | None = None
+) -> str:
     """Return the text of the study file that reads the cohorts back."""
     first = cohorts[0]
     lines = [
@@ -106,7 +127,21 @@ def study_text(cohorts: tuple[CohortTable, ...], seed: int) -> str:
     cell_types = tuple(str(name) for name in first.abundance.columns)
     if cell_types != LM22_CELL_TYPES:
         lines.append(f"cell_types = [{', '.join(_quoted(name) for name in cell_types)}]")
+    if sampling:
+        lines += ["", "[sampling]", *(f"{name} = {value}" for name, value in sampling.items())]
     lines += [
+        "",
+        "[rank_correlation]",
+        'measures = [{ field = "erbb2", label = "ERBB2" }, { field = "esr1", label = "ESR1" }]',
+        'infiltrate = { field = "total_til", label = "total TIL score" }',
+        "",
+        "[clinical]",
+        "outcomes = [",
+        *(
+            f"    {{ {', '.join(f'{key} = {_quoted(value)}' for key, value in one.items())} }},"
+            for one in CLINICAL_OUTCOMES
+        ),
+        "]",
         "",
         "[[exclude]]",
         'field = "sex"',
@@ -170,6 +205,6 @@ def _stem(name: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
-def _quoted(text: str) -> str:
-    """Quote as a TOML basic string; JSON escapes are TOML escapes."""
-    return json.dumps(text, ensure_ascii=False)
+def _quoted(value: object) -> str:
+    """Write a text, number or list as TOML does; JSON escapes are TOML escapes."""
+    return json.dumps(value, ensure_ascii=False)

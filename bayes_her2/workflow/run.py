@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,20 +18,23 @@ from bayes_her2.bayesian.fit import Fit, Sampling, fit_hash, fit_model, read_fit
 from bayes_her2.bayesian.model import MODELS, ModelFile, load_model
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import resolve_priors
-from bayes_her2.comparison import concordance, parts_that_disagree, recovery
+from bayes_her2.comparison import claims, concordance, families, parts_that_disagree, recovery
 from bayes_her2.data import AnalysisSet, exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
-from bayes_her2.frequentist import group_tests, precision, rank_tests
+from bayes_her2.frequentist import her2_by_ihc, precision, rank_tests
 from bayes_her2.hashing import hash_of, versions
 from bayes_her2.inputs import Study
 from bayes_her2.inputs.tables import read_table
+from bayes_her2.preprocessing import cell_composition, macrophage_ratio, table_one
 from bayes_her2.report import render_report
 from bayes_her2.simulation import write_demo
 from bayes_her2.workflow.check import MODEL, Checked, check_study
 from bayes_her2.workflow.results import ResultsFolder
 
 DEMO_SEED = 20251203
+DEMO_SAMPLING = {"tune": 700, "draws": 1500, "target_accept": 0.85}
+"""Enough for the gate on the demo's tumours, in about half the time of the defaults."""
 
 Say = Callable[[str], None]
 
@@ -75,7 +78,7 @@ def run_demo(out: Path, *, only: Sequence[str] = (), say: Say = _silent, progres
         Whether to show the sampler's progress bar.
     """
     say("Simulating three cohorts of the seed study's sizes, with planted effects")
-    study = write_demo(Path(out) / "simulated", DEMO_SEED)
+    study = write_demo(Path(out) / "simulated", DEMO_SEED, sampling=DEMO_SAMPLING)
     return run_study(study, out, only=only, say=say, progress=progress)
 
 
@@ -128,10 +131,15 @@ def run_study(
     folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs})
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     _write_data_tables(folder, checked)
+    _write_descriptives(folder, checked)
     with clock("Precision that these data can give, before any result"):
         folder.table("precision", precision(checked.data, interval=study.decisions.interval))
-    done = [_analyse(job, study, folder, clock, say=say, progress=progress) for job in jobs]
-    _write_joint_tables(folder, study, done)
+    common = frozenset(checked.data.notices)
+    done = [
+        replace(_analyse(job, study, folder, clock, say=say, progress=progress), common_notices=common)
+        for job in jobs
+    ]
+    _write_joint_tables(folder, study, done, checked.left_out)
     refused = {one.job.name: one.reasons for one in done if one.reasons}
     with clock("Writing the report"):
         folder.provenance(
@@ -204,6 +212,18 @@ class _Done:
     reused: bool
     reasons: tuple[str, ...]
     shared: Mapping[str, pd.DataFrame]
+    common_notices: frozenset[str] = frozenset()
+
+    @property
+    def exclusions(self) -> list[dict[str, Any]]:
+        """Tumours that this model's own needs left out, counted by cohort and reason."""
+        step = f"analysis set: {self.job.name}"
+        log = exclusions_frame(tuple(e for e in self.job.data.exclusions if e.step == step))
+        counts = log.groupby(["cohort", "reason"], sort=False).size().rename("n").reset_index()
+        return [
+            {"cohort": str(cohort), "reason": str(reason), "n": int(n)}
+            for cohort, reason, n in counts.itertuples(index=False, name=None)
+        ]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -217,6 +237,8 @@ class _Done:
             "n_tumours": len(self.job.data.tumours),
             "cohorts": list(self.job.data.cohorts),
             "adjustment": self.job.data.adjustment,
+            "exclusions": self.exclusions,
+            "notices": [text for text in self.job.data.notices if text not in self.common_notices],
             "priors_hash": self.job.priors_hash,
             "sampler": {
                 "name": sampling.sampler,
@@ -265,8 +287,10 @@ def _analyse(
     with clock(f"{job.name}: frequentist twin"):
         twin = getattr(frequentist, model.TWIN)(data, interval=interval)
         parts.append(twin)
+        for name, make in frequentist.TWIN_TABLES.get(job.name, {}).items():
+            folder.table(f"{job.name}_{name}", make(data))
         if job.name == MODEL:
-            parts += _seed_tests(data, interval)
+            parts.append(rank_tests(data, interval=interval))
     with clock(f"{job.name}: posterior beside twin, and predictive checks"):
         shared["concordance"] = concordance(
             posterior, twin, false_discovery=decisions.false_discovery, alpha=decisions.alpha
@@ -282,16 +306,10 @@ def _analyse(
     return _Done(job, fit, reused, (), shared)
 
 
-def _seed_tests(data: AnalysisSet, interval: float) -> list[Estimates]:
-    """Run the tests of the seed study that go with the main model: ranks, and HR strata against each other."""
-    found = [rank_tests(data, interval=interval)]
-    if len(data.strata) == 2:
-        found.append(group_tests(data, interval=interval))
-    return found
-
-
-def _write_joint_tables(folder: ResultsFolder, study: Study, done: Sequence[_Done]) -> None:
-    """Write each table that all models share once, with a column that names the model."""
+def _write_joint_tables(
+    folder: ResultsFolder, study: Study, done: Sequence[_Done], left_out: Mapping[str, str]
+) -> None:
+    """Write each table that all models share once, with a column that names the model, and what joins them."""
     names = dict.fromkeys(name for one in done for name in one.shared)
     for name in names:
         frames = [
@@ -300,7 +318,20 @@ def _write_joint_tables(folder: ResultsFolder, study: Study, done: Sequence[_Don
             if (table := one.shared.get(name)) is not None and len(table)
         ]
         if frames:
-            folder.table(name, pd.concat(frames, ignore_index=True))
+            joint = pd.concat(frames, ignore_index=True)
+            folder.table(name, joint)
+            if name == "concordance":
+                folder.table("families", families(joint))
+    tables = [one.shared["estimates"] for one in done if "estimates" in one.shared]
+    if tables:
+        infiltrate = study.choices.infiltrate
+        found = claims(
+            Estimates.concat([Estimates(table) for table in tables]),
+            measure=study.her2.label or study.her2.measure,
+            infiltrate=infiltrate.label if infiltrate else "",
+            left_out=left_out,
+        )
+        folder.table("claims", found)
 
 
 def _fit_or_reuse(job: _Job, folder: ResultsFolder, *, say: Say, progress: bool) -> tuple[Fit, bool]:
@@ -328,7 +359,8 @@ def _fit_or_reuse(job: _Job, folder: ResultsFolder, *, say: Say, progress: bool)
 
 def _write_data_tables(folder: ResultsFolder, checked: Checked) -> None:
     data = checked.data
-    folder.table("exclusions", exclusions_frame(data.exclusions))
+    every = dict.fromkeys(e for own in (data, *checked.sets.values()) for e in own.exclusions)
+    folder.table("exclusions", exclusions_frame(tuple(every)))
     folder.table("exclusion_counts", checked.exclusion_counts)
     folder.table("flow", checked.flow)
     folder.table("composition", checked.composition)
@@ -345,7 +377,26 @@ def _write_data_tables(folder: ResultsFolder, checked: Checked) -> None:
         notices.append(
             (start, rest) if rest and (start in known or start in data.cell_types.index) else ("study", text)
         )
+    without_ihc = [c for c, own in data.tumours.groupby("cohort") if own["her2_ihc"].isna().all()]
+    notices += [
+        (str(c), "HER2 IHC level is not recorded, so the HER2 measure is not described by it.")
+        for c in without_ihc
+    ]
     folder.table("notices", pd.DataFrame(notices, columns=["where", "text"]))
+
+
+def _write_descriptives(folder: ResultsFolder, checked: Checked) -> None:
+    """Write Table 1, the HER2 measure by IHC level, the composition of the infiltrate, and the M1/M2 ratio."""
+    chosen = checked.data.tumours.index
+    tumours, abundance = checked.tumours.tumours.loc[chosen], checked.tumours.abundance.loc[chosen]
+    folder.table("table_one", table_one(checked.cohorts, tumours))
+    by_ihc = her2_by_ihc(checked.data, interval=checked.study.decisions.interval)
+    if by_ihc is not None:
+        folder.table("her2_by_ihc", by_ihc)
+    folder.table("cell_composition", cell_composition(tumours, abundance))
+    ratio = macrophage_ratio(tumours, abundance)
+    if ratio is not None:
+        folder.table("m1_m2", ratio)
 
 
 def _sampling_table(fit: Fit, *, reused: bool) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from bayes_her2.bayesian.coordinates import (
     Coordinates,
     LikelihoodInformed,
     PooledLikelihoodInformed,
+    Softplus,
     partially_pooled,
     typical_of,
 )
@@ -211,3 +212,13 @@ def test_prior_draws_are_those_of_the_textbook_hierarchy():
     assert stats.kstest(standard.to_numpy().ravel(), "norm").pvalue > 1e-3
     standard = (draws["own"] - draws["typical"]) / draws["between"]
     assert stats.kstest(standard.transpose("draw", ...).to_numpy().ravel(), "norm").pvalue > 1e-3
+
+
+def test_softplus_coordinates_are_a_change_of_variable_with_its_jacobian():
+    transform = Softplus(0.125)
+    values = np.array([1e-6, 0.01, 0.125, 0.5, 20.0])
+    z = transform.forward(pt.as_tensor(values)).eval()
+    assert transform.backward(pt.as_tensor(z)).eval() == pytest.approx(values, rel=1e-8)
+    step = 1e-5
+    slope = (transform.backward(z + step).eval() - transform.backward(z - step).eval()) / (2 * step)
+    assert np.exp(transform.log_jac_det(pt.as_tensor(z)).eval()) == pytest.approx(slope, rel=1e-6)

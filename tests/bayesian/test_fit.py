@@ -11,6 +11,7 @@ import pandas as pd
 import pymc as pm
 import pytest
 from bayes_her2.models import abundance
+from scipy import stats
 
 from bayes_her2.bayesian.fit import Sampling, fit_hash, fit_model, read_fit, sample
 from bayes_her2.bayesian.model import load_model
@@ -20,7 +21,9 @@ from bayes_her2.bayesian.predictive import (
     prior_table,
 )
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.data import HR_STATUS
 from bayes_her2.errors import DataError
+from bayes_her2.simulation import draw_parameters
 
 pytestmark = pytest.mark.sampling
 
@@ -78,6 +81,35 @@ def test_planted_effects_are_recovered(small_fit, small_data):
     assert table["covered"].mean() > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 14)
     strong = table[(table["outcome"] == "Plasma cells") & (table["estimand"] == "presence")]
     assert (strong[strong["stratum"] != "HR- over HR+"]["point"] > 1.2).all()
+
+
+def test_the_planted_differences_between_the_strata_are_recovered(small_fit, small_data):
+    from simulated_studies import small_design
+
+    # The study's generator draws the parameters first.
+    planted = draw_parameters(np.random.default_rng(7), small_design())
+    table = abundance.estimates(small_fit.estimand_draws, small_data).table
+    rows = table[table["exposure"] == HR_STATUS].set_index(["estimand", "cohort", "outcome"])
+    covered = []
+    for cohort, tumours in small_data.tumours.groupby("cohort"):
+        negative = (tumours["hr"] == "HR-").to_numpy()
+        given = (cohort, tumours["her2_sd"].to_numpy(), negative)
+        present, mean = planted.presence_probability(*given), planted.positive_mean(*given)
+        for c, name in enumerate(small_design().cell_type_names):
+            p, q = present[negative, c][:, None], present[~negative, c][None, :]
+            phi = planted.shape(cohort)[c]
+            above = stats.f.cdf(mean[negative, c][:, None] / mean[~negative, c][None, :], 2 * phi, 2 * phi)
+            greater = (p * (1 - q) + p * q * above + (1 - p) * (1 - q) / 2).mean()
+            for estimand, truth in (
+                ("probability_greater", greater),
+                ("presence_difference", p.mean() - q.mean()),
+            ):
+                row = rows.loc[(estimand, cohort, name)]
+                if row["status"] == "observed":
+                    covered.append(row["lower"] <= truth <= row["upper"])
+    # 8 probabilities and 6 differences (one cell type is always present), two for each planted shift.
+    assert len(covered) == 14
+    assert np.mean(covered) > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 7)
 
 
 def test_draws_do_not_depend_on_the_number_of_cores(small_data):

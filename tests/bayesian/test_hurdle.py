@@ -9,7 +9,8 @@ from pytensor.compile.mode import get_mode
 from scipy import stats
 from scipy.special import expit
 
-from bayes_her2.bayesian.hurdle import amount_node, presence_node
+from bayes_her2.bayesian.bernoulli import bernoulli_node
+from bayes_her2.bayesian.hurdle import amount_node
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 
@@ -32,7 +33,7 @@ def nodes(logit_p, log_mean, log_shape, cohort, y, presence_modelled=None, amoun
     everything = np.ones_like(y)
     coords = {"tumour": np.arange(len(y)), "cell": np.arange(y.shape[1])}
     with pm.Model(coords=coords) as model:
-        presence_node(
+        bernoulli_node(
             "present",
             logit_p=logit_p,
             observed=(y > 0).astype(float),

@@ -19,8 +19,11 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from bayes_her2.bayesian.design import structure
-from bayes_her2.bayesian.hurdle_estimands import slopes, summed_abundance
-from bayes_her2.data import DIFFERENCE
+from bayes_her2.bayesian.hurdle_estimands import summed_abundance
+from bayes_her2.bayesian.slopes import slopes
+from bayes_her2.bayesian.summary import standing_of_comparison
+from bayes_her2.data import DIFFERENCE, HR_COMPARED, PRESENCE_HELD_BELOW
+from bayes_her2.estimates import HR_COMPARISONS
 from bayes_her2.preprocessing import prepare
 from bayes_her2.simulation import (
     BetweenCohortSD,
@@ -218,7 +221,9 @@ def test_standardised_estimands_are_averages_over_every_tumour(case, structure_k
 
 def test_the_contrast_is_hr_negative_over_hr_positive(case, structure_kind):
     data, _, draws = case(structure_kind)
-    for array in draws.values():
+    for (estimand, _), array in draws.items():
+        if estimand in HR_COMPARISONS:
+            continue
         if len(data.strata) == 1:
             assert DIFFERENCE not in array["stratum"]
             continue
@@ -231,9 +236,13 @@ def test_the_contrast_is_hr_negative_over_hr_positive(case, structure_kind):
 def test_every_estimand_and_scope_has_its_labels(case, structure_kind):
     data, _, draws = case(structure_kind)
     names = ("presence", "amount", "overall", "high_abundance")
-    assert set(draws) == {(n, s) for n in names for s in ("pooled", "cohort", "new cohort")}
-    strata = set(data.strata) | ({DIFFERENCE} if len(data.strata) == 2 else set())
-    for (_, scope), array in draws.items():
+    two = len(data.strata) == 2
+    compared = {(n, "cohort") for n in HR_COMPARISONS} if two else set()
+    assert set(draws) == {(n, s) for n in names for s in ("pooled", "cohort", "new cohort")} | compared
+    for (estimand, scope), array in draws.items():
+        strata = (
+            {HR_COMPARED} if estimand in HR_COMPARISONS else {*data.strata, *([DIFFERENCE] if two else [])}
+        )
         assert set(array.dims) == {"chain", "draw", "stratum", "cell_type"} | (
             {"cohort"} if scope == "cohort" else set()
         )
@@ -542,3 +551,113 @@ def test_planted_parameters_give_the_truth_of_the_simulator(study_of):
             draws[(row["estimand"], row["scope"])], row["stratum"], row["outcome"], row["cohort"] or None
         )
         assert np.exp(found[0]) == pytest.approx(row["truth"], rel=1e-6), dict(row)
+
+
+def tumour_by_tumour(posterior, data, cell_type: str, stratum: str, cohort: str):
+    """Presence and log mean of every tumour, each sample x tumour, and the shape; None where a part is lacking."""
+    inside = data.tumours[(data.tumours["hr"] == stratum) & (data.tumours["cohort"] == cohort)]
+    present = data.abundance.loc[inside.index, cell_type] > 0
+    has_presence, has_amount = (modelled(data, part, cell_type, stratum) for part in ("presence", "amount"))
+    if inside.empty or not has_amount or not (has_presence or 1 - present.mean() < PRESENCE_HELD_BELOW):
+        return None
+    eta = {}
+    for part in ("presence", "amount") if has_presence else ("amount",):
+        slope = slope_of(posterior, data, part, cell_type, stratum, cohort)
+        shift = 0.0 if stratum == data.reference else coefficient(posterior, part, "hr", cell_type, cohort)
+        columns = []
+        for label, tumour in inside.iterrows():
+            if data.use_centre and cohort == "B":
+                array = posterior[f"{part}_centre_intercept"]
+                own = {f"{part}_cell_type": cell_type, "centre": f"{cohort}/{tumour['centre']}"}
+                level = flat(array.sel(own))
+            else:
+                level = coefficient(posterior, part, "intercept", cell_type, cohort)
+            for name, x in data.covariates.loc[label].items():
+                own = {f"{part}_cell_type": cell_type, "covariate": name}
+                level = level + x * flat(posterior[f"{part}_covariate"].sel(own))
+            columns.append(level + shift + slope * tumour["her2_sd"])
+        eta[part] = np.stack(columns, axis=1)
+    name = "log_shape_by_cohort" if "log_shape_by_cohort" in posterior else "log_shape"
+    array = posterior[name].sel(amount_cell_type=cell_type)
+    phi = np.exp(flat(array.sel(cohort=cohort) if "cohort" in array.dims else array))
+    p = expit(eta["presence"]) if has_presence else np.full_like(eta["amount"], present.mean())
+    return p, eta["amount"], phi
+
+
+def test_comparisons_of_the_strata_are_averages_over_every_pair_of_tumours(case, structure_kind):
+    data, posterior, draws = case(structure_kind)
+    if len(data.strata) == 1:
+        assert not any(estimand in HR_COMPARISONS for estimand, _ in draws)
+        return
+    n_checked = 0
+    for cohort in data.cohorts:
+        for cell_type in data.abundance.columns:
+            greater = read(draws[("probability_greater", "cohort")], HR_COMPARED, cell_type, cohort)
+            difference = read(draws[("presence_difference", "cohort")], HR_COMPARED, cell_type, cohort)
+            x, y = (tumour_by_tumour(posterior, data, cell_type, s, cohort) for s in ("HR-", "HR+"))
+            if x is None or y is None:
+                assert np.isnan(greater).all()
+                assert np.isnan(difference).all()
+                continue
+            p, q = x[0][:, :, None], y[0][:, None, :]
+            phi, step = x[2][:, None, None], x[1][:, :, None] - y[1][:, None, :]
+            # of two gamma variables of one shape, the ratio of the scaled ones has an F distribution
+            above = stats.f.cdf(np.exp(step), 2 * phi, 2 * phi)
+            expected = (p * (1 - q) + p * q * above + (1 - p) * (1 - q) / 2).mean(axis=(1, 2))
+            np.testing.assert_allclose(greater, expected, atol=1e-4, err_msg=f"{cohort} {cell_type}")
+            if all(modelled(data, "presence", cell_type, s) for s in data.strata):
+                np.testing.assert_allclose(difference, x[0].mean(axis=1) - y[0].mean(axis=1), **CLOSE)
+            else:
+                assert np.isnan(difference).all()
+            n_checked += 1
+    assert n_checked >= 3
+
+
+def test_the_probability_is_the_share_of_simulated_pairs(case):
+    # 400,000 pairs: standard error at most 0.0008
+    data, posterior, draws = case("three cohorts")
+    rng = np.random.default_rng(5)
+    found = read(draws[("probability_greater", "cohort")], HR_COMPARED, "Zeta cells", "B")[0]
+    values = []
+    for stratum in ("HR-", "HR+"):
+        p, log_mean, phi = tumour_by_tumour(posterior, data, "Zeta cells", stratum, "B")
+        who = rng.integers(p.shape[1], size=400_000)
+        amount = rng.gamma(phi[0], np.exp(log_mean[0, who]) / phi[0])
+        values.append(np.where(rng.uniform(size=len(who)) < p[0, who], amount, 0.0))
+    x, y = values
+    assert found == pytest.approx(np.mean(x > y) + np.mean(x == y) / 2, abs=0.004)
+
+
+def test_status_and_draws_of_the_comparisons_agree(case, structure_kind):
+    data, _, draws = case(structure_kind)
+    shape = structure(data)
+    for estimand in HR_COMPARISONS if len(data.strata) == 2 else ():
+        for cohort in data.cohorts:
+            for cell_type in data.abundance.columns:
+                behind = standing_of_comparison(data, shape, estimand, cell_type, cohort)
+                found = read(draws[(estimand, "cohort")], HR_COMPARED, cell_type, cohort)
+                assert np.isnan(found).all() == (behind.status == "not estimable"), (cohort, cell_type)
+                assert behind.note or behind.status == "observed"
+
+
+def test_a_cohort_without_one_stratum_has_no_comparison(case):
+    data, _, draws = case("HR+ only beside both")
+    assert np.isnan(draws[("probability_greater", "cohort")].sel(cohort="B")).all()
+    behind = standing_of_comparison(data, structure(data), "probability_greater", "Zeta cells", "B")
+    assert (behind.status, behind.note) == ("not estimable", "no HR- tumours in B")
+
+
+def test_comparisons_are_thinned_to_at_most_twice_four_thousand_draws(structured):
+    data = structured("one cohort")
+    posterior = planted(data, seed=2, n_draws=4002)
+    draws = estimands(posterior, data)[("probability_greater", "cohort")]
+    assert draws.sizes["draw"] == 2001
+    x, y = (
+        tumour_by_tumour(posterior.isel(draw=slice(None, None, 2)), data, "Never zero", s, "A")
+        for s in ("HR-", "HR+")
+    )
+    above = stats.f.cdf(
+        np.exp(x[1][:, :, None] - y[1][:, None, :]), 2 * x[2][:, None, None], 2 * x[2][:, None, None]
+    )
+    expected = above.mean(axis=(1, 2))
+    np.testing.assert_allclose(read(draws, HR_COMPARED, "Never zero", "A"), expected, atol=1e-4)

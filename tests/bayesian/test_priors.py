@@ -14,6 +14,7 @@ from bayes_her2.errors import DataError
 
 NORMAL = Prior("Normal", {"mu": -1.0, "sigma": 0.5}, "a reason")
 HALF = Prior("HalfNormal", {"sigma": 0.25}, "a reason")
+SHARES = Prior("Dirichlet", {"concentration": 1.5}, "a reason")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,23 @@ def test_graph_and_table_hold_the_same_distribution(prior, expected, at):
     assert stats.kstest(draws.ravel(), expected.cdf).pvalue > 1e-3
 
 
+def test_a_dirichlet_holds_as_many_shares_as_its_last_dimension():
+    with pm.Model(coords={"cell_type": ["x", "y"], "step": ["a", "b", "c"]}):
+        variable = SHARES.variable("shares", dims=("cell_type", "step"))
+    at = np.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    expected = [stats.dirichlet.logpdf(row, [1.5, 1.5, 1.5]) for row in at]
+    assert pm.logp(variable, at).eval() == pytest.approx(expected, abs=1e-7)
+    # One of n shares of a symmetric Dirichlet is Beta(a, (n - 1) a).
+    draws = np.random.default_rng(2).dirichlet([1.5, 1.5, 1.5], size=20_000)[:, 0]
+    assert stats.kstest(draws, SHARES.frozen(3).cdf).pvalue > 1e-3
+    assert SHARES.interval(0.9) == pytest.approx(tuple(stats.beta(1.5, 1.5).ppf([0.05, 0.95])))
+
+
+def test_a_dirichlet_without_a_dimension_is_refused():
+    with pm.Model(), pytest.raises(ValueError, match="shares: a Dirichlet needs the dimension of its shares"):
+        SHARES.variable("shares")
+
+
 def test_draws_depend_on_the_generator_alone():
     one, other = (NORMAL.sample(np.random.default_rng(5), (3,)) for _ in range(2))
     np.testing.assert_array_equal(one, other)
@@ -41,18 +59,26 @@ def test_draws_depend_on_the_generator_alone():
 def test_a_prior_reads_as_in_the_literature():
     assert str(NORMAL) == "Normal(-1, 0.5)"
     assert str(HALF) == "HalfNormal(0.25)"
+    assert str(SHARES) == "Dirichlet(1.5)"
 
 
 @pytest.mark.parametrize(
     ("dist", "params", "why", "message"),
     [
-        ("Cauchy", {"sigma": 1.0}, "x", "unknown distribution 'Cauchy'; known: HalfNormal, Normal"),
+        (
+            "Cauchy",
+            {"sigma": 1.0},
+            "x",
+            "unknown distribution 'Cauchy'; known: Dirichlet, HalfNormal, Normal",
+        ),
         ("Normal", {"sigma": 1.0}, "x", "needs the parameters mu, sigma, got sigma"),
         ("HalfNormal", {"mu": 0.0, "sigma": 1.0}, "x", "needs the parameters sigma, got mu, sigma"),
         ("Normal", {}, "x", "got none"),
         ("Normal", {"mu": 0.0, "sigma": 0.0}, "x", "sigma must be above 0"),
         ("Normal", {"mu": float("nan"), "sigma": 1.0}, "x", "every parameter finite"),
         ("HalfNormal", {"sigma": float("inf")}, "x", "every parameter finite"),
+        ("Dirichlet", {"sigma": 1.0}, "x", "needs the parameters concentration, got sigma"),
+        ("Dirichlet", {"concentration": 0.0}, "x", "concentration must be above 0"),
         ("Normal", {"mu": 0.0, "sigma": 1.0}, "  ", "a prior without a reason is a bug"),
     ],
 )

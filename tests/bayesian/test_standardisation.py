@@ -8,7 +8,12 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from bayes_her2.bayesian.standardisation import N_NODES, empirical_quadrature, support_points
+from bayes_her2.bayesian.standardisation import (
+    N_NODES,
+    batched_quadrature,
+    empirical_quadrature,
+    support_points,
+)
 
 VALUES = {
     "normal": np.random.default_rng(1).normal(size=581),
@@ -133,3 +138,27 @@ def test_tumours_that_are_all_different_stand_for_themselves():
     np.testing.assert_array_equal(support.h, h)
     np.testing.assert_array_equal(support.weight, 1.0)
     np.testing.assert_array_equal(support.row, [0, 1, 2])
+
+
+def test_many_quadratures_at_once_are_exact_for_polynomials_and_equal_one_by_one():
+    rng = np.random.default_rng(4)
+    values, weights = rng.normal(3.0, 0.7, (6, 40)), rng.uniform(0.1, 2.0, (6, 40))
+    nodes, own = batched_quadrature(values, weights, 4)
+    np.testing.assert_allclose(own.sum(axis=1), 1.0)
+    for degree in range(8):
+        exact = (weights * values**degree).sum(axis=1) / weights.sum(axis=1)
+        np.testing.assert_allclose((own * nodes**degree).sum(axis=1), exact, rtol=1e-9)
+    single, counts = empirical_quadrature(values[2], 4)
+    batch, shares = batched_quadrature(values, np.ones_like(values), 4)
+    np.testing.assert_allclose(batch[2], single, rtol=1e-9)
+    np.testing.assert_allclose(shares[2], counts / 40, rtol=1e-7)
+
+
+@pytest.mark.parametrize("n_points", [1, 2, 3])
+def test_fewer_points_than_nodes_keep_their_own_weights(n_points):
+    values = np.array([[0.3, 0.9, 2.0][:n_points], [1.0] * n_points])
+    weights = np.array([[1.0, 2.0, 3.0][:n_points]] * 2)
+    nodes, own = batched_quadrature(values, weights, 5)
+    for function in (np.exp, np.tanh):
+        exact = (weights * function(values)).sum(axis=1) / weights.sum(axis=1)
+        np.testing.assert_allclose((own * function(nodes)).sum(axis=1), exact, rtol=1e-9)

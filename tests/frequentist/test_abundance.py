@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.special import expit
 
 from bayes_her2.data import DIFFERENCE, STRATA
+from bayes_her2.estimates import HR_COMPARISONS
 from bayes_her2.frequentist import abundance_twin
 from bayes_her2.frequentist.abundance import COHORT_FIXED, UNITS
 from bayes_her2.frequentist.design import design_matrix
@@ -77,7 +78,9 @@ def test_slopes_planted_in_each_cell_type_are_read_back_by_label(simulated, make
 def test_every_combination_has_a_row_and_n_counts_the_tumours_behind_it(three_twin, three_cohorts) -> None:
     tumours, abundance = three_cohorts
     per_cell_type = len(UNITS) * len(ALL_STRATA) * (3 + 1 + 1 + 1)
-    assert len(three_twin) == 3 * per_cell_type
+    slopes = three_twin[~three_twin["estimand"].isin(HR_COMPARISONS)]
+    assert len(slopes) == 3 * per_cell_type
+    assert len(three_twin) - len(slopes) == 3 * 3 * len(HR_COMPARISONS)
     row = _row(three_twin, outcome="B", estimand="presence", stratum="HR-", scope="cohort", cohort="K2")
     inside = (tumours["cohort"] == "K2") & (tumours["hr"] == "HR-")
     assert (row["n"], row["n_zero"]) == (inside.sum(), (abundance.loc[inside, "B"] == 0).sum())
@@ -86,7 +89,7 @@ def test_every_combination_has_a_row_and_n_counts_the_tumours_behind_it(three_tw
     )
     assert (both["n"], both["n_zero"]) == (len(tumours), (abundance["B"] == 0).sum())
     assert set(three_twin["source"]) == {"twin"}
-    assert three_twin["unit"].equals(three_twin["estimand"].map(UNITS).astype("str"))
+    assert slopes["unit"].equals(slopes["estimand"].map(UNITS).astype("str"))
 
 
 def test_three_cohorts_are_pooled_by_reml_and_predict_a_new_one(three_twin) -> None:
@@ -174,6 +177,7 @@ def test_delta_method_agrees_with_draws_from_the_sampling_distribution(three_coh
 
 def test_overall_is_the_change_in_the_mean_with_zeros_and_lies_between_its_parts(three_twin) -> None:
     rows = three_twin[(three_twin["scope"] == "cohort") & (three_twin["outcome"] == "A")]
+    rows = rows[rows["estimand"].isin(UNITS)]
     log = np.log(rows.pivot(index=["cohort", "stratum"], columns="estimand", values="point"))
     own = log.drop(index=DIFFERENCE, level="stratum")
     # presence acts on E[y] as a ratio of shares, which is nearer 1 than the odds ratio
@@ -356,7 +360,7 @@ def test_a_cohort_with_the_other_stratum_only_informs_that_stratum(simulated, ma
     # one SD more moves the HR- tumours of K3, which have no HR column of their own, by beta + delta
     design = design_matrix(tumours, pd.DataFrame(index=tumours.index), reference="HR+", use_centre=False)
     at_h, above = stratum_designs(design, tumours["hr"], reference="HR+")["HR-"]
-    assert np.allclose((above - at_h)[["her2_sd", "her2_sd x hr"]], 1.0)
+    assert np.allclose((above - at_h)[["exposure", "exposure x hr"]], 1.0)
 
 
 def test_the_interval_level_is_respected(three_cohorts, make_set, three_twin) -> None:

@@ -144,21 +144,33 @@ def test_fisher_replaces_chi_squared_where_an_expected_count_is_small() -> None:
     assert "smallest expected count 2.0" in found["note"]
 
 
-def test_group_tests_compare_hr_negative_with_hr_positive_by_rule(ruled) -> None:
-    table = group_tests(ruled).table.set_index("outcome")
+def test_group_tests_compare_hr_negative_with_hr_positive_whatever_the_rule(ruled) -> None:
+    table = group_tests(ruled).table.set_index(["estimand", "outcome"])
     negative = ruled.tumours["hr"] == "HR-"
-    present = ruled.abundance["presence"] > 0
-    assert table.loc["presence", "point"] == pytest.approx(
-        present[negative].mean() - present[~negative].mean()
-    )
-    assert table.loc["presence", "estimand"] == "presence_difference"
-    y = ruled.abundance["continuous"]
-    u = stats.mannwhitneyu(y[negative], y[~negative])
-    assert table.loc["continuous", "point"] == pytest.approx(
-        u.statistic / (negative.sum() * (~negative).sum())
-    )
-    assert table.loc["continuous", "p_value"] == pytest.approx(u.pvalue)
-    assert table.loc["excluded", "note"] == "excluded rule"
+    for outcome in ("presence", "continuous"):
+        y = ruled.abundance[outcome]
+        assert table.loc[("presence_difference", outcome), "point"] == pytest.approx(
+            (y > 0)[negative].mean() - (y > 0)[~negative].mean()
+        )
+        u = stats.mannwhitneyu(y[negative], y[~negative])
+        row = table.loc[("probability_greater", outcome)]
+        assert row["point"] == pytest.approx(u.statistic / (negative.sum() * (~negative).sum()))
+        assert row["p_value"] == pytest.approx(u.pvalue)
+        assert row["note"] == f"{outcome} rule"
+    assert table.loc[("presence_difference", "presence"), "note"].startswith("presence rule; smallest")
+    assert table.loc[("probability_greater", "excluded"), "note"].startswith("excluded rule")
+    assert set(table["model"]) == {"abundance"}
+
+
+def test_the_seed_studys_own_group_tests_are_a_family_apart(ruled) -> None:
+    table = group_tests(ruled).table
+    own = table["note"].str.startswith("presence rule") == (table["estimand"] == "presence_difference")
+    own &= ~table["note"].str.startswith("excluded rule")
+    for estimand in ("presence_difference", "probability_greater"):
+        for mine in (True, False):
+            rows = table[(table["estimand"] == estimand) & (own == mine) & table["p_value"].notna()]
+            expected = np.minimum(1.0, len(rows) * rows["p_value"].astype(float))
+            assert np.allclose(rows["p_adjusted"].astype(float), expected)
 
 
 def test_a_cohort_with_one_stratum_has_no_group_comparison(make_set) -> None:
@@ -166,7 +178,7 @@ def test_a_cohort_with_one_stratum_has_no_group_comparison(make_set) -> None:
         {"cohort": "K1", "hr": "HR+", "her2_sd": np.linspace(-1, 1, 30)}, index=[f"K1/{i}" for i in range(30)]
     )
     data = make_set(tumours, pd.DataFrame({"A": np.linspace(0.1, 0.2, 30)}, index=tumours.index))
-    assert group_tests(data).table["note"].tolist() == ["no HR- tumours in K1"]
+    assert set(group_tests(data).table["note"]) == {"continuous rule; no HR- tumours in K1"}
     rows = rank_tests(data).table.set_index("stratum")
     assert rows["status"].to_dict() == {"HR+": "observed", "HR-": "not estimable", "all": "observed"}
 

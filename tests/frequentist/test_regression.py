@@ -133,14 +133,14 @@ def test_covariates_constant_in_a_cohort_and_single_centres_add_no_column(simula
     covariates = pd.DataFrame({"grade": (tumours["cohort"] == "K2") * tumours["her2_sd"] ** 2})
     first = tumours[tumours["cohort"] == "K1"]
     alone = design_matrix(first, covariates.loc[first.index], reference="HR+", use_centre=True)
-    assert list(alone.columns) == ["cohort: K1", "her2_sd"]
+    assert list(alone.columns) == ["cohort: K1", "exposure"]
     together = design_matrix(tumours, covariates, reference="HR+", use_centre=True)
     assert list(together.columns) == [
         "cohort: K1",
         "cohort: K2",
         "hr: K2",
-        "her2_sd",
-        "her2_sd x hr",
+        "exposure",
+        "exposure x hr",
         "covariate: grade",
         "centre: K2/y",
     ]

@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from bayes_her2.bayesian.model import MODELS
 from bayes_her2.inputs.fields import STANDARD_FIELDS, VOCABULARIES, look_up
-from bayes_her2.inputs.study import SamplingSettings
+from bayes_her2.inputs.study import (
+    MODEL_NAMES,
+    ClinicalSettings,
+    DecisionSettings,
+    MarginalEffectSettings,
+    ModelSettings,
+    RankCorrelationSettings,
+    SamplingSettings,
+)
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -48,3 +57,25 @@ def test_sampling_defaults():
     assert block is not None
     given = tomllib.loads(block.group(1))["sampling"]
     assert SamplingSettings(**given) == SamplingSettings()
+
+
+def test_settings_of_single_models_are_those_of_a_study():
+    block = re.search(r"```toml\n(\[model\]\nfit.*?)```", README, re.DOTALL)
+    assert block is not None
+    given = tomllib.loads(block.group(1))
+    blocks = {
+        "model": ModelSettings,
+        "rank_correlation": RankCorrelationSettings,
+        "marginal_effect": MarginalEffectSettings,
+        "clinical": ClinicalSettings,
+        "decisions": DecisionSettings,
+    }
+    assert set(given) == set(blocks)
+    for name, kind in blocks.items():
+        kind(**given[name])
+    assert given["decisions"]["rope_standardised"] == DecisionSettings().rope_standardised
+
+
+def test_every_model_is_in_the_table_of_models():
+    listed = re.findall(r"^\| `(\w+)` \|", README.split("## Try it")[0], re.MULTILINE)
+    assert tuple(listed) == MODELS == MODEL_NAMES

@@ -6,13 +6,15 @@ Counts are those of the data's README (hand-made join, made without this package
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bayes_her2.data import AnalysisSet, CohortTable
+from bayes_her2.data import AnalysisSet, CohortTable, ModelChoices
+from bayes_her2.errors import DataError
 from bayes_her2.inputs import read_cohorts, read_study
 from bayes_her2.preprocessing import prepare
 from bayes_her2.preprocessing.receptors import her2_status, hr_status
@@ -100,3 +102,32 @@ def test_macrophages_m2_have_no_zeros_and_cd8_next_to_none(read):
     assert data.cell_types.loc["Macrophages M2", "n_zero"] == 0
     assert data.cell_types.loc["T cells CD8", "n_zero"] == 4
     assert not data.cell_types.loc[["Macrophages M2", "T cells CD8"], "presence_modelled"].any()
+
+
+@pytest.mark.parametrize("name", ["tcga_brca", "tcga_metabric"])
+def test_the_analysis_of_covariance_takes_the_438_tumours_of_tcga_with_a_level(real_data, name):
+    study = read_study(STUDIES / f"{name}.toml")
+    data = prepare(read_cohorts(study), study).for_model("marginal_effect")
+    assert data.cohorts == ("TCGA-BRCA",)
+    assert data.tumours["her2_ihc"].value_counts().to_dict() == {"1+": 244, "2+": 133, "0": 61}
+    assert list(data.outcome.columns) == [
+        "B cells naive",
+        "Plasma cells",
+        "T cells CD8",
+        "T cells CD4 memory resting",
+        "T cells follicular helper",
+        "T cells regulatory (Tregs)",
+        "Macrophages M1",
+        "Macrophages M2",
+        "Mast cells resting",
+    ]
+
+
+def test_metabric_is_refused_for_want_of_ihc_levels(real_data):
+    study = read_study(STUDIES / "tcga_metabric.toml")
+    tumours = replace(prepare(read_cohorts(study), study), settings=ModelChoices())
+    with pytest.raises(
+        DataError, match=r"marginal_effect, METABRIC: the HER2 IHC level is not recorded in any of its"
+    ) as error:
+        tumours.for_model("marginal_effect")
+    assert '[marginal_effect] cohorts = ["TCGA-BRCA"]' in str(error.value)

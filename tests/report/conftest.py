@@ -443,6 +443,7 @@ class Builder:
                             "outcome",
                             "exposure",
                             "estimand",
+                            "contrast",
                             "stratum",
                             "scope",
                             "cohort",
@@ -651,7 +652,13 @@ def new_builder(tmp_path: Path) -> Callable[..., Builder]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def builder_in() -> Callable[[Path], Builder]:
+    """Build a small study in a folder of the caller's, for fixtures that many tests share."""
+    return lambda folder: Builder(folder, cells=FEW)
+
+
+@pytest.fixture(scope="session")
 def read_page() -> Callable[[Path], Page]:
     return lambda path: Page(path.read_text(encoding="utf-8"))
 

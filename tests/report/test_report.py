@@ -298,7 +298,7 @@ def test_a_refused_run_prints_sections_to_diagnostics_the_reasons_and_no_inferen
     assert "credible interval" not in page.visible
     assert "confidence interval" not in page.visible
     assert not re.search(r"\d \(\d[\d.]* to \d", page.visible)
-    assert [path.name for path in (folder / "figures").iterdir()] == ["precision.svg"]
+    assert {path.name for path in (folder / "figures").iterdir()} == {"precision.svg", "precision.pdf"}
 
 
 def test_a_refused_run_never_opens_the_estimates(builder: Any) -> None:
@@ -310,10 +310,14 @@ def test_a_refused_run_never_opens_the_estimates(builder: Any) -> None:
 def test_figures_of_an_earlier_run_do_not_outlive_a_refusal(builder: Any) -> None:
     folder = builder.build(refused=True)
     (folder / "figures").mkdir()
-    for name in ("forest.svg", "interaction.svg", "mine.svg"):
+    for name in ("forest.svg", "forest.pdf", "interaction.svg", "mine.svg"):
         (folder / "figures" / name).write_text("<svg/>")
     render_report(folder)
-    assert {path.name for path in (folder / "figures").iterdir()} == {"precision.svg", "mine.svg"}
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "precision.svg",
+        "precision.pdf",
+        "mine.svg",
+    }
 
 
 # --- one file, safe and repeatable ---------------------------------------------------------------
@@ -368,8 +372,12 @@ def test_rendering_again_gives_the_same_bytes(new_builder: Callable[..., Any]) -
 def test_every_figure_is_drawn_and_is_xml(finished: tuple[Path, Any]) -> None:
     paths = sorted((finished[0] / "figures").iterdir())
     assert {path.stem for path in paths} == set(figures.NAMES) - {"recovery"}
+    assert {path.suffix for path in paths} == {".svg", ".pdf"}
     for path in paths:
-        ET.fromstring(path.read_text(encoding="utf-8"))
+        if path.suffix == ".svg":
+            ET.fromstring(path.read_text(encoding="utf-8"))
+        else:
+            assert path.read_bytes().startswith(b"%PDF-")
 
 
 def test_a_missing_table_stops_the_report_before_anything_is_written(builder: Any) -> None:
@@ -389,7 +397,7 @@ def test_a_failing_figure_stops_the_report_and_leaves_nothing_half_written(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("no room for an axis")
 
-    monkeypatch.setattr(figures, "_draw_mark", fail)
+    monkeypatch.setattr(figures, "draw_mark", fail)
     with pytest.raises(figures.FigureError, match=r"figure 'forest' cannot be drawn .*no room for an axis"):
         render_report(folder)
     assert not (folder / "report.html").exists()

@@ -17,6 +17,7 @@ from simulated_studies import small_design
 
 from bayes_her2.bayesian.fit import read_fit
 from bayes_her2.cli import exit_code
+from bayes_her2.comparison import CLAIMS, LAYERS
 from bayes_her2.errors import AnalysisRefusedError
 from bayes_her2.estimates import Estimates
 from bayes_her2.simulation import write_demo
@@ -26,7 +27,10 @@ from bayes_her2.workflow.results import STAGING
 pytestmark = pytest.mark.sampling
 
 TABLES = {
+    "cell_composition",
     "cell_types",
+    "claims",
+    "clinical_counts",
     "composition",
     "concordance",
     "covariate_scaling",
@@ -34,9 +38,14 @@ TABLES = {
     "estimates",
     "exclusion_counts",
     "exclusions",
+    "families",
     "flow",
+    "her2_by_ihc",
     "her2_scaling",
     "heterogeneity",
+    "high_abundance_counts",
+    "high_abundance_heterogeneity",
+    "high_abundance_interaction_sweep",
     "interaction_sweep",
     "notices",
     "parts",
@@ -48,6 +57,7 @@ TABLES = {
     "recovery",
     "rules",
     "sampling",
+    "table_one",
     "zero_shares",
 }
 
@@ -78,6 +88,19 @@ def test_a_results_folder_is_complete_in_itself(results, study_file):
     assert read_fit(results / "posterior" / "abundance.nc").fit_hash == sampler["fit_hash"]
 
 
+def test_every_family_and_every_claim_is_in_the_joint_tables(results):
+    pairs = pd.read_csv(results / "tables" / "concordance.csv", keep_default_na=False)
+    counted = pd.read_csv(results / "tables" / "families.csv", keep_default_na=False)
+    assert counted["n_rows"].sum() == len(pairs)
+    compared = pairs[pairs["exposure"] == "HR status"]
+    assert set(compared["estimand"]) == {"probability_greater", "presence_difference"}
+    assert not compared["verdict"].isin(["contradicts", "not compared"]).any()
+    claimed = pd.read_csv(results / "tables" / "claims.csv", keep_default_na=False)
+    assert set(claimed["claim"]) == {claim.name for claim in CLAIMS}
+    assert set(claimed["layer"]) <= set(LAYERS)
+    assert (claimed.loc[claimed["layer"] == "not testable here", "why"] != "").all()
+
+
 def test_decisions_are_on_record_and_equal_those_of_the_run(results):
     recorded = json.loads((results / "decisions.json").read_text())["decisions_hash"]
     assert recorded == json.loads((results / "provenance.json").read_text())["decisions_hash"]
@@ -86,7 +109,9 @@ def test_decisions_are_on_record_and_equal_those_of_the_run(results):
 def test_both_sides_saw_the_same_tumours(results):
     estimates = Estimates.read_csv(results / "tables" / "estimates.csv")
     assert set(estimates.table["source"]) == {"posterior", "twin"}
-    assert estimates.table["fingerprint"].nunique() == 1
+    tests = ("rank tests", "group tests")  # of the main model's tumours
+    models = estimates.table["model"].where(~estimates.table["model"].isin(tests), "abundance")
+    assert (estimates.table.groupby(models)["fingerprint"].nunique() == 1).all()
     pairs = pd.read_csv(results / "tables" / "concordance.csv", keep_default_na=False)
     observed = pairs[pairs["verdict"] != "not estimable"]
     assert len(observed) > 20

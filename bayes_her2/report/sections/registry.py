@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from bayes_her2.report.sections import Section
+from bayes_her2.report.sections import (
+    Section,
+    claims,
+    clinical,
+    descriptives,
+    high_abundance,
+    marginal_effect,
+    rank_correlation,
+)
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (
+    claims.SECTION,
+    descriptives.SECTION,
+    high_abundance.SECTION,
+    rank_correlation.SECTION,
+    marginal_effect.SECTION,
+    clinical.SECTION,
+)

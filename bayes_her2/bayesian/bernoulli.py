@@ -1,0 +1,84 @@
+"""Observed nodes for what is so or not so: one tumour at a time, or tumours that are alike, counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+
+def bernoulli_node(
+    name: str, *, logit_p: Any, observed: np.ndarray, modelled: np.ndarray, dims: tuple[str, str]
+) -> Any:
+    """Bernoulli(logit^-1 logit_p) for each tumour and cell type, where modelled.
+
+    Parameters
+    ----------
+    name
+        Name of the node.
+    logit_p
+        Log odds, tumour x cell type.
+    observed
+        1.0 where it is so (the cell type is present, its abundance is high), else 0.0.
+    modelled
+        1.0 where the cell type is modelled in the tumour's HR stratum; other entries contribute nothing.
+    dims
+        Names of the two dimensions.
+    """
+
+    def logp(value: Any, logit_p: Any, modelled: Any) -> Any:
+        return modelled * (value * logit_p - pt.softplus(logit_p))
+
+    def random(logit_p: Any, modelled: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
+        rng = rng if rng is not None else np.random.default_rng()
+        uniform = rng.random(
+            size=np.broadcast_shapes(np.shape(logit_p), np.shape(modelled)) if size is None else size
+        )
+        return (uniform < 1.0 / (1.0 + np.exp(-logit_p))).astype(float)
+
+    return pm.CustomDist(
+        name, logit_p, modelled, logp=logp, random=random, signature="(),()->()", observed=observed, dims=dims
+    )
+
+
+def counted_bernoulli_node(
+    name: str, *, logit_p: Any, events: np.ndarray, n_tumours: np.ndarray, dims: tuple[str, str]
+) -> Any:
+    """Bernoulli(logit^-1 logit_p) for each of the tumours that are alike in everything the model knows.
+
+    log density: events x logit_p - n_tumours log(1 + exp logit_p), the sum over the single tumours.
+
+    Parameters
+    ----------
+    name
+        Name of the node.
+    logit_p
+        Log odds, group of tumours x regression.
+    events
+        Tumours of the group of which it is so.
+    n_tumours
+        Tumours of the group; 0 where a group does not enter a regression.
+    dims
+        Names of the two dimensions.
+    """
+
+    def logp(value: Any, logit_p: Any, n_tumours: Any) -> Any:
+        return value * logit_p - n_tumours * pt.softplus(logit_p)
+
+    def random(logit_p: Any, n_tumours: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
+        rng = rng if rng is not None else np.random.default_rng()
+        n = np.asarray(n_tumours).astype(int)
+        return rng.binomial(n, 1.0 / (1.0 + np.exp(-logit_p)), size=size).astype(float)
+
+    return pm.CustomDist(
+        name,
+        logit_p,
+        n_tumours,
+        logp=logp,
+        random=random,
+        signature="(),()->()",
+        observed=events,
+        dims=dims,
+    )

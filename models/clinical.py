@@ -1,0 +1,248 @@
+"""Clinical variables as outcomes: how common each is where a cell type is abundant, and where it is not.
+
+The seed study's clinical models, in its own direction: a clinical variable cut in two (age above 50 years, grade III,
+tumour above 2 cm) is the outcome; high abundance of one cell type, hormone receptor status and their interaction are
+the predictors. For clinical outcome o, cell type c, and tumour i of cohort k with the outcome recorded
+
+    true_io ~ Bernoulli(logit^-1 eta_ioc)
+    eta_ioc = intercept_k + slope_k high_ic + hr_k r_i + interaction_k high_ic r_i        (all of them by o and c)
+
+with high 1 or 0 and r = 1 in the non-reference stratum. Each of the four coefficients is
+
+    coefficient_k ~ Normal(coefficient, between_cohorts_sd),   where at least two cohorts inform it for this outcome,
+    coefficient   ~ Normal(fixed mean, fixed SD)
+
+so cohort is a random intercept, and random in the other terms too. Cell types are *not* pooled with each other, nor
+are outcomes: the same outcome of the same tumours enters once for every cell type, and a likelihood that multiplies
+them all would count it many times. Each (outcome, cell type) is a regression of its own, with fixed priors and a spread
+between cohorts of its own; one graph holds them all only so that it is compiled once.
+
+Tumours that are alike in cohort, HR status and abundance are counted together: the same likelihood, fewer terms. A
+stratum enters a regression when at least 10 of its tumours have the outcome and 10 do not, and at least 10 have high
+abundance and 10 do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_her2.bayesian.bernoulli import counted_bernoulli_node
+from bayes_her2.bayesian.clinical import (
+    BY_COHORT_DIM,
+    ClinicalDesign,
+    Rows,
+    clinical_design,
+    clinical_posterior_predictive,
+    clinical_prior_predictive,
+    clinical_reader_scale,
+    odds_draws,
+)
+from bayes_her2.bayesian.coordinates import Coordinates, Softplus, partially_pooled, typical_of
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import EXPOSURES_OF_ONE_OUTCOME, tabulate
+from bayes_her2.data import AnalysisSet
+from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
+
+QUESTION = (
+    "Are age, grade and size of a tumour related to the abundance of each immune cell type, and does the relation "
+    "differ by hormone receptor status?"
+)
+DATA = "AnalysisSet"
+TWIN = "clinical_twin"
+ESTIMANDS = {
+    "clinical_odds": "odds ratio of the clinical outcome, high against low abundance of the cell type",
+}
+
+_COHORTS = "one SD between cohorts multiplies an odds ratio by at most 1.6 (95 % of the prior)"
+PRIORS: dict[str, Prior] = {
+    "intercept_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.5},
+        "outcomes are cut so that neither side is rare: true of 5 to 95 % of the tumours",
+    ),
+    "intercept_between_cohorts_sd": Prior(
+        "HalfNormal",
+        {"sigma": 1.0},
+        "case mix: age, grade and size move the odds up to sevenfold between series",
+    ),
+    "slope_mean": Prior(
+        "Normal", {"mu": 0.0, "sigma": 1.0}, "an odds ratio beyond 7-fold between high and low is implausible"
+    ),
+    "slope_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
+    "hr_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.5},
+        "grade III is up to 20 times as likely (odds) in HR-negative tumours",
+    ),
+    "hr_between_cohorts_sd": Prior(
+        "HalfNormal", {"sigma": 0.5}, "HR strata differ between series by up to threefold more or less"
+    ),
+    "interaction_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.0},
+        "not tighter than the slope's own: no ratio of odds ratios beyond 7-fold",
+    ),
+    "interaction_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
+}
+
+
+def priors_for(data: AnalysisSet) -> dict[str, Prior]:
+    """Give the default priors: odds ratios do not depend on the scale of the abundance."""
+    return PRIORS
+
+
+def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+    """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+    Parameters
+    ----------
+    data
+        Analysis set of the model ``clinical``.
+    priors
+        One `Prior` for each name of `PRIORS`.
+
+    Returns
+    -------
+    pymc.Model
+        Observed node ``n_true``, group of tumours x regression; coefficients by term.
+    """
+    design = clinical_design(data)
+    labels = np.array(design.labels)
+    coords = {
+        "group": [f"{cohort}, {hr}, {'high' if high else 'low'}" for cohort, hr, high in design.groups],
+        "cohort": list(data.cohorts),
+        "regression": design.labels,
+    }
+    coords |= {
+        f"{dim}_by_cohort": list(labels[design.by_cohort[term]])
+        for term, dim in BY_COHORT_DIM.items()
+        if term in design.columns
+    }
+    with pm.Model(coords=coords) as model:
+        columns = np.concatenate(list(design.columns.values()), axis=1)
+        coefficients = [_coefficient(term, design, priors) for term in design.columns]
+        counted_bernoulli_node(
+            "n_true",
+            logit_p=pt.dot(columns, pt.concatenate(coefficients, axis=0)),
+            events=design.n_true,
+            n_tumours=design.n_tumours,
+            dims=("group", "regression"),
+        )
+    return model
+
+
+def _coefficient(term: str, design: ClinicalDesign, priors: Mapping[str, Prior]) -> Any:
+    """One coefficient of every regression, cohort x regression, in likelihood-informed coordinates."""
+    at, varying = design.coordinates[term], design.by_cohort[term]
+    place = np.eye(len(varying))[varying]  # one row for each regression in which cohorts differ
+    mean, dim = priors[f"{term}_mean"].params, f"{BY_COHORT_DIM[term]}_by_cohort"
+    spread: Any = np.zeros(len(varying))
+    if varying.any():
+        prior = priors[f"{term}_between_cohorts_sd"]
+        between_cohorts_sd = prior.variable(
+            f"{term}_between_cohorts_sd", dims=dim, transform=Softplus(prior.params["sigma"] / 2)
+        )
+        spread = pt.dot(between_cohorts_sd, place)
+    coordinates, start = at.above()
+    typical = typical_of(
+        term,
+        mean=mean["mu"],
+        sd=mean["sigma"],
+        below_sd=spread,
+        dims="regression",
+        coordinates=coordinates,
+        start=start,
+    )
+    common = pt.ones((len(at.estimate), 1)) * (typical * ~varying)[None, :]
+    if not varying.any():
+        return common
+    own = partially_pooled(
+        f"{term}_by_cohort",
+        mean=pt.dot(place, typical),
+        sd=between_cohorts_sd,
+        dims=("cohort", dim),
+        coordinates=Coordinates(at.estimate[:, varying], at.variance[:, varying]).transform(),
+    )
+    return common + pt.dot(own, place)
+
+
+def estimand_draws(
+    posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+) -> dict[tuple[str, str], Any]:
+    """Turn draws of coefficients into draws of the odds ratios.
+
+    Parameters
+    ----------
+    posterior
+        Dataset of draws with dims chain and draw.
+    data, priors
+        As the model was built.
+    rng
+        For the coefficients of a new cohort.
+
+    Returns
+    -------
+    dict
+        (estimand, scope) -> log odds ratio with dims chain, draw, stratum (HR+, HR-, HR- over HR+), outcome, cell_type
+        and, in the scope ``cohort``, cohort: `slope` in the reference stratum, `slope + interaction` in the other.
+    """
+    return odds_draws(posterior, data, priors, rng)
+
+
+def reported(posterior: Any) -> dict[str, Any]:
+    """Return nothing: spreads between cohorts are reported through the odds ratio of a new cohort."""
+    return {}
+
+
+def estimates(
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    *,
+    interval: float = 0.95,
+    rope: Rope = DEFAULT_ROPE,
+) -> Estimates:
+    """Summarise the draws of the odds ratios; a family of claims is one outcome and stratum over cell types.
+
+    Parameters
+    ----------
+    draws
+        From `estimand_draws`.
+    data
+        The analysis set of the fit.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence.
+    """
+    return tabulate(
+        draws,
+        data,
+        Rows(data, "odds ratio, high against low abundance").describe,
+        method="models/clinical.py",
+        interval=interval,
+        rope=rope,
+        family=EXPOSURES_OF_ONE_OUTCOME,
+    )
+
+
+prior_checks = clinical_prior_predictive
+predictive_checks = clinical_posterior_predictive
+reader_scale = clinical_reader_scale
+
+
+def tables(
+    posterior: Any,
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+) -> dict[str, pd.DataFrame]:
+    """Give the counts behind every regression."""
+    return {"counts": data.clinical_counts}

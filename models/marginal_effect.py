@@ -1,0 +1,366 @@
+"""Marginal effect of HER2 on the abundance of continuous cell types: an analysis of covariance, in one posterior.
+
+For tumour i of cohort k and cell type c, with y the abundance in SDs of the cell type,
+
+    y_ic ~ Normal(eta_ic, residual_sd_kc)
+    eta_ic = intercept_kc + slope_kc h_i + hr_c r_i + ihc_c(l_i)
+             + her2_x_hr_c h_i r_i + her2_x_ihc_c(l_i) h_i + hr_x_ihc_c(l_i) r_i + covariate_slope_c' x_i
+
+with h HER2 per pooled within-HR SD, r = 1 in the non-reference hormone receptor stratum and l the HER2 IHC level; r and
+the columns of l are centred at their means over all tumours, so `slope` is the slope averaged over them.
+Cohorts are exchangeable: intercept, slope and residual SD are a cohort's own, the other terms are common. Cell
+types are partially pooled towards each other. The effect of the IHC level is monotonic (its total and the shares of its
+steps, for each cell type and each of its three terms) or has one coefficient for each level.
+
+Cell types count as continuous, and enter, where fewer than 25 % of a cohort's tumours have none (the rule of
+the study that this analysis of covariance follows). Marginal effects are reported in units of the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_her2.bayesian.ancova import Ancova, ancova, cheap_estimates, outcome_node
+from bayes_her2.bayesian.ancova_estimands import marginal_draws, standing_of
+from bayes_her2.bayesian.ancova_predictive import ancova_posterior_predictive, ancova_prior_predictive
+from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
+from bayes_her2.bayesian.linearity import linearity
+from bayes_her2.bayesian.monotonic import monotonic_steps
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import RowOf, tabulate
+from bayes_her2.data import AnalysisSet
+from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
+
+QUESTION = (
+    "How does the mean abundance of each continuous immune cell type change with HER2 expression, given hormone "
+    "receptor status, HER2 IHC level and their interactions?"
+)
+DATA = "AnalysisSet"
+TWIN = "marginal_effect_twin"
+ESTIMANDS = {
+    "marginal_slope": "change of the mean abundance per SD of HER2, averaged over HR status, IHC level and covariates; "
+    "in units of the outcome",
+    "marginal_mean": "mean abundance at a HER2 value, averaged likewise; in units of the outcome",
+}
+
+SLOPE_CONTRAST = "h + 1 SD over h, {} weights"
+MEAN_CONTRAST = "mean at h, {} weights"
+
+_SHARED = "the average over cell types: their abundances trade places more than they rise together"
+_CELLS = "single cell types may move by half an SD of their abundance, rarely by more than one"
+PRIORS: dict[str, Prior] = {
+    "intercept": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.0},
+        "a cell type's level at average HER2 lies within 2 SD of its mean",
+    ),
+    "intercept_between_cohorts_sd": Prior(
+        "HalfNormal",
+        {"sigma": 1.0},
+        "runs and platforms shift a cell type's level by up to 2 SD of its abundance",
+    ),
+    "centre_sd": Prior("HalfNormal", {"sigma": 0.25}, "centres of one cohort share platform and pipeline"),
+    "slope_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "slope_between_cells_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.4},
+        "a slope of 1 SD per SD of HER2 would be a correlation of nearly 1: few cell types come near",
+    ),
+    "slope_between_cohorts_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.25},
+        "the same cell type's slope rarely differs by more than half an SD between cohorts",
+    ),
+    "hr_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "hr_between_cells_sd": Prior("HalfNormal", {"sigma": 0.5}, _CELLS),
+    "ihc_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "ihc_between_cells_sd": Prior("HalfNormal", {"sigma": 0.5}, _CELLS),
+    "ihc_step_shares": Prior(
+        "Dirichlet", {"concentration": 1.0}, "whether the step to 1+ or the one to 2+ is larger is not known"
+    ),
+    "her2_x_hr_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "her2_x_hr_between_cells_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.4},
+        "not tighter than the slope's own, or the prior would overturn an interaction",
+    ),
+    "her2_x_ihc_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "her2_x_ihc_between_cells_sd": Prior("HalfNormal", {"sigma": 0.4}, "not tighter than the slope's own"),
+    "her2_x_ihc_step_shares": Prior("Dirichlet", {"concentration": 1.0}, "as for the level itself"),
+    "hr_x_ihc_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "hr_x_ihc_between_cells_sd": Prior("HalfNormal", {"sigma": 0.5}, _CELLS),
+    "hr_x_ihc_step_shares": Prior("Dirichlet", {"concentration": 1.0}, "as for the level itself"),
+    "covariate_slope_mean": Prior("Normal", {"mu": 0.0, "sigma": 0.25}, _SHARED),
+    "covariate_slope_between_cells_sd": Prior("HalfNormal", {"sigma": 0.4}, "as for HER2"),
+    "log_residual_sd": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "the SD that remains in a cohort is 0.4 to 2.7 times the cell type's own over all cohorts",
+    ),
+}
+
+
+def priors_for(data: AnalysisSet) -> dict[str, Prior]:
+    """Give the default priors: the outcome is standardised, so they are the same for every data set."""
+    return PRIORS
+
+
+def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+    """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+    Parameters
+    ----------
+    data
+        Analysis set of the model ``marginal_effect``.
+    priors
+        One `Prior` for each name of `PRIORS`.
+
+    Returns
+    -------
+    pymc.Model
+        Observed node ``outcome`` (in SDs of each cell type); one coefficient for each term, with the dim ``cell_type``.
+    """
+    design = ancova(data)
+    at = cheap_estimates(design)
+    coords = {
+        "tumour": list(data.tumours.index),
+        "cohort": list(design.shape.cohorts),
+        "centre": list(design.shape.centres),
+        "cell_type": list(design.cell_types),
+        "step": list(design.steps),
+        "covariate": list(data.covariates.columns),
+    }
+    with pm.Model(coords=coords) as model:
+        coefficients = [_coefficient(term, design, at[term], priors) for term in design.terms]
+        log_residual_sd = partially_pooled(
+            "log_residual_sd",
+            mean=priors["log_residual_sd"].params["mu"],
+            sd=priors["log_residual_sd"].params["sigma"],
+            dims=("cohort", "cell_type"),
+            coordinates=at["log_residual_sd"].transform(),
+        )
+        outcome_node(
+            "outcome",
+            mean=pt.dot(design.columns(), pt.concatenate(coefficients, axis=0)),
+            residual_sd=pt.dot(design.cohort_columns, pt.exp(log_residual_sd)),
+            observed=design.z,
+            modelled=design.modelled,
+            dims=("tumour", "cell_type"),
+        )
+    return model
+
+
+def _coefficient(term: str, design: Ancova, at: Coordinates, priors: Mapping[str, Prior]) -> Any:
+    """Coefficients of one term, column of the design x cell type."""
+    if term == "intercept":
+        return _intercept(design, at, priors)
+    if term == "centre":
+        sd = priors["centre_sd"].variable("centre_sd")
+        return partially_pooled(
+            "centre_shift", mean=0.0, sd=sd, dims=("centre", "cell_type"), coordinates=at.transform()
+        )
+    if term == "slope":
+        return _slope(design, at, priors)
+    if term in ("ihc", "her2_x_ihc", "hr_x_ihc") and design.monotonic:
+        total = _over_cell_types(term, at, priors)
+        step_shares = priors[f"{term}_step_shares"].variable(
+            f"{term}_step_shares", dims=("cell_type", "step")
+        )
+        return monotonic_steps(total, step_shares)
+    if term in ("hr", "her2_x_hr"):
+        return _over_cell_types(term, at, priors)[None, :]
+    return _over_cell_types(term, at, priors, rows="covariate" if term == "covariate_slope" else "step")
+
+
+def _over_cell_types(
+    term: str, at: Coordinates, priors: Mapping[str, Prior], *, rows: str | None = None
+) -> Any:
+    """One coefficient for each cell type (and row), around the mean over cell types (of that row)."""
+    mean = priors[f"{term}_mean"].variable(f"{term}_mean", dims=rows)
+    spread = priors[f"{term}_between_cells_sd"].variable(f"{term}_between_cells_sd", dims=rows)
+    if rows is None:
+        return partially_pooled(term, mean=mean, sd=spread, dims="cell_type", coordinates=at.common())
+    return partially_pooled(
+        term, mean=mean[:, None], sd=spread[:, None], dims=(rows, "cell_type"), coordinates=at.transform()
+    )
+
+
+def _intercept(design: Ancova, at: Coordinates, priors: Mapping[str, Prior]) -> Any:
+    """Level of each cell type in each cohort."""
+    mean, sd = priors["intercept"].params["mu"], priors["intercept"].params["sigma"]
+    if not design.shape.several_cohorts:
+        return partially_pooled("intercept", mean=mean, sd=sd, dims="cell_type", coordinates=at.common())[
+            None, :
+        ]
+    between = priors["intercept_between_cohorts_sd"].variable(
+        "intercept_between_cohorts_sd", dims="cell_type"
+    )
+    coordinates, start = at.above()
+    typical = typical_of(
+        "intercept",
+        mean=mean,
+        sd=sd,
+        below_sd=between,
+        dims="cell_type",
+        coordinates=coordinates,
+        start=start,
+    )
+    return partially_pooled(
+        "intercept_by_cohort",
+        mean=typical,
+        sd=between,
+        dims=("cohort", "cell_type"),
+        coordinates=at.transform(),
+    )
+
+
+def _slope(design: Ancova, at: Coordinates, priors: Mapping[str, Prior]) -> Any:
+    """HER2 slope of each cell type in each cohort."""
+    if not design.shape.several_cohorts:
+        return _over_cell_types("slope", at, priors)[None, :]
+    mean = priors["slope_mean"].variable("slope_mean")
+    between_cells = priors["slope_between_cells_sd"].variable("slope_between_cells_sd")
+    between_cohorts = priors["slope_between_cohorts_sd"].variable("slope_between_cohorts_sd")
+    coordinates, start = at.above()
+    typical = typical_of(
+        "slope",
+        mean=mean,
+        sd=between_cells,
+        below_sd=between_cohorts,
+        dims="cell_type",
+        coordinates=coordinates,
+        start=start,
+    )
+    return partially_pooled(
+        "slope_by_cohort",
+        mean=typical,
+        sd=between_cohorts,
+        dims=("cohort", "cell_type"),
+        coordinates=at.transform(),
+    )
+
+
+def estimand_draws(
+    posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+) -> dict[tuple[str, str], Any]:
+    """Turn draws of coefficients into draws of marginal slopes and means, in units of the outcome.
+
+    Parameters
+    ----------
+    posterior
+        Dataset of draws with dims chain and draw.
+    data, priors
+        As the model was built.
+    rng
+        For the slopes of a new cohort.
+
+    Returns
+    -------
+    dict
+        (estimand, scope) -> draws by weighting, stratum, cell type, cohort and place on the curve. NaN where not
+        estimable.
+    """
+    draws: dict[tuple[str, str], Any] = dict(marginal_draws(posterior, data, priors, rng))
+    return draws
+
+
+def reported(posterior: Any) -> dict[str, Any]:
+    """Return the draws of the spreads and residual SDs, which the report prints."""
+    names = [
+        n for n in posterior.data_vars if str(n).endswith(("_between_cells_sd", "slope_between_cohorts_sd"))
+    ]
+    return {str(name): posterior[name] for name in (*names, "log_residual_sd")}
+
+
+def estimates(
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    *,
+    interval: float = 0.95,
+    rope: Rope = DEFAULT_ROPE,
+) -> Estimates:
+    """Summarise the draws of the estimands, with status, counts and decisions.
+
+    Parameters
+    ----------
+    draws
+        From `estimand_draws`.
+    data
+        The analysis set of the fit.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence, in SDs of the outcome within cohorts.
+    """
+
+    def describe(estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
+        cell_type, weighting = named["cell_type"], named["weighting"]
+        is_slope = estimand == "marginal_slope"
+        return RowOf(
+            outcome=cell_type,
+            unit=f"{data.outcome_label}, per SD" if is_slope else data.outcome_label,
+            standing=standing_of(
+                data, estimand, cell_type, named["stratum"], scope, named.get("cohort", ""), weighting
+            ),
+            without_draws="no such tumours to average over",
+            contrast=(SLOPE_CONTRAST if is_slope else MEAN_CONTRAST).format(weighting),
+            outcome_sd=float(data.outcome_sd.get(cell_type, np.nan)),
+            at=float(named["at"]) if "at" in named else None,
+        )
+
+    return tabulate(draws, data, describe, method="models/marginal_effect.py", interval=interval, rope=rope)
+
+
+prior_checks = ancova_prior_predictive
+predictive_checks = ancova_posterior_predictive
+
+
+def reader_scale(name: str, prior: Prior, interval: float) -> str:
+    """Say what a prior means in SDs of the outcome."""
+    low, high = prior.interval(interval)
+    percent = f"{interval:.0%}"
+    if prior.dist == "Dirichlet":
+        return f"{percent}: the first of two steps is {low:.1%} to {high:.1%} of the whole effect"
+    if name == "log_residual_sd":
+        return f"{percent}: {np.exp(low):.2g} to {np.exp(high):.2g} SD of the outcome"
+    return f"{percent}: {low:.2g} to {high:.2g} SD of the outcome" + (
+        " per SD of HER2" if "slope" in name else ""
+    )
+
+
+def tables(
+    posterior: Any,
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+) -> dict[str, pd.DataFrame]:
+    """Departure from linearity, spreads between cell types and cohorts, and the scale of each outcome."""
+    checked, curves = linearity(posterior, data, interval=interval)
+    return {"linearity": checked, "linearity_curves": curves, "outcome_scale": outcome_scale(data)}
+
+
+def outcome_scale(data: AnalysisSet) -> pd.DataFrame:
+    """Mean and SD of each outcome: what a slope in its units is to be held against.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``cell_type``, ``unit``, ``n``, ``mean``, ``sd`` (within cohorts, pooled).
+    """
+    return pd.DataFrame(
+        {
+            "cell_type": list(map(str, data.outcome.columns)),
+            "unit": data.outcome_label,
+            "n": data.outcome.notna().sum().to_numpy(),
+            "mean": data.outcome.mean().to_numpy(),
+            "sd": data.outcome_sd.to_numpy(),
+        }
+    )

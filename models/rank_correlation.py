@@ -1,0 +1,266 @@
+"""Rank correlation of HER2 and other measures with every cell type, zeros kept as what they are.
+
+In a group of tumours (cohort and hormone receptor stratum) the normal scores of a measure and of a cell type are
+correlated normals; a tumour without the cell type lies below a threshold (a Gaussian copula with interval-censored
+zeros, `bayes_her2/bayesian/copula.py`). For group (k, r), measure m and outcome c
+
+    z_m ~ normal scores of the measures, covariance free
+    y*_c | z ~ N(b' z, s^2), seen where y > 0, below the normal score of the zero share where y = 0
+    rho_mc = v_mc / (1 + v_c' R^-1 v_c)^(1/2),    asinh(v_mc) = correlation_kmc + difference_kmc r
+
+with R the correlations between the measures, so that measures on the same tumours are compared with their dependence.
+With one measure asinh(v) is Fisher's z. Cohorts vary around the outcome, outcomes around the measure's mean; the
+difference between strata varies between cohorts where at least two inform it.
+
+Each line of correlations has its own hierarchy: a measure by hormone receptor stratum, the same measure regardless of
+it ("all tumours": what a paper prints as the correlation in a cohort; the groups are whole cohorts), and the total
+infiltrate against every cell type, likewise. Lines share no parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_her2.bayesian.coordinates import partially_pooled, typical_of
+from bayes_her2.bayesian.copula import Term, exposure_scores, outcome_scores_loglik, rank_design
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.rank_summary import (
+    comparison_table,
+    correlation_draws,
+    correlation_heterogeneity,
+    correlation_prior_checks,
+    correlation_reader_scale,
+    matrix_table,
+    scatter_tables,
+    split_half_checks,
+    strength_table,
+    summarise_correlations,
+)
+from bayes_her2.data import AnalysisSet
+from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
+
+QUESTION = (
+    "How strongly do the HER2 measure, other measures and the total infiltrate go with each immune cell type, in each "
+    "hormone receptor stratum and cohort, and is the HER2 measure the stronger one?"
+)
+DATA = "AnalysisSet"
+TWIN = "rank_correlation_twin"
+ESTIMANDS = {
+    "spearman": "Spearman's rho of measure and abundance on the observed scale, zeros tied",
+    "latent_spearman": "Spearman's rho of the latent scores, zeros being low values not seen",
+    "spearman_difference": "Spearman's rho in HR- minus that in HR+, observed scale",
+    "strength_difference": "|rho| of the HER2 measure minus |rho| of another measure, observed scale, same tumours",
+}
+
+_COHORTS = "Fisher z of one cell type rarely moves by more than 0.3 between cohorts"
+PRIORS: dict[str, Prior] = {
+    "correlation_mean": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.4},
+        "a measure correlated beyond 0.66 with all cell types at once is implausible",
+    ),
+    "correlation_between_outcomes_sd": Prior(
+        "HalfNormal", {"sigma": 0.4}, "cell types differ, and single ones may reach correlations of 0.7"
+    ),
+    "correlation_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.15}, _COHORTS),
+    "difference_mean": Prior(
+        "Normal", {"mu": 0.0, "sigma": 0.2}, "the strata do not differ by 0.4 in all cell types at once"
+    ),
+    "difference_between_outcomes_sd": Prior(
+        "HalfNormal", {"sigma": 0.2}, "single cell types may differ by 0.4 between strata"
+    ),
+    "difference_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.15}, _COHORTS),
+    "outcome_log_scale": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "ranks give the scores an SD of 1 in the sample; the population's is not known, but not 2.7-fold off",
+    ),
+    "measure_log_scale": Prior("Normal", {"mu": 0.0, "sigma": 0.5}, "as for the outcomes"),
+    "measure_association": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "the measures' correlation in the population, around that of the sample; ten tumours have an SD of 0.3",
+    ),
+}
+
+
+def priors_for(data: AnalysisSet) -> dict[str, Prior]:
+    """Give the default priors: correlations have no unit, so they are the same for every data set."""
+    return PRIORS
+
+
+def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+    """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+    Parameters
+    ----------
+    data
+        Analysis set of the model ``rank_correlation``.
+    priors
+        One `Prior` for each name of `PRIORS`.
+
+    Returns
+    -------
+    pymc.Model
+        The likelihood is that of ranks, through sufficient sums: potentials ``measures`` and ``outcomes``.
+    """
+    design = rank_design(data)
+    coords: dict[str, list[str]] = {
+        "cohort": list(design.cohorts),
+        "outcome": list(design.outcomes),
+        "group": [group.label for group in design.groups],
+        "scale": list(design.scales),
+        "association": list(design.associations),
+    }
+    coords |= {f"{term.name}_line": list(term.lines) for term in design.terms}
+    shape = (len(design.groups), -1, len(design.outcomes))
+    with pm.Model(coords=coords) as model:
+        fisher_z = sum(
+            pt.dot(term.select, _varying(term, priors, len(design.cohorts))).reshape(shape)
+            for term in design.terms
+        )
+        measure_log_scale = priors["measure_log_scale"].variable("measure_log_scale", dims="scale")
+        association = None
+        if design.associations:
+            association = priors["measure_association"].variable("measure_association", dims="association")
+        outcome_log_scale = priors["outcome_log_scale"].variable(
+            "outcome_log_scale", dims=("group", "outcome")
+        )
+        measures = exposure_scores(design, measure_log_scale, association)
+        pm.Potential("measures", measures.loglik)
+        pm.Potential("outcomes", outcome_scores_loglik(design, measures, fisher_z, outcome_log_scale))
+    return model
+
+
+def _varying(term: Term, priors: Mapping[str, Prior], n_cohorts: int) -> Any:
+    """Fisher z of each line and outcome: outcomes around the line's mean, cohorts around the outcome.
+
+    Returns (cohort x line) x outcome; a term common to the cohorts is repeated for each.
+    """
+    name, line, at = term.name, f"{term.name}_line", term.coordinates
+    prior = {key.removeprefix(f"{term.prior}_"): p for key, p in priors.items() if key.startswith(term.prior)}
+    between_outcomes_sd = prior["between_outcomes_sd"].variable(f"{name}_between_outcomes_sd", dims=line)
+    coordinates, start = at.over_cell_types(by_cohort=term.by_cohort)
+    mean = typical_of(
+        f"{name}_mean",
+        mean=prior["mean"].params["mu"],
+        sd=prior["mean"].params["sigma"],
+        below_sd=between_outcomes_sd,
+        dims=line,
+        coordinates=coordinates,
+        start=start,
+    )
+    mean, spread = mean[:, None], between_outcomes_sd[:, None]
+    if not term.by_cohort:
+        common = partially_pooled(name, mean=mean, sd=spread, dims=(line, "outcome"), coordinates=at.common())
+        return pt.concatenate([common] * n_cohorts, axis=0)
+    between_cohorts_sd = prior["between_cohorts_sd"].variable(f"{name}_between_cohorts_sd", dims=line)
+    coordinates, start = at.above()
+    typical = typical_of(
+        name,
+        mean=mean,
+        sd=spread,
+        below_sd=between_cohorts_sd[:, None],
+        dims=(line, "outcome"),
+        coordinates=coordinates,
+        start=start,
+    )
+    by_cohort = partially_pooled(
+        f"{name}_by_cohort",
+        mean=typical,
+        sd=between_cohorts_sd[:, None],
+        dims=("cohort", line, "outcome"),
+        coordinates=at.transform(),
+    )
+    return by_cohort.reshape((n_cohorts * len(term.lines), -1))
+
+
+def estimand_draws(
+    posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+) -> dict[tuple[str, str], Any]:
+    """Turn draws of Fisher z into draws of the estimands.
+
+    Parameters
+    ----------
+    posterior
+        Dataset of draws with dims chain and draw.
+    data, priors
+        As the model was built.
+    rng
+        For the correlations of a new cohort.
+
+    Returns
+    -------
+    dict
+        (estimand, scope) -> draws with dims chain, draw, exposure, outcome, stratum (HR+, HR-, all; HR- minus HR+ for
+        ``spearman_difference``) and, in the scope ``cohort``, cohort. NaN where not estimable.
+    """
+    return correlation_draws(posterior, data, priors, rng)
+
+
+def reported(posterior: Any) -> dict[str, Any]:
+    """Return the draws of the spreads between cohorts, which the report prints."""
+    return {str(n): posterior[n] for n in posterior.data_vars if str(n).endswith("_between_cohorts_sd")}
+
+
+def estimates(
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    *,
+    interval: float = 0.95,
+    rope: Rope = DEFAULT_ROPE,
+) -> Estimates:
+    """Summarise the draws of the estimands, with status, counts and decisions.
+
+    Parameters
+    ----------
+    draws
+        From `estimand_draws`.
+    data
+        The analysis set of the fit.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence.
+    """
+    units = {
+        "spearman": "Spearman rho",
+        "latent_spearman": "latent Spearman rho",
+        "spearman_difference": "difference of Spearman rho",
+        "strength_difference": "difference of |Spearman rho|",
+    }
+    return summarise_correlations(
+        draws, data, units=units, method="models/rank_correlation.py", interval=interval, rope=rope
+    )
+
+
+prior_checks = correlation_prior_checks
+predictive_checks = split_half_checks
+reader_scale = correlation_reader_scale
+
+
+def tables(
+    posterior: Any,
+    draws: Mapping[tuple[str, str], Any],
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+) -> dict[str, pd.DataFrame]:
+    """Strength in words, measures compared, the split matrix, spread between cohorts, and the scatter's dots."""
+    made = {
+        "strength": strength_table(draws),
+        "matrix": matrix_table(draws, data),
+        "heterogeneity": correlation_heterogeneity(posterior, data, priors, interval=interval),
+    }
+    if len(data.measures.columns) > 1:
+        made["comparison"] = comparison_table(draws, data, interval=interval)
+    if data.infiltrate.shape[1]:
+        made |= scatter_tables(data, interval=interval)
+    return made
