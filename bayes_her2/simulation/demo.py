@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +42,7 @@ _STUDY_FILE = "study.toml"
 _TRUTH_FILE = "truth.csv"
 
 
-def write_demo(
-    folder: Path, seed: int, design: Design = SEED_DESIGN, sampling: Mapping[str, float] | None = None
-) -> Path:
+def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
     """Simulate a study and write it as files: CIBERSORTx tables, clinical tables, truth and study file.
 
     Parameters
@@ -56,8 +53,6 @@ def write_demo(
         Seed of the simulation, and of the analysis that the study file asks for.
     design
         What to simulate.
-    sampling
-        Settings that the study file gives under ``[sampling]``; its defaults where nothing is said.
 
     Returns
     -------
@@ -65,12 +60,10 @@ def write_demo(
         The ``study.toml`` to run. It is removed first and written last, so where it stands the files beside
         it are complete and belong to it. All paths in it are relative to its folder.
     """
-    return write_study(folder, simulate_cohorts(np.random.default_rng(seed), design), seed, sampling)
+    return write_study(folder, simulate_cohorts(np.random.default_rng(seed), design), seed)
 
 
-def write_study(
-    folder: Path, simulated: Simulated, seed: int, sampling: Mapping[str, float] | None = None
-) -> Path:
+def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
     """Write cohorts that are simulated already; see `write_demo`.
 
     Parameters
@@ -81,8 +74,6 @@ def write_study(
         Cohorts and truth.
     seed
         Seed that the study file gives to the analysis.
-    sampling
-        Settings under ``[sampling]``.
 
     Returns
     -------
@@ -96,13 +87,11 @@ def write_study(
         write_text(folder / _cibersort_file(cohort), _cibersort_table(cohort).to_csv(sep="\t", index=False))
         write_text(folder / _clinical_file(cohort), _clinical_table(cohort).to_csv(index=False))
     write_text(folder / _TRUTH_FILE, simulated.truth.to_csv(index=False))
-    write_text(study_path, study_text(simulated.cohorts, seed, sampling))
+    write_text(study_path, study_text(simulated.cohorts, seed))
     return study_path
 
 
-def study_text(
-    cohorts: tuple[CohortTable, ...], seed: int, sampling: Mapping[str, float] | None = None
-) -> str:
+def study_text(cohorts: tuple[CohortTable, ...], seed: int) -> str:
     """Return the text of the study file that reads the cohorts back."""
     first = cohorts[0]
     lines = [
@@ -127,8 +116,6 @@ def study_text(
     cell_types = tuple(str(name) for name in first.abundance.columns)
     if cell_types != LM22_CELL_TYPES:
         lines.append(f"cell_types = [{', '.join(_quoted(name) for name in cell_types)}]")
-    if sampling:
-        lines += ["", "[sampling]", *(f"{name} = {value}" for name, value in sampling.items())]
     lines += [
         "",
         "[rank_correlation]",

@@ -33,8 +33,6 @@ from bayes_her2.workflow.check import MODEL, Checked, check_study
 from bayes_her2.workflow.results import ResultsFolder
 
 DEMO_SEED = 20251203
-DEMO_SAMPLING = {"tune": 700, "draws": 1500, "target_accept": 0.85}
-"""Enough for the gate on the demo's tumours, in about half the time of the defaults."""
 
 Say = Callable[[str], None]
 
@@ -78,7 +76,7 @@ def run_demo(out: Path, *, only: Sequence[str] = (), say: Say = _silent, progres
         Whether to show the sampler's progress bar.
     """
     say("Simulating three cohorts of the seed study's sizes, with planted effects")
-    study = write_demo(Path(out) / "simulated", DEMO_SEED, sampling=DEMO_SAMPLING)
+    study = write_demo(Path(out) / "simulated", DEMO_SEED)
     return run_study(study, out, only=only, say=say, progress=progress)
 
 
