@@ -19,7 +19,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def results(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results folder of that study."""
+    """Results folder of that study, main model alone: the demo runs every model."""
     out = tmp_path_factory.mktemp("runs") / "small"
-    assert exit_code(["run", str(study_file), "--out", str(out), "--quiet"]) == 0
+    assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", "--quiet"]) == 0
     return out

@@ -30,7 +30,6 @@ TABLES = {
     "cell_composition",
     "cell_types",
     "claims",
-    "clinical_counts",
     "composition",
     "concordance",
     "covariate_scaling",
@@ -43,9 +42,6 @@ TABLES = {
     "her2_by_ihc",
     "her2_scaling",
     "heterogeneity",
-    "high_abundance_counts",
-    "high_abundance_heterogeneity",
-    "high_abundance_interaction_sweep",
     "interaction_sweep",
     "notices",
     "parts",
@@ -122,10 +118,8 @@ def test_both_sides_saw_the_same_tumours(results):
 def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_file):
     before = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
     fit_written = (results / "posterior" / "abundance.nc").stat().st_mtime_ns
-    start = time.perf_counter()
-    again = run_study(study_file, results, progress=False)
+    again = run_study(study_file, results, only=["abundance"], progress=False)
     assert again.reused == tuple(json.loads((results / "provenance.json").read_text())["models"])
-    assert time.perf_counter() - start < 60
     assert (results / "posterior" / "abundance.nc").stat().st_mtime_ns == fit_written
     after = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
     assert after == before
@@ -133,7 +127,7 @@ def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_fi
 
 def test_other_priors_or_rope_do_not_enter_a_folder_begun_under_these(results, study_file, capsys):
     changed = with_settings(study_file, "[decisions]\nrope = [0.8, 1.25]", "other_rope.toml")
-    assert exit_code(["run", str(changed), "--out", str(results), "-q"]) == 2
+    assert exit_code(["run", str(changed), "--out", str(results), "--only", "abundance", "-q"]) == 2
     message = capsys.readouterr().err
     assert "was begun under other priors, region of practical equivalence or decision rule" in message
     assert "choose another folder" in message
