@@ -215,7 +215,7 @@ def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
             break
     time.sleep(1.0)
     process.send_signal(how)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     if how == signal.SIGINT:
         assert process.returncode == 130
