@@ -253,7 +253,7 @@ class TumourData:
     notices: tuple[str, ...] = ()
     settings: ModelChoices = ModelChoices()
 
-    @property
+    @cached_property
     def cohorts(self) -> tuple[str, ...]:
         """Cohort names in order of first appearance."""
         return tuple(self.tumours["cohort"].unique())
@@ -368,19 +368,19 @@ class AnalysisSet:
     outcome_label: str = ""
     settings: ModelChoices = field(default_factory=lambda: ModelChoices())
 
-    @property
+    @cached_property
     def cohorts(self) -> tuple[str, ...]:
         """Cohort names, sorted: results never depend on the order of the study file."""
         return tuple(sorted(self.tumours["cohort"].unique()))
 
-    @property
+    @cached_property
     def strata(self) -> tuple[str, ...]:
         """HR strata present, reference first."""
         present = set(self.tumours["hr"])
         other = tuple(s for s in STRATA if s != self.reference and s in present)
         return (self.reference, *other)
 
-    @property
+    @cached_property
     def ihc_levels(self) -> tuple[str, ...]:
         """HER2 IHC levels that occur, in order."""
         seen = set(self.tumours["her2_ihc"].dropna())

@@ -27,7 +27,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.coordinates import partially_pooled, typical_of
+from bayes_her2.bayesian.coordinates import Softplus, partially_pooled, typical_of
 from bayes_her2.bayesian.copula import Term, exposure_scores, outcome_scores_loglik, rank_design
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.rank_summary import (
@@ -160,7 +160,10 @@ def _varying(term: Term, priors: Mapping[str, Prior], n_cohorts: int) -> Any:
     if not term.by_cohort:
         common = partially_pooled(name, mean=mean, sd=spread, dims=(line, "outcome"), coordinates=at.common())
         return pt.concatenate([common] * n_cohorts, axis=0)
-    between_cohorts_sd = prior["between_cohorts_sd"].variable(f"{name}_between_cohorts_sd", dims=line)
+    scale = prior["between_cohorts_sd"].params["sigma"] / 2
+    between_cohorts_sd = prior["between_cohorts_sd"].variable(
+        f"{name}_between_cohorts_sd", dims=line, transform=Softplus(scale)
+    )
     coordinates, start = at.above()
     typical = typical_of(
         name,

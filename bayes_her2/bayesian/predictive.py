@@ -97,7 +97,13 @@ def prior_draws(graph: pm.Model, coefficients: Sequence[str], seed: int) -> xr.D
     names = {v.name for v in graph.free_RVs}
     wanted = [n for name in coefficients for n in (f"{name}_by_cohort", name) if n in names]
     return quietly(
-        lambda: pm.sample_prior_predictive(PRIOR_DRAWS, model=graph, var_names=wanted, random_seed=seed)
+        lambda: pm.sample_prior_predictive(
+            PRIOR_DRAWS,
+            model=graph,
+            var_names=wanted,
+            random_seed=seed,
+            compile_kwargs={"mode": "FAST_COMPILE"},  # run once: compiling for speed takes longer than drawing
+        )
     )["prior"].to_dataset()
 
 
