@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from bayes_her2.models import rank_correlation as model
-from rank_studies import simulated_set
+from rank_studies import planted_posterior, simulated_set
 
 from bayes_her2.comparison import concordance
 from bayes_her2.estimates import Estimates
@@ -43,24 +42,9 @@ def data():
     return made
 
 
-def planted(data: Any) -> xr.Dataset:
-    graph, rng = model.build(data, model.PRIORS), np.random.default_rng(72)
-    variables = {}
-    for variable in graph.free_RVs:
-        dims = graph.named_vars_to_dims.get(variable.name, ())
-        centre = rng.normal(0, 0.3, size=[len(graph.coords[d]) for d in dims])
-        values = centre + rng.normal(0, 0.05, size=(2, 100, *centre.shape))
-        variables[variable.name] = (
-            ("chain", "draw", *dims),
-            0.1 + np.abs(values) if variable.name.endswith("_sd") else values,
-        )
-    coords = {d: list(graph.coords[d]) for v in variables.values() for d in v[0] if d in graph.coords}
-    return xr.Dataset(variables, coords=coords | {"chain": [0, 1], "draw": range(100)})
-
-
 @pytest.fixture(scope="module")
 def answer(data):
-    posterior = planted(data)
+    posterior = planted_posterior(data)
     draws = model.estimand_draws(posterior, data, model.PRIORS, np.random.default_rng(1))
     tables = model.tables(posterior, draws, data, model.PRIORS, interval=0.95)
     return model.estimates(draws, data), rank_correlation_twin(data), tables

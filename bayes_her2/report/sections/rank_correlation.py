@@ -460,8 +460,9 @@ def correlation_table(results: Results) -> Table:
         "rank_correlation_all",
         f"Spearman's correlation of {measure} with every outcome, by hormone receptor (HR) status and over all "
         f"tumours ({_KNOWN_HR}). Observed scale: zeros tied, posterior medians with {formats.intervals_of(shown)}, and "
-        f"the twin with {formats.intervals_of(twins)}; Bonferroni over outcomes. Latent scale: zeros are low values that are not "
-        "seen. Strength in the seed study's words: weak from 0.1, moderate from 0.3, strong from 0.5. "
+        f"the twin with {formats.intervals_of(twins)}; Bonferroni over outcomes. Latent scale: zeros are low "
+        "values that are not seen. Strength in the seed study's words: weak from 0.1, moderate from 0.3, strong from "
+        "0.5. "
         f"{_who(results)}",
         "Outcome",
         (
@@ -577,9 +578,9 @@ def heterogeneity_table(results: Results) -> Table:
         "rank_correlation_heterogeneity",
         "How much the correlations of a measure differ between cohorts, and between outcomes: standard deviations, "
         f"posterior medians (between cohorts with {formats.intervals_of(results.of_model(MODEL))}), beside the "
-        "median of the prior. The scale is asinh(v), which for a single measure is Fisher's z of the correlation; beside other "
-        "measures of the same tumours the correlations themselves differ by less. With few cohorts the spread rests "
-        f"largely on its prior. {_who(results)}",
+        "median of the prior. The scale is asinh(v), which for a single measure is Fisher's z of the correlation; "
+        "beside other measures of the same tumours the correlations themselves differ by less. With few cohorts the "
+        f"spread rests largely on its prior. {_who(results)}",
         "Measure",
         (
             Column("Tumours", words=True),
