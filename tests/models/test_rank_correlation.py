@@ -20,9 +20,9 @@ from rank_studies import (
     simulated_set,
     unrecorded_set,
 )
-from scipy import stats
+from scipy import optimize, stats
 
-from bayes_her2.bayesian.copula import correlations, exposure_covariance, rank_design
+from bayes_her2.bayesian.copula import correlations, exposure_covariance, rank_design, tied_spearman
 from bayes_her2.bayesian.fit import Sampling, fit_model
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.rank_summary import _prior_draws, implied_association
@@ -30,7 +30,7 @@ from bayes_her2.comparison import concordance
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import ALL
 from bayes_her2.frequentist import rank_correlation_twin
-from bayes_her2.ranking import MAX_TIED, POLARISATION, pairings, support
+from bayes_her2.ranking import MAX_TIED, POLARISATION, pairings, support, tie_effect
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 TWO = {("A", "HR+"): 40, ("A", "HR-"): 30, ("B", "HR+"): 35, ("B", "HR-"): 28}
@@ -656,7 +656,7 @@ def test_an_outcome_known_in_part_is_correlated_among_its_tumours(rho):
             outcome="tils", exposure=exposure, stratum="HR+", scope="cohort", estimand="spearman"
         ).iloc[0]
         assert own["n"] == 2_000
-        # Ranked over all tumours, the HER2 measure's would be off by 0.09 (no intercept, scores above the median).
+        # Ranked over all tumours, the HER2 measure's would be off by 0.16 (no intercept, scores above the median).
         assert latent[m] == pytest.approx(own["point"], abs=0.02)
 
 
@@ -672,6 +672,33 @@ def test_a_tied_measure_is_noted_with_the_size_of_the_effect():
     assert plain["note"].endswith("may differ from Spearman's by up to 3%")
     assert row(rows, exposure="ESR1", outcome="Y", **where)["note"].endswith("by up to 10%")
     assert row(rows, exposure=MEASURE, outcome="X", **where)["note"] == ""
+
+
+@pytest.mark.parametrize(
+    ("tied", "zeros", "rho", "says"),
+    [(0.3, 0.0, 0.4, "by up to 3%"), (0.5, 0.6, 0.7, "by up to 10%"), (0.5, 0.8, -0.7, "by a fifth or more")],
+)
+def test_the_size_of_the_effect_of_ties_is_that_of_many_tumours(tied, zeros, rho, says):
+    # The copula's likelihood of one measure, maximised over slope and residual SD, against Spearman's rho.
+    rng, n = np.random.default_rng(1), 60_000
+    x = rng.standard_normal(n)
+    y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal(n)
+    x, zero = np.maximum(x, np.quantile(x, tied)), y < np.quantile(y, zeros)
+    y = np.where(zero, -9.0, y)
+    z, score, share = scores(x), scores(y), zero.mean()
+    bound = stats.norm.ppf(share) if share else 0.0
+
+    def loss(p):
+        seen = stats.norm.logpdf(score[~zero], p[0] * z[~zero], np.exp(p[1])).sum()
+        return -(seen + stats.norm.logcdf((bound - p[0] * z[zero]) / np.exp(p[1])).sum()) / n
+
+    slope, log_sd = optimize.minimize(loss, [rho, -0.2], method="BFGS").x
+    v = slope * np.sqrt(z @ z / n) / np.exp(log_sd)
+    modelled = float(tied_spearman(np.array(v / np.sqrt(1 + v**2)), np.array(share)))
+    off = abs(modelled / stats.spearmanr(x, y).statistic - 1)
+    assert tie_effect(tied, zeros) == says
+    low, high = {"by up to 3%": (0.01, 0.03), "by up to 10%": (0.05, 0.10)}.get(says, (0.19, 0.30))
+    assert low < off < high
 
 
 def test_prior_checks_are_on_the_correlations_that_the_priors_imply():
