@@ -25,7 +25,15 @@ MAX_TIED = 0.80
 """Share of tumours with one and the same value beyond which ranks say too little."""
 
 POLARISATION = "M1/M2 ratio"
-"""Macrophages M1 over Macrophages M2: zero where M1 is absent, not defined where M2 is."""
+"""Macrophages M1 over Macrophages M2: zero where M1 alone is absent, infinite (the highest rank, tied) where M2 alone
+is, not defined where both are."""
+
+NO_TUMOURS = "no tumours"
+"""Reason of a group that has no tumours at all, as opposed to none with a value."""
+
+TIED_EXPOSURE = 0.20
+"""Share of tumours with one value of an exposure beyond which a row says what that does to it."""
+
 _M1, _M2 = "Macrophages M1", "Macrophages M2"
 _SAME = 1e-6  # smallest eigenvalue of a correlation matrix below which measures are one and the same
 
@@ -42,12 +50,16 @@ class Pairing:
         Tumour x exposure, no missing values; the HER2 measure first, further ones by name.
     outcomes
         Tumour x outcome, same tumours, NA where not defined: every cell type of the analysis set, the M1/M2 ratio
-        and (for the measures) the total infiltrate.
+        (infinite where M2 alone is absent) and (for the measures) the total infiltrate.
+    zeros
+        Tumour x outcome: whether the value is an exact zero below which nothing can be. Where a cohort has negative
+        values of an outcome (the log of a score), its zeros are values like any other.
     """
 
     name: str
     exposures: pd.DataFrame
     outcomes: pd.DataFrame
+    zeros: pd.DataFrame
 
 
 def pairings(data: AnalysisSet) -> tuple[Pairing, ...]:
@@ -64,11 +76,17 @@ def pairings(data: AnalysisSet) -> tuple[Pairing, ...]:
     first = str(measures.columns[0])
     measures = measures[[first, *sorted(str(c) for c in measures.columns if c != first)]].astype(float)
     cells = _cell_outcomes(data)
-    made = [Pairing("measures", measures, pd.concat([cells, data.infiltrate], axis=1))]
+    outcomes = pd.concat([cells, data.infiltrate.astype(float)], axis=1)
+    zeros = _zeros(outcomes, data.tumours["cohort"])
+    made = [Pairing("measures", measures, outcomes, zeros)]
     if data.infiltrate.shape[1]:
         known = data.infiltrate.dropna().astype(float)
         if len(known):
-            made.append(Pairing("infiltrate", known, cells.loc[known.index]))
+            made.append(
+                Pairing(
+                    "infiltrate", known, cells.loc[known.index], zeros.loc[known.index, list(cells.columns)]
+                )
+            )
     for pairing in made:
         shared = sorted(set(pairing.exposures.columns) & set(pairing.outcomes.columns))
         if shared:
@@ -88,8 +106,16 @@ def _cell_outcomes(data: AnalysisSet) -> pd.DataFrame:
         for c in data.cell_types.index
     }
     if {_M1, _M2} <= set(data.abundance.columns):
-        columns[POLARISATION] = columns[_M1] / columns[_M2].where(columns[_M2] > 0)
+        one, two = columns[_M1], columns[_M2]
+        ratio = one / two.where(two > 0)
+        columns[POLARISATION] = ratio.mask((one > 0) & (two == 0), np.inf)
     return pd.DataFrame(columns, index=data.tumours.index)
+
+
+def _zeros(outcomes: pd.DataFrame, cohort: pd.Series) -> pd.DataFrame:
+    """Exact zeros of outcomes that, in their cohort, are never below zero."""
+    lowest = outcomes.groupby(cohort.loc[outcomes.index]).transform("min")
+    return (outcomes == 0) & (lowest == 0)
 
 
 def groups_of(data: AnalysisSet, tumours: pd.Index) -> dict[tuple[str, str], pd.Index]:
@@ -106,33 +132,85 @@ def groups_of(data: AnalysisSet, tumours: pd.Index) -> dict[tuple[str, str], pd.
 def support(data: AnalysisSet, pairing: Pairing) -> pd.DataFrame:
     """Say what each group can carry.
 
+    An exposure of which more than 80 % of a group's tumours are tied is left out of that group; the others stay.
+
     Returns
     -------
     pandas.DataFrame
-        One row per outcome, cohort and stratum (HR+, HR-, ``all``): ``n`` tumours with exposure and outcome, ``n_zero``
-        exact zeros among them, and ``reason`` ('' where a correlation can be had; otherwise why not).
+        One row per exposure, outcome, cohort and stratum (HR+, HR-, ``all``): ``n`` tumours with exposure and outcome,
+        ``n_zero`` exact zeros among them, ``reason`` ('' where a correlation can be had; otherwise why not); and for
+        notes ``undefined`` (tumours without a value of the M1/M2 ratio) and ``ties`` (what ties of the exposure do to
+        the model).
     """
     rows = []
+    whole = groups_of(data, data.tumours.index)
     for (cohort, stratum), index in groups_of(data, pairing.exposures.index).items():
         exposures = pairing.exposures.loc[index]
-        blocked = "; ".join(
-            f"{name}: {reason}" for name in exposures.columns if (reason := _too_tied(exposures[name]))
-        )
+        n_tumours = len(whole[cohort, stratum])
+        recorded = whole[cohort, ALL].intersection(pairing.exposures.index)
+        unrecorded = ""
+        if not len(index) and (n_tumours or not len(recorded)):
+            unrecorded = not_recorded(str(pairing.exposures.columns[0]))
+        tied = {str(name): _too_tied(exposures[name]) for name in exposures.columns}
+        most = {str(name): _most_tied(exposures[name]) for name in exposures.columns}
         for outcome in pairing.outcomes.columns:
-            values = pairing.outcomes.loc[index, outcome].dropna()
-            reason = _not_rankable(values) or blocked
-            if outcome in data.cell_types.index and outcome not in data.abundance.columns:
-                values = pd.Series(0.0, index=index)
+            column = pairing.outcomes.loc[index, outcome]
+            values = column.dropna()
+            zeros = pairing.zeros.loc[values.index, outcome]
+            unmodelled = outcome in data.cell_types.index and outcome not in data.abundance.columns
+            if unmodelled:
                 reason = _too_few(len(index)) or "too few positives in every stratum"
-            n_zero = int((values == 0).sum())
-            if outcome in data.cell_types.index and outcome not in data.abundance.columns:
+                n = len(index)
                 counts = data.counts[
                     (data.counts["cell_type"] == outcome) & (data.counts["cohort"] == cohort)
                 ]
                 own = counts if stratum == ALL else counts[counts["hr"] == stratum]
                 n_zero = int(own["n_zero"].sum())
-            rows.append((outcome, cohort, stratum, len(values), n_zero, reason))
-    return pd.DataFrame(rows, columns=["outcome", "cohort", "stratum", "n", "n_zero", "reason"])
+            else:
+                n, n_zero = len(values), int(zeros.sum())
+                reason = _not_rankable(values, zeros)
+                known = pairing.outcomes.loc[recorded, outcome].notna().any()
+                if outcome in data.infiltrate.columns and not n and (n_tumours or not known):
+                    reason = not_recorded(str(outcome))
+                elif not n and len(index):
+                    reason = f"not defined in any of {len(index)} tumours"
+                elif not reason and n < len(index):
+                    known_ties = {
+                        e: _too_tied(exposures.loc[values.index, e]) for e, t in tied.items() if not t
+                    }
+                    reason = "; ".join(f"{e} where it is known: {t}" for e, t in known_ties.items() if t)
+            lost = int(column.isna().sum()) if outcome == POLARISATION else 0
+            undefined = f"{_counted(lost)} with neither M1 nor M2: no ratio" if lost else ""
+            for exposure, too_tied in tied.items():
+                why = unrecorded or reason or (f"{exposure}: {too_tied}" if too_tied else "")
+                ties = "" if why else _tie_note(exposure, most[exposure], n, n_zero / n)
+                rows.append((exposure, outcome, cohort, stratum, n, n_zero, why, undefined, ties))
+    columns = ["exposure", "outcome", "cohort", "stratum", "n", "n_zero", "reason", "undefined", "ties"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def not_recorded(label: str) -> str:
+    """Reason of a group of tumours without a single value."""
+    return f"{label} is not recorded"
+
+
+def tie_effect(tied: float, zeros: float) -> str:
+    """Say how far the copula's Spearman may be from the sample's where an exposure is tied at one end.
+
+    The copula takes the scores of an exposure, ties and all, for a continuous normal. Fitted to 60,000 tumours with
+    latent correlations of 0.4 and 0.7 of either sign, it misses Spearman's rho by up to 3 % (no zeros in the outcome),
+    9 % (half of the exposure tied, 60 % zeros), 21 % (half tied, 80 % zeros) and 77 % (80 % of both).
+
+    Parameters
+    ----------
+    tied
+        Share of tumours with one value of the exposure.
+    zeros
+        Share of zeros of the outcome.
+    """
+    if zeros == 0.0:
+        return "by up to 3%"
+    return "by up to 10%" if tied * zeros <= 0.3 else "by a fifth or more"
 
 
 def check_distinct(names: list[str], correlation: np.ndarray, where: str) -> None:
@@ -153,24 +231,42 @@ def check_distinct(names: list[str], correlation: np.ndarray, where: str) -> Non
     )
 
 
+def _counted(n: int) -> str:
+    return f"{n} tumour" if n == 1 else f"{n} tumours"
+
+
+def _tie_note(exposure: str, tied: float, n: int, zeros: float) -> str:
+    """Say what the ties of an exposure do to the model's correlation."""
+    if not TIED_EXPOSURE < tied <= MAX_TIED:
+        return ""
+    return (
+        f"{tied:.0%} of {n} tumours share one value of {exposure}, which the model takes for continuous: its "
+        f"correlation may differ from Spearman's {tie_effect(tied, zeros)}"
+    )
+
+
 def _too_few(n: int) -> str:
     if n >= MIN_TUMOURS:
         return ""
-    return f"{n} tumours: fewer than {MIN_TUMOURS}" if n else "no tumours"
+    return f"{n} tumours: fewer than {MIN_TUMOURS}" if n else NO_TUMOURS
+
+
+def _most_tied(values: pd.Series) -> float:
+    if not len(values):
+        return 0.0
+    return float(values.value_counts().iloc[0]) / len(values)  # .iloc: the most frequent value comes first
 
 
 def _too_tied(values: pd.Series) -> str:
-    if not len(values):
-        return ""
-    share = float(values.value_counts().iloc[0]) / len(values)  # .iloc: the most frequent value comes first
+    share = _most_tied(values)
     if share <= MAX_TIED:
         return ""
     return f"{share:.0%} of {len(values)} tumours share one value: ties beyond {MAX_TIED:.0%}"
 
 
-def _not_rankable(values: pd.Series) -> str:
+def _not_rankable(values: pd.Series, zeros: pd.Series) -> str:
     few = _too_few(len(values)) or _too_tied(values)
     if few:
         return few
-    positives = int((values != 0).sum())
+    positives = len(values) - int(zeros.sum())
     return "" if positives >= MIN_POSITIVES else f"{positives} positives: fewer than {MIN_POSITIVES}"

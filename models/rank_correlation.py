@@ -1,20 +1,25 @@
 """Rank correlation of HER2 and other measures with every cell type, zeros kept as what they are.
 
-In a group of tumours (cohort and hormone receptor stratum) the normal scores of a measure and of a cell type are
-correlated normals; a tumour without the cell type lies below a threshold (a Gaussian copula with interval-censored
-zeros, `bayes_her2/bayesian/copula.py`). For group (k, r), measure m and outcome c
+In a group of tumours (cohort and hormone receptor stratum, or cohort) the normal scores of a measure and of a cell
+type are correlated normals; a tumour without the cell type lies below a threshold (a Gaussian copula with
+interval-censored zeros, `bayes_her2/bayesian/copula.py`). For group (k, r), measure m and outcome c
 
     z_m ~ normal scores of the measures, covariance free
     y*_c | z ~ N(b' z, s^2), seen where y > 0, below the normal score of the zero share where y = 0
     rho_mc = v_mc / (1 + v_c' R^-1 v_c)^(1/2),    asinh(v_mc) = correlation_kmc + difference_kmc r
 
 with R the correlations between the measures, so that measures on the same tumours are compared with their dependence.
-With one measure asinh(v) is Fisher's z. Cohorts vary around the outcome, outcomes around the measure's mean; the
+With one measure asinh(v) is Fisher's z of rho. With several it is not: v_m is rho_m over the part of the outcome's SD
+that the measures together leave unexplained, so rho_m is nearer to 0 than tanh(asinh(v_m)), the more so the more
+measures there are and the more they are correlated. Priors and spreads are on asinh(v); what they say of correlations
+at the sample's R is in the prior checks. (P(|rho| > 0.8) a priori in the reference stratum: 0.06 with one measure, 0.01
+with three at R = 0.5, below 0.001 at R = 0.8.) Cohorts vary around the outcome, outcomes around the measure's mean; the
 difference between strata varies between cohorts where at least two inform it.
 
 Each line of correlations has its own hierarchy: a measure by hormone receptor stratum, the same measure regardless of
-it ("all tumours": what a paper prints as the correlation in a cohort; the groups are whole cohorts), and the total
-infiltrate against every cell type, likewise. Lines share no parameter.
+it ("all tumours": what a paper prints as the correlation in a cohort; the groups are whole cohorts, of tumours whose
+hormone receptor status is known), and the total infiltrate against every cell type, likewise. Lines share no
+hyperparameter; those of one group of tumours share its R, the scale of each outcome and the residual.
 """
 
 from __future__ import annotations
@@ -58,15 +63,20 @@ ESTIMANDS = {
     "strength_difference": "|rho| of the HER2 measure minus |rho| of another measure, observed scale, same tumours",
 }
 
-_COHORTS = "Fisher z of one cell type rarely moves by more than 0.3 between cohorts"
+_COHORTS = (
+    "a correlation rarely moves by more than 0.3 between cohorts (as the only measure's; less with several)"
+)
 PRIORS: dict[str, Prior] = {
     "correlation_mean": Prior(
         "Normal",
         {"mu": 0.0, "sigma": 0.4},
-        "a measure correlated beyond 0.66 with all cell types at once is implausible",
+        "a measure correlated beyond 0.66 with all cell types at once is implausible (as the only measure; beside "
+        "others that it is correlated with, the same prior is narrower: see the prior checks)",
     ),
     "correlation_between_outcomes_sd": Prior(
-        "HalfNormal", {"sigma": 0.4}, "cell types differ, and single ones may reach correlations of 0.7"
+        "HalfNormal",
+        {"sigma": 0.4},
+        "cell types differ, and single ones may reach correlations of 0.7 (less beside correlated measures)",
     ),
     "correlation_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.15}, _COHORTS),
     "difference_mean": Prior(
@@ -85,7 +95,8 @@ PRIORS: dict[str, Prior] = {
     "measure_association": Prior(
         "Normal",
         {"mu": 0.0, "sigma": 0.5},
-        "the measures' correlation in the population, around that of the sample; ten tumours have an SD of 0.3",
+        "the measures' correlation in the population lies around that of the sample, loosely enough for ten tumours, "
+        "whose correlation has a standard error of 0.3",
     ),
 }
 
@@ -187,7 +198,7 @@ def _varying(term: Term, priors: Mapping[str, Prior], n_cohorts: int) -> Any:
 def estimand_draws(
     posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
 ) -> dict[tuple[str, str], Any]:
-    """Turn draws of Fisher z into draws of the estimands.
+    """Turn draws of asinh(v) into draws of the estimands.
 
     Parameters
     ----------
@@ -245,7 +256,11 @@ def estimates(
 
 prior_checks = correlation_prior_checks
 predictive_checks = split_half_checks
-reader_scale = correlation_reader_scale
+
+
+def reader_scale(name: str, prior: Prior, interval: float) -> str:
+    """Say what a prior means as correlations, the measures' SDs having their default prior."""
+    return correlation_reader_scale(name, prior, interval, PRIORS["measure_log_scale"])
 
 
 def tables(
@@ -258,7 +273,7 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Strength in words, measures compared, the split matrix, spread between cohorts, and the scatter's dots."""
     made = {
-        "strength": strength_table(draws),
+        "strength": strength_table(draws, data),
         "matrix": matrix_table(draws, data),
         "heterogeneity": correlation_heterogeneity(posterior, data, priors, interval=interval),
     }

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from bayes_her2.models import rank_correlation as model
 from scipy import stats
 from scipy.special import log_ndtr, ndtri
 
@@ -76,6 +78,31 @@ def simulated_set(
         tumours.loc[tumours.index[::17], "tils"] = np.nan
     known = pd.DataFrame(abundance, index=tumours.index)
     return rank_set(tumours, known, measures, "tils" if infiltrate else "", label)
+
+
+def unrecorded_set(seed: int = 41) -> AnalysisSet:
+    """Two cohorts with HR+ tumours, HR- in A alone, and the infiltrate recorded in A alone."""
+    sizes = {("A", "HR+"): 60, ("A", "HR-"): 40, ("B", "HR+"): 50}
+    made = simulated_set(seed, sizes, {"X": [0.4], "Y": [0.0]}, {"X": 0.3}, infiltrate=True)
+    tumours = made.tumours[["cohort", "hr", "her2"]].assign(tils=made.infiltrate["tils"])
+    tumours.loc[tumours["cohort"] == "B", "tils"] = np.nan
+    return rank_set(tumours, made.abundance, infiltrate="tils")
+
+
+def planted_posterior(data: AnalysisSet, spread: float = 0.05, seed: int = 72) -> xr.Dataset:
+    """Normal draws in place of sampled ones, with the names and dims of the model's graph."""
+    graph, rng = model.build(data, model.PRIORS), np.random.default_rng(seed)
+    variables = {}
+    for variable in graph.free_RVs:
+        dims = graph.named_vars_to_dims.get(variable.name, ())
+        centre = rng.normal(0, 0.3, size=[len(graph.coords[d]) for d in dims])
+        values = centre + rng.normal(0, spread, size=(2, 100, *centre.shape))
+        variables[variable.name] = (
+            ("chain", "draw", *dims),
+            0.1 + np.abs(values) if variable.name.endswith("_sd") else values,
+        )
+    coords = {d: list(graph.coords[d]) for v in variables.values() for d in v[0] if d in graph.coords}
+    return xr.Dataset(variables, coords=coords | {"chain": [0, 1], "draw": range(100)})
 
 
 def scores(values: np.ndarray) -> np.ndarray:

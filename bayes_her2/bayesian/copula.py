@@ -1,8 +1,8 @@
 """Gaussian copula on normal scores, zeros interval-censored: arrays, likelihood and the Spearman it implies.
 
 Within a group of tumours, z = Phi^-1(rank / (n + 1)) are the normal scores of M exposures, and y* that of an
-outcome, known only to lie below t = Phi^-1(share of zeros) where the outcome is zero. With u ~ N(0, I) and
-residual SD s
+outcome, known only to lie below t = Phi^-1(share of zeros) where the outcome is zero and nothing can be lower. With
+u ~ N(0, I) and residual SD s
 
     z = S^(1/2) B u,      y* = s (g' u + e),      e ~ N(0, 1),
 
@@ -12,8 +12,9 @@ and taking them as known makes intervals too narrow (at correlations of 0.6 to 0
 0.88 to 0.91; with slope and residual SD free but the exposure's SD known still 0.91 to 0.92).
 
 The correlation of y* with exposure m is rho_m = v_m / sqrt(1 + v' R^-1 v), where v = D^-1 S^(1/2) B g and D holds the
-SDs of z. Any real v gives a valid correlation matrix, in whatever order the exposures come, and with one
-exposure asinh(v) is Fisher's z of rho.
+SDs of z. Any real v gives a valid correlation matrix, in whatever order the exposures come. The hierarchy is on
+asinh(v): Fisher's z of rho where the group has one exposure, something wider where it has more, because correlated
+exposures share what they explain.
 
 References
 ----------
@@ -39,7 +40,7 @@ from bayes_her2.estimates import ALL
 from bayes_her2.ranking import Pairing, check_distinct, groups_of, pairings, support
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
-_STEEPEST = 2.0  # Fisher z of a cheap estimate is kept within this
+_STEEPEST = 2.0  # asinh(v) of a cheap estimate is kept within this
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
@@ -93,7 +94,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Term:
-    """A coefficient of Fisher z: the correlation in the reference stratum, or the difference of the other one.
+    """A coefficient of asinh(v): the correlation in the reference stratum, or the difference of the other one.
 
     Attributes
     ----------
@@ -108,7 +109,7 @@ class Term:
     coordinates
         Cheap estimates, cohort x line x outcome.
     select
-        (Group x exposure) x (cohort x line): what adds up to the Fisher z of a group.
+        (Group x exposure) x (cohort x line): what adds up to the asinh(v) of a group.
     """
 
     name: str
@@ -131,7 +132,7 @@ class RankDesign:
     cohorts, outcomes, groups, lines
         Labels. Outcomes that no group can carry are left out.
     exposures
-        Exposures of each group, in order.
+        Exposures of each group, in order; those of which too many tumours are tied there are left out.
     n, half, inverse_half
         Tumours of each group, and S^(1/2) and S^(-1/2) of its exposures' scores (S: second moments).
     scales, associations
@@ -141,13 +142,15 @@ class RankDesign:
     threshold, zero_share
         Group x outcome: share of zeros, and its normal score.
     n_positive, zz, zy, yy
-        Positives, and over them the sums of z z', z y and y^2: group x outcome (x exposure (x exposure)).
+        Positives, and over them the sums of z z', z y and y^2: group x outcome (x exposure (x exposure)). For an
+        outcome that is known for some of the tumours, exposures are ranked among those, as the outcome is: the scores
+        have no intercept, so both margins need their mean at zero.
     zero_scores, zero_cell
         Exposures' scores of every zero (row x exposure), and its place in the flattened group x outcome.
     estimate, variance
-        Cheap Fisher z of each correlation and its variance, group x exposure x outcome.
+        Cheap asinh(v) of each correlation and its variance, group x exposure x outcome.
     terms
-        Coefficients of Fisher z.
+        Coefficients of asinh(v).
     """
 
     cohorts: tuple[str, ...]
@@ -210,7 +213,14 @@ def rank_design(data: AnalysisSet) -> RankDesign:
     wanted = list(dict.fromkeys(str(o) for pairing in made for o in pairing.outcomes.columns))
     outcomes = [o for o in wanted if any((g.pairing, g.cohort, g.stratum, o) in can for g in groups)]
     of = {pairing.name: pairing for pairing in made}
-    exposures = [tuple(str(c) for c in of[g.pairing].exposures.columns) for g in groups]
+    exposures = []
+    for group in groups:
+        table = carried[group.pairing]
+        good = table[
+            (table["reason"] == "") & (table["cohort"] == group.cohort) & (table["stratum"] == group.stratum)
+        ]
+        kept = set(good["exposure"])
+        exposures.append(tuple(str(e) for e in of[group.pairing].exposures.columns if e in kept))
     n_groups, width, n_outcomes = len(groups), max(len(e) for e in exposures), len(outcomes)
     members = {name: groups_of(data, pairing.exposures.index) for name, pairing in of.items()}
     n = np.zeros(n_groups)
@@ -227,7 +237,8 @@ def rank_design(data: AnalysisSet) -> RankDesign:
             of[group.pairing],
             len(exposures[g]),
         )
-        z = normal_scores(pairing.exposures.loc[index].to_numpy(float))
+        values_of = pairing.exposures.loc[index, list(exposures[g])].to_numpy(float)
+        z = normal_scores(values_of)
         n[g], second = len(z), z.T @ z / len(z)
         sd = np.sqrt(np.diag(second))
         check_distinct(list(exposures[g]), second / np.outer(sd, sd), f"{group.cohort}, {group.stratum}")
@@ -239,7 +250,8 @@ def rank_design(data: AnalysisSet) -> RankDesign:
                 continue
             y = pairing.outcomes.loc[index, outcome].to_numpy(float)
             known = ~np.isnan(y)
-            zc, score, zero = z[known], normal_scores(y[known]), y[known] == 0
+            zc, score = normal_scores(values_of[known]), normal_scores(y[known])
+            zero = pairing.zeros.loc[index, outcome].to_numpy(bool)[known]
             modelled[g, c], share[g, c] = True, zero.mean()
             if zero.any():
                 threshold[g, c] = ndtri(share[g, c])
@@ -249,7 +261,7 @@ def rank_design(data: AnalysisSet) -> RankDesign:
             n_positive[g, c], yy[g, c] = len(positive), positive @ positive
             zz[g, c, :m, :m], zy[g, c, :m] = x.T @ x, positive @ x
             estimate[g, :m, c], variance[g, :m, c] = _cheap(zc, score, zero)
-    lines = _lines(made, groups)
+    lines = _lines(made, groups, exposures)
     arrays = (estimate, variance)
     return RankDesign(
         cohorts=data.cohorts,
@@ -284,16 +296,23 @@ def rank_design(data: AnalysisSet) -> RankDesign:
     )
 
 
-def _lines(made: tuple[Pairing, ...], groups: list[Group]) -> tuple[Line, ...]:
+def _lines(
+    made: tuple[Pairing, ...], groups: list[Group], exposures: list[tuple[str, ...]]
+) -> tuple[Line, ...]:
     lines = []
     for overall in (False, True):
         for pairing in made:
-            own = [g for g in groups if g.pairing == pairing.name and (g.stratum == ALL) is overall]
-            cohorts = tuple(dict.fromkeys(g.cohort for g in own))
-            both = tuple(c for c in cohorts if sum(g.cohort == c for g in own) == 2)
-            lines += [
-                Line(str(e), pairing.name, overall, cohorts, both) for e in pairing.exposures.columns if own
-            ]
+            for exposure in map(str, pairing.exposures.columns):
+                own = [
+                    group
+                    for group, has in zip(groups, exposures, strict=True)
+                    if group.pairing == pairing.name and (group.stratum == ALL) is overall and exposure in has
+                ]
+                if not own:
+                    continue
+                cohorts = tuple(dict.fromkeys(g.cohort for g in own))
+                both = tuple(c for c in cohorts if sum(g.cohort == c for g in own) == 2)
+                lines.append(Line(exposure, pairing.name, overall, cohorts, both))
     return tuple(lines)
 
 
@@ -307,14 +326,13 @@ def _terms(
 ) -> list[Term]:
     """Coefficients: each line's correlation, and its difference between strata where both occur."""
     width, n_outcomes = estimate.shape[1:]
-    at = {(g.pairing, g.cohort, g.stratum): k for k, g in enumerate(groups)}
     terms: list[Term] = []
     for prior in ("correlation", "difference"):
         for by_cohort in (True, False):
             chosen = []
             for line in lines:
                 if prior == "difference" and not (
-                    _strata(line, groups) >= set(data.strata) and len(data.strata) == 2
+                    _strata(line, groups, exposures) >= set(data.strata) and len(data.strata) == 2
                 ):
                     continue
                 informing = line.cohorts if prior == "correlation" else line.both_strata
@@ -326,27 +344,28 @@ def _terms(
             e, v = np.zeros(shape), np.full(shape, UNINFORMED_VARIANCE)
             select = np.zeros((len(groups), width, len(data.cohorts), len(chosen)))
             for j, line in enumerate(chosen):
+                at = {
+                    (g.cohort, g.stratum): k
+                    for k, g in enumerate(groups)
+                    if g.pairing == line.pairing and line.exposure in exposures[k]
+                }
                 base = ALL if line.overall else data.reference
                 for k, cohort in enumerate(data.cohorts):
-                    for g, group in enumerate(groups):
-                        if (group.pairing, group.cohort, group.stratum == ALL) != (
-                            line.pairing,
-                            cohort,
-                            line.overall,
-                        ):
+                    for (own, stratum), g in at.items():
+                        if own != cohort or (stratum == ALL) is not line.overall:
                             continue
-                        if prior == "correlation" or group.stratum != base:
+                        if prior == "correlation" or stratum != base:
                             select[g, exposures[g].index(line.exposure), k, j] = 1.0
-                    one = at.get((line.pairing, cohort, base))
-                    other = at.get((line.pairing, cohort, data.strata[-1])) if not line.overall else None
+                    one = at.get((cohort, base))
+                    other = at.get((cohort, data.strata[-1])) if not line.overall else None
                     if prior == "correlation" and one is not None:
                         m = exposures[one].index(line.exposure)
                         e[k, j], v[k, j] = estimate[one, m], variance[one, m]
                     if prior == "difference" and one is not None and other is not None:
-                        m = exposures[one].index(line.exposure)
-                        known = np.maximum(variance[one, m], variance[other, m]) < UNINFORMED_VARIANCE
-                        e[k, j] = np.where(known, estimate[other, m] - estimate[one, m], 0.0)
-                        summed = variance[one, m] + variance[other, m]
+                        m, i = exposures[one].index(line.exposure), exposures[other].index(line.exposure)
+                        known = np.maximum(variance[one, m], variance[other, i]) < UNINFORMED_VARIANCE
+                        e[k, j] = np.where(known, estimate[other, i] - estimate[one, m], 0.0)
+                        summed = variance[one, m] + variance[other, i]
                         v[k, j] = np.where(known, summed, UNINFORMED_VARIANCE)
             terms.append(
                 Term(
@@ -363,12 +382,16 @@ def _terms(
     return terms
 
 
-def _strata(line: Line, groups: list[Group]) -> set[str]:
-    return {g.stratum for g in groups if g.pairing == line.pairing and (g.stratum == ALL) is line.overall}
+def _strata(line: Line, groups: list[Group], exposures: list[tuple[str, ...]]) -> set[str]:
+    return {
+        g.stratum
+        for g, has in zip(groups, exposures, strict=True)
+        if g.pairing == line.pairing and (g.stratum == ALL) is line.overall and line.exposure in has
+    }
 
 
 def _cheap(z: np.ndarray, score: np.ndarray, zero: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fisher z of each exposure with one outcome, each zero at the mean of its interval; and their variance."""
+    """asinh(v) of each exposure with one outcome, each zero at the mean of its interval; and their variance."""
     filled = score.copy()
     if zero.any():
         share = zero.mean()

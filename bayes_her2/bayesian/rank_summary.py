@@ -1,8 +1,8 @@
-"""Draws of Fisher z -> labelled draws of Spearman correlations, their rows, and the tables beside them."""
+"""Draws of asinh(v) -> labelled draws of Spearman correlations, their rows, and the tables beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,13 @@ from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.summary import RowOf, Standing, tabulate
 from bayes_her2.data import DIFFERENCE_MINUS, HR_NEGATIVE, HR_POSITIVE, AnalysisSet
 from bayes_her2.estimates import ALL, Estimates, Rope
-from bayes_her2.ranking import groups_of, pairings, support
+from bayes_her2.ranking import NO_TUMOURS, groups_of, pairings, support
 
 SCOPES = ("pooled", "cohort", "new cohort")
 STRENGTHS = (("negligible", 0.0), ("weak", 0.1), ("moderate", 0.3), ("strong", 0.5))
 """Words for |rho| from a value on, as in the seed study's figure."""
 
+_WITHOUT = "no such tumours, and no correlation of the cohort's other tumours to start from"
 _PRIOR_DRAWS = 1_000
 _REPLICATIONS = 200
 
@@ -48,8 +49,10 @@ def correlation_draws(
 ) -> dict[tuple[str, str], xr.DataArray]:
     """Labelled draws of every estimand; see the model file.
 
-    Correlations of a pooled row take the measures' R averaged over the groups of the stratum, and its share of zeros
-    over them. Draws are kept in single precision: they are correlations.
+    Correlations of a pooled row take the measures' R averaged over the groups of the stratum that have them all (over
+    all groups, measures that a group lacks being uncorrelated, where none has), and the share of zeros averaged over
+    the groups. A cohort without tumours of a stratum takes both from the others; a cohort that has them, but no
+    values of the outcome or exposure, has no row. Draws are kept in single precision: they are correlations.
     """
     made = pairings(data)
     exposures = [str(e) for pairing in made for e in pairing.exposures.columns]
@@ -86,35 +89,39 @@ def correlation_draws(
     fisher = FisherDraws(posterior, design, data, priors, rng)
     r = as_correlation(fisher.covariance())
     for pairing in made:
-        names = [str(c) for c in pairing.exposures.columns]
-        m = len(names)
-        sizes = {group: len(index) for group, index in groups_of(data, pairing.exposures.index).items()}
+        table = support(data, pairing)
+        lacking = table[table["reason"] == NO_TUMOURS]
         for stratum in coords["stratum"]:
             own = [
                 k for k, g in enumerate(design.groups) if (g.pairing, g.stratum) == (pairing.name, stratum)
             ]
             if not own:
                 continue
+            names = [str(e) for e in pairing.exposures.columns if any(e in design.exposures[k] for k in own)]
             weight = design.n[own, None] * design.modelled[own]
             with np.errstate(invalid="ignore"):
                 share = (weight * design.zero_share[own]).sum(axis=0) / weight.sum(axis=0)
-            typical_r = np.einsum("g,dgij->dij", design.n[own] / design.n[own].sum(), r[:, own, :m, :m])
+            typical_r = _typical_r(design, r, own, names)
             place = {"stratum": stratum}
             for scope in ("pooled", "new cohort"):
                 rho = correlations(fisher.of(names, stratum, new=scope == "new cohort"), typical_r)
                 put(scope, place, names, rho, share)
             for cohort in data.cohorts:
                 k = next((k for k in own if design.groups[k].cohort == cohort), None)
+                at = place | {"cohort": cohort}
                 if k is not None:
-                    group_share = np.where(design.modelled[k], design.zero_share[k], np.nan)
-                elif sizes[cohort, stratum] == 0 and cohort in {g.cohort for g in design.groups}:
-                    group_share = share  # borrowed: the stratum's, as seen in the other cohorts
-                else:
+                    has, m = list(design.exposures[k]), len(design.exposures[k])
+                    rho = correlations(fisher.of(has, stratum, cohort=cohort), r[:, k, :m, :m])
+                    put("cohort", at, has, rho, np.where(design.modelled[k], design.zero_share[k], np.nan))
                     continue
-                rho = correlations(
-                    fisher.of(names, stratum, cohort=cohort), typical_r if k is None else r[:, k, :m, :m]
+                borrowed = set(
+                    lacking.loc[(lacking["cohort"] == cohort) & (lacking["stratum"] == stratum), "outcome"]
                 )
-                put("cohort", place | {"cohort": cohort}, names, rho, group_share)
+                informed = any(g.cohort == cohort and g.pairing == pairing.name for g in design.groups)
+                if borrowed and informed:  # the stratum's share of zeros, as seen in the other cohorts
+                    rho = correlations(fisher.of(names, stratum, cohort=cohort), typical_r)
+                    kept = np.array([o in borrowed for o in design.outcomes])
+                    put("cohort", at, names, rho, np.where(kept, share, np.nan))
     if len(data.strata) == 1:
         for array in (*latent.values(), *observed.values()):
             array.loc[{"stratum": ALL}] = array.sel(stratum=data.strata[0])
@@ -140,8 +147,20 @@ def correlation_draws(
     return draws
 
 
+def _typical_r(design: RankDesign, r: np.ndarray, groups: list[int], names: list[str]) -> np.ndarray:
+    """Correlations of exposures, averaged over groups (draw x exposure x exposure)."""
+    whole = [k for k in groups if set(names) <= set(design.exposures[k])] or groups
+    total = np.zeros((len(r), len(names), len(names)))
+    for k in whole:
+        own = np.tile(np.eye(len(names)), (len(r), 1, 1))
+        at = [names.index(e) for e in design.exposures[k]]
+        own[:, np.array(at)[:, None], at] = r[:, k, : len(at), : len(at)]
+        total += design.n[k] / design.n[whole].sum() * own
+    return total
+
+
 class FisherDraws:
-    """Draws of Fisher z by exposure, stratum and cohort, chains one after another."""
+    """Draws of asinh(v) by exposure, stratum and cohort, chains one after another."""
 
     def __init__(
         self,
@@ -203,36 +222,48 @@ class FisherDraws:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-class _Behind:
+class Behind:
     """What stands behind each row, from counts alone."""
 
     def __init__(self, data: AnalysisSet) -> None:
         self.data = data
-        self.of_exposure: dict[str, str] = {}
-        self.tables: dict[str, pd.DataFrame] = {}
+        self.of_row: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._made: dict[tuple[str, ...], Standing] = {}
         self.design = rank_design(data)
+        self.table = pd.concat([support(data, p).assign(pairing=p.name) for p in pairings(data)])
         for pairing in pairings(data):
             names = [str(c) for c in pairing.exposures.columns]
-            self.of_exposure |= dict.fromkeys(names, pairing.name)
-            self.of_exposure |= {against(names[0], m): pairing.name for m in names[1:]}
-            self.tables[pairing.name] = support(data, pairing)
+            self.of_row |= {e: (pairing.name, (e,)) for e in names}
+            self.of_row |= {against(names[0], m): (pairing.name, (names[0], m)) for m in names[1:]}
 
     def standing(self, exposure: str, outcome: str, stratum: str, scope: str, cohort: str) -> Standing:
-        """Status, counts and note of one row; exposures of one pairing stand on the same tumours."""
-        key = (self.of_exposure[exposure], outcome, stratum, scope, cohort)
+        """Status, counts and note of one row."""
+        key = (exposure, outcome, stratum, scope, cohort)
         if key not in self._made:
             self._made[key] = self._standing(exposure, outcome, stratum, scope, cohort)
         return self._made[key]
 
+    def _rows(self, exposure: str, outcome: str) -> pd.DataFrame:
+        """Support of a row: of one exposure, or of two that are compared."""
+        pairing, exposures = self.of_row[exposure]
+        table = self.table[(self.table["pairing"] == pairing) & (self.table["outcome"] == outcome)]
+        parts = [table[table["exposure"] == e].reset_index(drop=True) for e in exposures]
+        both = parts[0].copy()
+        for part in parts[1:]:
+            for column in ("reason", "ties"):
+                both[column] = [
+                    "; ".join(dict.fromkeys(t for t in texts if t))
+                    for texts in zip(both[column], part[column], strict=True)
+                ]
+        return both
+
     def _standing(self, exposure: str, outcome: str, stratum: str, scope: str, cohort: str) -> Standing:
-        data, pairing = self.data, self.of_exposure[exposure]
-        table = self.tables[pairing]
-        table = table[table["outcome"] == outcome]
+        data = self.data
+        table = self._rows(exposure, outcome)
         strata = data.strata if stratum == DIFFERENCE_MINUS else (stratum,)
         own = table[table["stratum"].isin(strata)]
         if scope == "cohort":
-            return self._cohort(own[own["cohort"] == cohort], strata, cohort, pairing)
+            return self._cohort(own[own["cohort"] == cohort], cohort)
         carrying = own[own["reason"] == ""].groupby("cohort")["stratum"].nunique()
         informing = [str(c) for c in carrying.index[carrying == len(strata)]]
         n, n_zero = _counts(own[own["cohort"].isin(informing)])
@@ -244,27 +275,32 @@ class _Behind:
         alone = ", ".join(informing)
         if scope == "new cohort":
             return self._new(n, n_zero, strata, alone, exposure)
+        remarks = _remarks(own[own["cohort"].isin(informing)], by_cohort=True)
         # A cohort with the other stratum only lends its level: part of the pooled row is inferred.
         others = table[(table["reason"] == "") & ~table["cohort"].isin(informing) & (table["stratum"] != ALL)]
-        lending = sorted(set(others["cohort"])) if stratum not in (ALL, DIFFERENCE_MINUS) else []
+        lending = sorted(set(others["cohort"])) if stratum != ALL else []
         if lending:
             note = f"rests on {alone} for {stratum} tumours; {', '.join(lending)} enters by its other stratum"
-            return Standing(n, n_zero, "borrowed", note)
+            if stratum == DIFFERENCE_MINUS:
+                note = f"the two strata are averaged over different cohorts: only {alone} has both"
+            return Standing(n, n_zero, "borrowed", _joined(note, *remarks))
         lacking = [c for c in data.cohorts if c not in informing]
-        return Standing(n, n_zero, "observed", f"rests on {alone} alone" if lacking else "")
+        return Standing(
+            n, n_zero, "observed", _joined(f"rests on {alone} alone" if lacking else "", *remarks)
+        )
 
-    def _cohort(self, own: pd.DataFrame, strata: tuple[str, ...], cohort: str, pairing: str) -> Standing:
+    def _cohort(self, own: pd.DataFrame, cohort: str) -> Standing:
         n, n_zero = _counts(own)
         reasons = [
-            f"{r.stratum!s}: {r.reason!s}" for r in own.itertuples() if r.reason and r.reason != "no tumours"
+            f"{r.stratum!s}: {r.reason!s}" for r in own.itertuples() if r.reason and r.reason != NO_TUMOURS
         ]
         if reasons:
             return Standing(n, n_zero, "not estimable", "; ".join(reasons))
-        absent = [str(r.stratum) for r in own.itertuples() if r.reason == "no tumours"]
+        absent = [str(r.stratum) for r in own.itertuples() if r.reason == NO_TUMOURS]
         if absent:
             note = f"{cohort} has no {absent[0]} tumours: taken from the other cohorts"
             return Standing(n, n_zero, "borrowed", note)
-        return Standing(n, n_zero, "observed", "")
+        return Standing(n, n_zero, "observed", _joined(*_remarks(own, by_cohort=False)))
 
     def _new(self, n: int, n_zero: int, strata: tuple[str, ...], alone: str, exposure: str) -> Standing:
         line = self.design.line(exposure, overall=strata == (ALL,) and len(self.data.strata) == 2)
@@ -275,6 +311,25 @@ class _Behind:
             note = f"the difference between strata is informed by {alone} alone: its spread is the prior's"
             return Standing(n, n_zero, "prior-only", note)
         return Standing(n, n_zero, "observed", "")
+
+
+def _remarks(rows: pd.DataFrame, *, by_cohort: bool) -> list[str]:
+    """Say what a reader should know of the groups behind a row: tumours without a value, ties of the exposure."""
+    several = rows["stratum"].nunique() > 1
+    found = []
+    for r in rows.itertuples():
+        named = [str(r.cohort)] if by_cohort else []
+        if several or (by_cohort and r.stratum != ALL):
+            named.append(str(r.stratum))
+        place = ", ".join(named)
+        text = _joined(str(r.undefined), str(r.ties))
+        if text:
+            found.append(f"{place}: {text}" if place else text)
+    return found
+
+
+def _joined(*texts: str) -> str:
+    return "; ".join(t for t in texts if t)
 
 
 def _counts(rows: pd.DataFrame) -> tuple[int, int]:
@@ -305,7 +360,7 @@ def summarise_correlations(
     interval, rope
         As in `tabulate`.
     """
-    behind = _Behind(data)
+    behind = Behind(data)
 
     def describe(estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
         exposure = named["exposure"]
@@ -314,7 +369,7 @@ def summarise_correlations(
             outcome=named["outcome"],
             unit=units[estimand],
             standing=stands,
-            without_draws=stands.note or "no cohort informs it",
+            without_draws=_WITHOUT if stands.status == "borrowed" else stands.note or "no cohort informs it",
             exposure=exposure,
             contrast="strength" if estimand == "strength_difference" else "rank correlation",
         )
@@ -332,17 +387,17 @@ def strength_of(rho: float) -> str:
     return [word for word, start in STRENGTHS if abs(rho) >= start][-1]
 
 
-def strength_table(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFrame:
+def strength_table(draws: Mapping[tuple[str, str], xr.DataArray], data: AnalysisSet) -> pd.DataFrame:
     """Word for each correlation (posterior median, observed scale), and the probability of each band.
 
     Returns
     -------
     pandas.DataFrame
-        ``exposure``, ``outcome``, ``stratum``, ``scope``, ``cohort``, ``spearman``, ``strength``,
+        ``exposure``, ``outcome``, ``stratum``, ``scope``, ``cohort``, ``status``, ``spearman``, ``strength``,
         ``probability_negligible``, ``probability_weak``, ``probability_moderate``, ``probability_strong``.
     """
     edges = [start for _, start in STRENGTHS] + [1.0 + 1e-9]
-    rows = []
+    behind, rows = Behind(data), []
     for scope in ("pooled", "cohort"):
         array = draws["spearman", scope]
         labels = [str(d) for d in array.dims if d not in ("chain", "draw")]
@@ -351,7 +406,10 @@ def strength_table(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFram
         for i, label in enumerate(flat.indexes["row"]):
             if np.isnan(values[0, i]):
                 continue
-            named = dict(zip(labels, label, strict=True))
+            named = dict(zip(labels, map(str, label), strict=True))
+            status = _status(behind, named, scope)
+            if status == "not estimable":
+                continue
             size = np.abs(values[:, i])
             shares = np.histogram(size, bins=edges)[0] / len(size)
             middle = float(np.median(values[:, i]))
@@ -362,12 +420,19 @@ def strength_table(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFram
                     "stratum": named["stratum"],
                     "scope": scope,
                     "cohort": named.get("cohort", ""),
+                    "status": status,
                     "spearman": middle,
                     "strength": strength_of(middle),
                 }
                 | {f"probability_{w}": float(s) for (w, _), s in zip(STRENGTHS, shares, strict=True)}
             )
     return pd.DataFrame(rows)
+
+
+def _status(behind: Behind, named: Mapping[str, str], scope: str) -> str:
+    return behind.standing(
+        named["exposure"], named["outcome"], named["stratum"], scope, named.get("cohort", "")
+    ).status
 
 
 def comparison_table(
@@ -378,12 +443,12 @@ def comparison_table(
     Returns
     -------
     pandas.DataFrame
-        ``outcome``, ``measure``, ``other``, ``stratum``, ``scope``, ``cohort``, ``rho_measure``, ``rho_other``
-        (posterior medians), ``difference``, ``lower``, ``upper`` (of |rho|), ``probability_stronger``.
+        ``outcome``, ``measure``, ``other``, ``stratum``, ``scope``, ``cohort``, ``status``, ``rho_measure``,
+        ``rho_other`` (posterior medians), ``difference``, ``lower``, ``upper`` (of |rho|), ``probability_stronger``.
     """
     first, *further = (str(c) for c in pairings(data)[0].exposures.columns)
     tail = (1.0 - interval) / 2.0
-    rows = []
+    behind, rows = Behind(data), []
     for scope in ("pooled", "cohort"):
         rho, gap = draws["spearman", scope], draws["strength_difference", scope]
         for other in further:
@@ -394,7 +459,10 @@ def comparison_table(
             for i, label in enumerate(flat.indexes["row"]):
                 if np.isnan(values[0, i]):
                     continue
-                named = dict(zip(labels, label, strict=True))
+                named = dict(zip(labels, map(str, label), strict=True))
+                status = _status(behind, named | {"exposure": against(first, other)}, scope)
+                if status == "not estimable":
+                    continue
                 lower, middle, upper = np.quantile(values[:, i], [tail, 0.5, 1.0 - tail])
                 rows.append(
                     {
@@ -404,6 +472,7 @@ def comparison_table(
                         "stratum": named["stratum"],
                         "scope": scope,
                         "cohort": named.get("cohort", ""),
+                        "status": status,
                         "rho_measure": float(rho.sel(named | {"exposure": first}).median()),
                         "rho_other": float(rho.sel(named | {"exposure": other}).median()),
                         "difference": float(middle),
@@ -424,7 +493,8 @@ def matrix_table(draws: Mapping[tuple[str, str], xr.DataArray], data: AnalysisSe
     Returns
     -------
     pandas.DataFrame
-        ``stratum``, ``row``, ``column``, ``spearman``, ``n``, ``basis`` (posterior or sample).
+        ``stratum``, ``row``, ``column``, ``spearman``, ``n``, ``basis`` (posterior or sample), ``status``. ``n`` counts
+        the tumours behind the number; it is empty where the status is not observed, because others enter as well.
     """
     made = pairings(data)
     exposures = [str(c) for c in made[0].exposures.columns]
@@ -433,27 +503,33 @@ def matrix_table(draws: Mapping[tuple[str, str], xr.DataArray], data: AnalysisSe
     of_infiltrate = [str(c) for c in data.infiltrate.columns]
     pooled = draws["spearman", "pooled"].median(("chain", "draw"))
     members = groups_of(data, everything.index)
-    rows = []
+    behind, rows = Behind(data), []
     for stratum in data.strata:
         sample, n = _within_cohorts([everything.loc[members[c, stratum]] for c in data.cohorts])
         for i, one in enumerate(names):
             for j, other in enumerate(names[:i]):
                 pair = {one, other}
                 exposure = next((e for e in (*exposures, *of_infiltrate) if e in pair), None)
-                value, basis = sample[i, j], "sample"
+                value, basis, status, behind_it = sample[i, j], "sample", "observed", int(n[i, j])
                 if exposure is not None and not pair <= set(exposures):
                     # The infiltrate is an outcome of the measures and an exposure of the cell types.
                     (outcome,) = pair - {exposure}
                     value = float(pooled.sel(exposure=exposure, outcome=outcome, stratum=stratum))
-                    basis = "posterior"
-                rows.append((stratum, one, other, float(value), int(n[i, j]), basis))
-    return pd.DataFrame(rows, columns=["stratum", "row", "column", "spearman", "n", "basis"])
+                    stands = behind.standing(exposure, outcome, stratum, "pooled", "")
+                    basis, status, behind_it = "posterior", stands.status, stands.n
+                if np.isnan(value):
+                    status = "not estimable"
+                shown = behind_it if status == "observed" else pd.NA
+                rows.append((stratum, one, other, float(value), shown, basis, status))
+    columns = ["stratum", "row", "column", "spearman", "n", "basis", "status"]
+    return pd.DataFrame(rows, columns=columns).astype({"n": "Int64"})
 
 
 def _within_cohorts(tables: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]:
     size = tables[0].shape[1]
     total, weights, n = np.zeros((size, size)), np.zeros((size, size)), np.zeros((size, size))
-    for table in tables:
+    for raw in tables:
+        table = raw.rank()  # an infinite ratio is the highest value, not a missing one
         known = table.notna().to_numpy(float)
         both = known.T @ known
         rho = table.corr(method="spearman", min_periods=10).to_numpy()
@@ -469,7 +545,10 @@ def _within_cohorts(tables: list[pd.DataFrame]) -> tuple[np.ndarray, np.ndarray]
 def correlation_heterogeneity(
     posterior: xr.Dataset, data: AnalysisSet, priors: Mapping[str, Prior], *, interval: float
 ) -> pd.DataFrame:
-    """Spread of Fisher z between cohorts and between outcomes, by exposure, beside the prior.
+    """Spread of asinh(v) between cohorts and between outcomes, by exposure, beside the prior.
+
+    asinh(v) is Fisher's z of the correlation in groups with one exposure; with several a given spread of it is a
+    smaller spread of the correlation.
 
     Returns
     -------
@@ -580,7 +659,10 @@ def _line(x: pd.Series, y: pd.Series, interval: float) -> pd.DataFrame:
 
 
 def correlation_prior_checks(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
-    """Numeric gates on what the priors imply, drawn from the graph itself.
+    """Numeric gates on the correlations that the priors imply, drawn from the graph itself.
+
+    The hierarchy is on asinh(v). What that says of a correlation depends on how the measures of a group are correlated,
+    so asinh(v) of every group, from all terms, is turned into correlations with the R of the group's sample.
 
     Returns
     -------
@@ -589,34 +671,116 @@ def correlation_prior_checks(graph: pm.Model, data: AnalysisSet, seed: int) -> p
     """
     rows: list[tuple[str, float, float, float]] = []
     design = rank_design(data)
-    wanted = [f"{t.name}_by_cohort" if t.by_cohort else t.name for t in design.terms]
-    drawn = quietly(lambda: pm.draw([graph[n] for n in wanted], draws=_PRIOR_DRAWS, random_seed=seed))
-    by_term = {t.prior: np.asarray(d) for t, d in zip(design.terms, drawn, strict=True)}
-    fisher = by_term["correlation"]
-    share = float((np.abs(np.tanh(fisher)) > 0.8).mean())
-    rows.append(("prior probability of a correlation beyond 0.8", share, 0.001, 0.10))
-    low, high = np.quantile(fisher, [0.005, 0.995])
-    seen = design.estimate[design.variance < UNINFORMED_VARIANCE]
-    inside = float(((seen >= low) & (seen <= high)).mean())
-    rows.append(("correlations in the sample: part within the prior's central 99 %", inside, 0.95, 1.0))
-    if "difference" in by_term:
-        share = float((np.abs(by_term["difference"]) > 0.8).mean())
-        rows.append(("prior probability of HR strata more than 0.8 apart in Fisher z", share, 0.0, 0.05))
+    drawn = _prior_draws(graph, design, seed)
+    sample_r = as_correlation(design.half @ design.half)
+    rho = correlations(np.sum(list(drawn.values()), axis=0), sample_r)
+    cells = [(g, m) for g, has in enumerate(design.exposures) for m in range(len(has))]
+    sizes = [np.abs(rho[:, g, m][:, design.modelled[g]]) for g, m in cells]
+    rows += [
+        ("prior probability of a correlation beyond 0.8, highest", _extreme(sizes, 0.8, max), 0.0, 0.15),
+        ("prior probability of a correlation beyond 0.5, lowest", _extreme(sizes, 0.5, min), 0.01, 1.0),
+    ]
+    reach = np.array([np.quantile(size, 0.95) for size in sizes])
+    for k, of in ((int(reach.argmin()), "narrowest"), (int(reach.argmax()), "widest")):
+        g, m = cells[k]
+        where = f"{design.exposures[g][m]}, {design.groups[g].cohort}, {design.groups[g].stratum}"
+        rows.append(
+            (f"95 % of prior correlations lie within +- this, {of} ({where})", float(reach[k]), 0.3, 0.95)
+        )
+    seen = correlations(design.estimate, sample_r)
+    inside = []
+    for g, m in cells:
+        low, high = np.quantile(rho[:, g, m], [0.005, 0.995], axis=0)
+        here = design.variance[g, m] < UNINFORMED_VARIANCE
+        inside += list(((seen[g, m] >= low) & (seen[g, m] <= high))[here])
+    rows.append(
+        (
+            "correlations in the sample: part within the prior's central 99 %",
+            float(np.mean(inside)),
+            0.95,
+            1.0,
+        )
+    )
+    if "difference" in drawn:
+        apart = rho - correlations(drawn["correlation"], sample_r)
+        shares = [
+            float((np.abs(apart[:, g, m][:, design.modelled[g]]) > 0.8).mean())
+            for g, m in cells
+            if design.groups[g].stratum not in (data.reference, ALL)
+        ]
+        rows.append(("prior probability of HR strata more than 0.8 apart, highest", max(shares), 0.0, 0.05))
     table = pd.DataFrame(rows, columns=["check", "value", "lower", "upper"])
     table["passed"] = table["value"].between(table["lower"], table["upper"])
     return table
 
 
-def correlation_reader_scale(name: str, prior: Prior, interval: float) -> str:
-    """Say what a prior means as correlations."""
+def _extreme(sizes: list[np.ndarray], beyond: float, pick: Callable[[list[float]], float]) -> float:
+    """Extreme, over groups and measures, of the share of |rho| beyond a value."""
+    return pick([float((size > beyond).mean()) for size in sizes])
+
+
+def _prior_draws(graph: pm.Model, design: RankDesign, seed: int) -> dict[str, np.ndarray]:
+    """Prior draws of asinh(v), draw x group x exposure x outcome, by what they are: correlation or difference."""
+    wanted = [f"{t.name}_by_cohort" if t.by_cohort else t.name for t in design.terms]
+    drawn = quietly(lambda: pm.draw([graph[n] for n in wanted], draws=_PRIOR_DRAWS, random_seed=seed))
+    found: dict[str, np.ndarray] = {}
+    for term, values in zip(design.terms, map(np.asarray, drawn), strict=True):
+        by_cohort = values if term.by_cohort else np.repeat(values[:, None], len(design.cohorts), axis=1)
+        flat = by_cohort.reshape(len(values), -1, len(design.outcomes))
+        part = (term.select @ flat).reshape(len(values), len(design.groups), -1, len(design.outcomes))
+        found[term.prior] = found[term.prior] + part if term.prior in found else part
+    return found
+
+
+def correlation_reader_scale(name: str, prior: Prior, interval: float, log_scale: Prior) -> str:
+    """Say what a prior means as correlations.
+
+    Parameters
+    ----------
+    name, prior, interval
+        The prior, and the probability of its interval.
+    log_scale
+        The prior of the measures' log SDs, which the correlation of two measures depends on as well.
+    """
     low, high = prior.interval(interval)
     percent = f"{interval:.0%}"
     if name.endswith("log_scale"):
         return f"{percent}: SD of the scores {np.exp(low):.2g} to {np.exp(high):.2g}"
+    if name == "measure_association":
+        parts = []
+        for r in (0.0, 0.5, 0.9):
+            lower, upper = implied_association(r, prior, log_scale, interval)
+            parts.append(f"{lower:.2f} to {upper:.2f} where the sample's is {r:g}")
+        return f"{percent}: correlation of two measures {', '.join(parts)}"
     if name.endswith("_sd"):
-        return f"{percent}: 1 SD moves a correlation of 0 by {np.tanh(low):.2g} to {np.tanh(high):.2g}"
+        return (
+            f"{percent}: 1 SD moves a correlation of 0 by {np.tanh(low):.2g} to {np.tanh(high):.2g} (one measure; less "
+            "with several)"
+        )
     what = "difference from 0" if name.startswith("difference") else "correlation"
-    return f"{percent}: {what} {np.tanh(low):.2g} to {np.tanh(high):.2g}"
+    return (
+        f"{percent}: {what} {np.tanh(low):.2g} to {np.tanh(high):.2g} with one measure, nearer to 0 with several "
+        "that are correlated (see the prior checks)"
+    )
+
+
+def implied_association(
+    r: float, association: Prior, log_scale: Prior, interval: float
+) -> tuple[float, float]:
+    """Central interval of the correlation of two measures whose sample correlation is `r`, under the priors of B.
+
+    R is that of S^(1/2) B B' S^(1/2), by 100,000 draws with a fixed seed.
+    """
+    rng = np.random.default_rng(0)
+    b = np.zeros((100_000, 2, 2))
+    b[:, 0, 0], b[:, 1, 1] = np.exp(log_scale.sample(rng, (2, len(b))))
+    b[:, 1, 0] = association.sample(rng, (len(b),))
+    values, vectors = np.linalg.eigh(np.array([[1.0, r], [r, 1.0]]))
+    loading = (vectors * np.sqrt(values)) @ vectors.T @ b
+    implied = as_correlation(loading @ np.swapaxes(loading, -1, -2))[:, 0, 1]
+    tail = (1.0 - interval) / 2.0
+    low, high = np.quantile(implied, [tail, 1.0 - tail])
+    return float(low), float(high)
 
 
 def split_half_checks(
@@ -644,16 +808,17 @@ def split_half_checks(
     rng = np.random.default_rng([seed, 2])
     pairing, design = pairings(data)[0], rank_design(data)
     members = groups_of(data, pairing.exposures.index)
-    names = [str(c) for c in pairing.exposures.columns]
+    first = str(pairing.exposures.columns[0])
     fisher = FisherDraws(posterior, design, data, None, rng)
     picked = np.linspace(0, posterior.sizes["chain"] * posterior.sizes["draw"] - 1, _REPLICATIONS).astype(int)
     covariances, log_scale = fisher.covariance()[picked], fisher.flat("outcome_log_scale")[picked]
     rows: list[tuple[Any, ...]] = []
     for g, group in enumerate(design.groups):
-        if group.pairing != pairing.name or group.stratum == ALL:
+        names = list(design.exposures[g])
+        if group.pairing != pairing.name or group.stratum == ALL or first not in names:
             continue
         index = members[group.cohort, group.stratum]
-        scores = normal_scores(pairing.exposures.loc[index].to_numpy(float))
+        values = pairing.exposures.loc[index, names].to_numpy(float)
         covariance = covariances[:, g, : len(names), : len(names)]
         sd = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
         scaled = sd[:, :, None] * np.sinh(fisher.of(names, group.stratum, cohort=group.cohort)[picked])
@@ -663,7 +828,8 @@ def split_half_checks(
             if not design.modelled[g, c]:
                 continue
             y = pairing.outcomes.loc[index, outcome].to_numpy(float)
-            z, y = scores[~np.isnan(y)], y[~np.isnan(y)]
+            known = ~np.isnan(y)
+            z, y = normal_scores(values[known]), y[known]
             made = slope[:, :, c] @ z.T + rng.standard_normal((len(picked), len(z)))
             if design.zero_share[g, c] > 0:
                 bound = design.threshold[g, c] * np.sqrt(1.0 + explained[:, c]) / np.exp(log_scale[:, g, c])

@@ -82,26 +82,30 @@ def _zou(first: Limits, second: Limits, correlation: float) -> Limits:
     return Limits(point, lower, point + reach(first.upper - first.point, second.point - second.lower))
 
 
-def steiger_p_value(r_jk: float, r_jh: float, r_kh: float, n: int) -> float:
+def steiger_p_value(r_jk: float, r_jh: float, r_kh: float, n: int, *, ranks: bool = True) -> float:
     """Two-sided P value of r_jk = r_jh in the same tumours.
 
     Steiger 1980, doi 10.1037/0033-2909.87.2.245 (equation 14): the z of Dunn and Clark, with the covariance at the
-    mean of the two correlations.
+    mean m of the two correlations. Of ranks, Fisher's z has the variance of Bonett and Wright: 1 + m^2 / 2 times that
+    of Pearson's correlation.
     """
     m = (r_jk + r_jh) / 2.0
+    factor = 1.0 + m**2 / 2.0 if ranks else 1.0
     covariance = (r_kh * (1.0 - 2.0 * m**2) - m**2 * (1.0 - 2.0 * m**2 - r_kh**2) / 2.0) / (1.0 - m**2) ** 2
-    z = (math.atanh(r_jk) - math.atanh(r_jh)) * math.sqrt((n - 3.0) / (2.0 - 2.0 * covariance))
+    z = (math.atanh(r_jk) - math.atanh(r_jh)) * math.sqrt((n - 3.0) / ((2.0 - 2.0 * covariance) * factor))
     return float(2.0 * stats.norm.sf(abs(z)))
 
 
-def meng_p_value(r_jk: float, r_jh: float, r_kh: float, n: int) -> float:
+def meng_p_value(r_jk: float, r_jh: float, r_kh: float, n: int, *, ranks: bool = True) -> float:
     """Two-sided P value of r_jk = r_jh in the same tumours.
 
-    Meng, Rosenthal & Rubin 1992, doi 10.1037/0033-2909.111.1.172.
+    Meng, Rosenthal & Rubin 1992, doi 10.1037/0033-2909.111.1.172; of ranks with the factor of Bonett and Wright at the
+    mean of the squares, as in `steiger_p_value`.
     """
     mean_square = (r_jk**2 + r_jh**2) / 2.0
+    factor = 1.0 + mean_square / 2.0 if ranks else 1.0
     f = min(1.0, (1.0 - r_kh) / (2.0 * (1.0 - mean_square)))
-    variance = 2.0 * (1.0 - r_kh) * (1.0 - f * mean_square) / (1.0 - mean_square) / (n - 3.0)
+    variance = 2.0 * (1.0 - r_kh) * (1.0 - f * mean_square) / (1.0 - mean_square) / (n - 3.0) * factor
     return float(2.0 * stats.norm.sf(abs(math.atanh(r_jk) - math.atanh(r_jh)) / math.sqrt(variance)))
 
 

@@ -44,7 +44,6 @@ FAMILY = ("estimand", "exposure", "stratum", "scope", "cohort")
 SPEARMAN = "Spearman"
 INDEPENDENT = "difference of independent correlations (Fisher z, Zou)"
 OVERLAPPING = "difference of dependent correlations (Steiger, Zou)"
-_BONETT_WRIGHT = "confidence (Fisher z, Bonett-Wright)"
 _ZOU = "confidence (Zou)"
 _MIN_RANDOM_EFFECTS = 3
 _UNITS = {
@@ -65,14 +64,20 @@ class _One:
 def rank_correlation_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     """Spearman correlations with zeros tied: by cohort and HR stratum, over all tumours of a cohort, and pooled.
 
+    All tumours are those of known HR status, as in the analysis set.
+
     - ``spearman``, scope ``cohort``: rho, the interval of Bonett and Wright, the usual P value; for the HER2 measure
       and the total infiltrate also a percentile bootstrap (method of its own, no verdict).
     - ``spearman``, scope ``pooled``: Fisher z of the cohorts combined (one: itself; two: common effect; from three on
       random effects, with a prediction interval in the scope ``new cohort``).
-    - ``spearman_difference``: HR- minus HR+, with Zou's interval and the P value of the difference of Fisher z.
-    - ``strength_difference``: |rho| of the HER2 measure minus |rho| of another measure in the same tumours, with
-      Zou's interval for dependent correlations, Steiger's P value, and Meng's in the note. Where the two correlations
-      have opposite signs the other measure is turned round first.
+    - ``spearman_difference``: HR- minus HR+, in a cohort with Zou's interval and the P value of the difference of
+      Fisher z. Pooled: the differences within cohorts, with variances (1 - rho^2)^2 (1 + rho^2 / 2) / (n - 3) summed
+      over the strata; estimate, interval and P value come from that one pooling.
+    - ``strength_difference``: |rho| of the HER2 measure minus |rho| of another measure in the same tumours, in a
+      cohort with Zou's interval for dependent correlations, Steiger's P value, and Meng's in the note. Where the two
+      correlations have opposite signs the other measure is turned round first. Pooled: strength is that of the pooled
+      correlations, so with s_1 and s_2 the signs of the pooled rho_1 and rho_2, s_1 rho_1k - s_2 rho_2k is pooled over
+      cohorts k. (Absolute values taken cohort by cohort would count correlations of opposite sign as agreement.)
 
     ``p_adjusted`` is Bonferroni over the outcomes of one family: estimand x exposure x stratum x scope x cohort.
 
@@ -102,8 +107,9 @@ class _Twin:
 
     def __init__(self, data: AnalysisSet, pairing: Pairing, fingerprint: str, interval: float) -> None:
         self.data, self.pairing, self.fingerprint, self.interval = data, pairing, fingerprint, interval
-        table = support(data, pairing).set_index(["outcome", "cohort", "stratum"])
+        table = support(data, pairing).set_index(["exposure", "outcome", "cohort", "stratum"])
         self.reasons: dict[Any, str] = table["reason"].to_dict()
+        self.notes: dict[Any, str] = table["undefined"].to_dict()
         self.n: dict[Any, int] = table["n"].to_dict()
         self.n_zero: dict[Any, int] = table["n_zero"].to_dict()
         self.members = groups_of(data, pairing.exposures.index)
@@ -132,7 +138,8 @@ class _Twin:
         self, estimand: str, exposure: str, outcome: str, stratum: str, cohorts: list[str], **values: Any
     ) -> dict[str, Any]:
         strata = self.both if stratum == DIFFERENCE_MINUS else (stratum,)
-        behind = [(outcome, c, s) for c in cohorts for s in strata]
+        of = self.exposures[0] if estimand == "strength_difference" else exposure
+        behind = [(of, outcome, c, s) for c in cohorts for s in strata]
         return {
             "source": "twin",
             "model": self.data.model,
@@ -166,12 +173,16 @@ class _Twin:
         self, exposure: str, outcome: str, stratum: str, cohort: str, found: dict[tuple[str, str], _One]
     ) -> list[dict[str, Any]]:
         settings = {"method": SPEARMAN, "scope": "cohort", "cohort": cohort}
-        reason = self.reasons[outcome, cohort, stratum]
+        reason = self.reasons[exposure, outcome, cohort, stratum]
         if reason:
             missing = {"status": "not estimable", "note": reason}
             return [self._record("spearman", exposure, outcome, stratum, [cohort], **settings | missing)]
         x, y = self._pair(exposure, outcome, stratum, cohort)
         values = spearman(x, y, interval=self.interval)
+        note = "; ".join(
+            t for t in (values.get("note", ""), self.notes[exposure, outcome, cohort, stratum]) if t
+        )
+        values = values | {"note": note}
         rows = [self._record("spearman", exposure, outcome, stratum, [cohort], **settings | values)]
         if usable(values["point"]):
             found[cohort, stratum] = _One(values["point"], len(x))
@@ -191,7 +202,7 @@ class _Twin:
             return self._record("spearman", exposure, outcome, stratum, list(own), scope=scope, **values)
 
         if not own:
-            nothing = {"status": "not estimable", "note": self._why(outcome, (stratum,))}
+            nothing = {"status": "not estimable", "note": self._why((exposure,), outcome, (stratum,))}
             return [
                 row("pooled", method=self._method(0), **nothing),
                 row("new cohort", method=RANDOM_EFFECTS, **nothing),
@@ -243,14 +254,19 @@ class _Twin:
             return RANDOM_EFFECTS
         return COMMON_EFFECT if n_cohorts == 2 else SINGLE_COHORT
 
-    def _why(self, outcome: str, strata: tuple[str, ...]) -> str:
+    def _why(self, exposures: tuple[str, ...], outcome: str, strata: tuple[str, ...]) -> str:
         reasons = (
-            f"{cohort}, {stratum}: {self.reasons[outcome, cohort, stratum]}"
+            f"{cohort}, {stratum}: {reason}"
             for cohort in self.data.cohorts
             for stratum in strata
-            if self.reasons[outcome, cohort, stratum]
+            if (reason := self._reason(exposures, outcome, cohort, stratum))
         )
         return "; ".join(dict.fromkeys(reasons))
+
+    def _reason(self, exposures: tuple[str, ...], outcome: str, cohort: str, stratum: str) -> str:
+        """Why one of these exposures cannot be correlated with the outcome in a group, or ''."""
+        reasons = (self.reasons[e, outcome, cohort, stratum] for e in exposures)
+        return "; ".join(dict.fromkeys(r for r in reasons if r))
 
     def _between_strata(
         self, exposure: str, outcome: str, found: Mapping[tuple[str, str], _One]
@@ -265,7 +281,9 @@ class _Twin:
             pair = [found.get((cohort, s)) for s in self.both]
             negative, positive = pair
             if negative is None or positive is None:
-                reasons = [f"{s}: {r}" for s in self.both if (r := self.reasons[outcome, cohort, s])]
+                reasons = [
+                    f"{s}: {r}" for s in self.both if (r := self.reasons[exposure, outcome, cohort, s])
+                ]
                 missing = {"status": "not estimable", "note": "; ".join(reasons)}
                 rows.append(row("cohort", [cohort], cohort=cohort, method=INDEPENDENT, **missing))
                 continue
@@ -277,34 +295,24 @@ class _Twin:
         if not own:
             missing = {
                 "status": "not estimable",
-                "note": self._why(outcome, self.both) or "no cohort has both strata",
+                "note": self._why((exposure,), outcome, self.both) or "no cohort has both strata",
             }
             return [*rows, row("pooled", [], method=INDEPENDENT, **missing)]
-        pooled, apart = {}, []
-        for stratum in self.both:
-            ones = [found[c, stratum] for c in own]
-            result, _ = self._combine([math.atanh(o.rho) for o in ones], [_variance(o) for o in ones])
-            pooled[stratum] = (
-                self._of(ones[0])
-                if result is None
-                else Limits(*(math.tanh(v) for v in (result.estimate, result.lower, result.upper)))
-            )
-        for cohort in own:
-            negative, positive = (found[cohort, s] for s in self.both)
-            apart.append(
-                (
-                    math.atanh(negative.rho) - math.atanh(positive.rho),
-                    _variance(negative) + _variance(positive),
-                )
-            )
-        result, method = self._combine([a for a, _ in apart], [v for _, v in apart])
-        p_value = (
-            result.p_value
-            if result is not None
-            else float(2.0 * stats.norm.sf(abs(apart[0][0]) / math.sqrt(apart[0][1])))
+        pairs = [tuple(found[c, s] for s in self.both) for c in own]
+        result, method = self._combine(
+            [negative.rho - positive.rho for negative, positive in pairs],
+            [_variance_of_rho(negative) + _variance_of_rho(positive) for negative, positive in pairs],
         )
-        limits = independent_difference(*(pooled[s] for s in self.both))
-        values = _limits(limits, _ZOU) | {"p_value": p_value, "note": f"{_cohorts(own)}; {method}"}
+        if result is None:
+            negative, positive = pairs[0]
+            limits = independent_difference(self._of(negative), self._of(positive))
+            p_value = independent_p_value((negative.rho, positive.rho), (negative.n, positive.n))
+            values = _limits(limits, _ZOU) | {"p_value": p_value, "note": f"{_cohorts(own)}; {method}"}
+        else:
+            values = _of_pooled(result) | {
+                "note": f"{_cohorts(own)}; differences within cohorts pooled ({method}); Q = {result.q:.2f} on "
+                f"{result.k - 1} df"
+            }
         return [*rows, row("pooled", own, method=INDEPENDENT, **values)]
 
     def _of(self, one: _One) -> Limits:
@@ -326,59 +334,93 @@ class _Twin:
                     **values,
                 )
 
-            found: dict[str, tuple[Limits, float]] = {}
+            found: dict[str, tuple[float, float, float, int]] = {}
             for cohort in self.data.cohorts:
-                reason = self.reasons[outcome, cohort, stratum]
+                reason = self._reason((first, other), outcome, cohort, stratum)
                 if not reason:
                     x, y = self._pair(first, outcome, stratum, cohort)
                     h = self._pair(other, outcome, stratum, cohort)[0]
                     r = np.asarray(stats.spearmanr(np.column_stack([x, h, y])).statistic)
-                    r_jk, r_jh, r_kh = float(r[0, 2]), float(r[1, 2]), float(r[0, 1])
-                    if not all(usable(value) for value in (r_jk, r_jh, r_kh)):
+                    one = (float(r[0, 2]), float(r[1, 2]), float(r[0, 1]), len(y))
+                    if not all(usable(value) for value in one[:3]):
                         reason = "perfect rank correlation: no interval"
                 if reason:
                     missing = {"status": "not estimable", "note": reason}
                     rows.append(row("cohort", [cohort], cohort=cohort, method=OVERLAPPING, **missing))
                     continue
-                # Strength has no sign: both measures are turned so that they go up with the outcome.
-                turn_k, turn_h = (-1.0 if r_jk < 0 else 1.0), (-1.0 if r_jh < 0 else 1.0)
-                turned = (r_jk * turn_k, r_jh * turn_h, r_kh * turn_k * turn_h, len(y))
-                limits = overlapping_difference(*turned, interval=self.interval)
-                p_value = steiger_p_value(*turned)
-                found[cohort] = (limits, p_value)
-                values = _limits(limits, _ZOU) | {
-                    "p_value": p_value,
-                    "note": f"rho {r_jk:.2f} against {r_jh:.2f}; P {meng_p_value(*turned):.3g} by Meng's test",
-                }
+                found[cohort] = one
+                values = self._compared(one, _signs(one[0], one[1]))
                 rows.append(row("cohort", [cohort], cohort=cohort, method=OVERLAPPING, **values))
             own = list(found)
             if not own:
-                missing = {"status": "not estimable", "note": self._why(outcome, (stratum,))}
+                missing = {"status": "not estimable", "note": self._why((first, other), outcome, (stratum,))}
                 rows.append(row("pooled", [], method=OVERLAPPING, **missing))
                 continue
-            reach = 2.0 * float(stats.norm.isf((1.0 - self.interval) / 2.0))
-            result, method = self._combine(
-                [limits.point for limits, _ in found.values()],
-                [((limits.upper - limits.lower) / reach) ** 2 for limits, _ in found.values()],
-            )
-            if result is None:
-                limits, p_value = found[own[0]]
-                values = _limits(limits, _ZOU) | {"p_value": p_value}
-            else:
-                values = {
-                    "point": result.estimate,
-                    "lower": result.lower,
-                    "upper": result.upper,
-                    "interval_kind": result.interval_kind,
-                    "p_value": result.p_value,
-                }
-            note = f"{_cohorts(own)}; {method}"
-            rows.append(row("pooled", own, method=OVERLAPPING, **values | {"note": note}))
+            rows.append(row("pooled", own, method=OVERLAPPING, **self._strength_pooled(found)))
         return rows
+
+    def _compared(self, one: tuple[float, float, float, int], signs: tuple[float, float]) -> dict[str, Any]:
+        """Difference of two correlations of one cohort after turning both measures by `signs`."""
+        turned = _turned(one, signs)
+        return _limits(overlapping_difference(*turned, interval=self.interval), _ZOU) | {
+            "p_value": steiger_p_value(*turned),
+            "note": f"rho {one[0]:.2f} against {one[1]:.2f}; P {meng_p_value(*turned):.3g} by Meng's test",
+        }
+
+    def _strength_pooled(self, found: Mapping[str, tuple[float, float, float, int]]) -> dict[str, Any]:
+        """Difference of strength over cohorts, both measures turned by the signs of their pooled correlations."""
+        ones = list(found.values())
+        if len(ones) == 1:
+            values = self._compared(ones[0], _signs(*ones[0][:2]))
+            return values | {"note": f"{_cohorts(list(found))}; {self._method(1)}"}
+        pooled = []
+        for which in (0, 1):
+            result, _ = self._combine(
+                [math.atanh(one[which]) for one in ones],
+                [fisher_variance(one[which], one[3]) for one in ones],
+            )
+            pooled.append(math.tanh(result.estimate) if result is not None else ones[0][which])
+        signs = _signs(*pooled)
+        reach = 2.0 * float(stats.norm.isf((1.0 - self.interval) / 2.0))
+        limits = [overlapping_difference(*_turned(one, signs), interval=self.interval) for one in ones]
+        result, method = self._combine(
+            [one.point for one in limits], [((one.upper - one.lower) / reach) ** 2 for one in limits]
+        )
+        assert result is not None  # several cohorts
+        note = f"{_cohorts(list(found))}; {method}; signs of the pooled rho ({pooled[0]:.2f} against {pooled[1]:.2f})"
+        return _of_pooled(result) | {"note": note}
+
+
+def _signs(first: float, other: float) -> tuple[float, float]:
+    """Signs that make two correlations positive."""
+    return (-1.0 if first < 0 else 1.0), (-1.0 if other < 0 else 1.0)
+
+
+def _turned(
+    one: tuple[float, float, float, int], signs: tuple[float, float]
+) -> tuple[float, float, float, int]:
+    """Correlations of an outcome with two measures, and of the two, after each measure is multiplied by its sign."""
+    k, h = signs
+    return one[0] * k, one[1] * h, one[2] * k * h, one[3]
 
 
 def _variance(one: _One) -> float:
     return fisher_variance(one.rho, one.n)
+
+
+def _variance_of_rho(one: _One) -> float:
+    """Variance of Spearman's rho itself, from that of its Fisher z."""
+    return (1.0 - one.rho**2) ** 2 * _variance(one)
+
+
+def _of_pooled(result: Pooled) -> dict[str, Any]:
+    return {
+        "point": result.estimate,
+        "lower": result.lower,
+        "upper": result.upper,
+        "interval_kind": result.interval_kind,
+        "p_value": result.p_value,
+    }
 
 
 def _limits(limits: Limits, kind: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from rank_studies import MEASURE, simulated_set
+from rank_studies import MEASURE, rank_set, simulated_set, unrecorded_set
 from scipy import stats
 
 from bayes_her2.estimates import ALL, BOOTSTRAP
@@ -49,12 +49,28 @@ def test_spearman_and_its_interval_are_those_of_r(r_numbers, pair):
 def test_comparisons_of_dependent_correlations_are_those_of_r(r_numbers, pair):
     what = f"compare:spearman:{pair}"
     r = [r_numbers(what, name) for name in ("r_jk", "r_jh", "r_kh")]
-    assert steiger_p_value(*r, 150) == pytest.approx(r_numbers(what, "steiger_p_value"), rel=1e-9)
-    assert meng_p_value(*r, 150) == pytest.approx(r_numbers(what, "meng_p_value"), rel=1e-9)
+    # R's numbers have the variance of Pearson's correlation, 1 / (n - 3).
+    assert steiger_p_value(*r, 150, ranks=False) == pytest.approx(
+        r_numbers(what, "steiger_p_value"), rel=1e-9
+    )
+    assert meng_p_value(*r, 150, ranks=False) == pytest.approx(r_numbers(what, "meng_p_value"), rel=1e-9)
     found = overlapping_difference(*r, 150)
     assert found.point == pytest.approx(r_numbers(what, "difference"), abs=1e-12)
     assert found.lower == pytest.approx(r_numbers(what, "zou_bonett_wright_lower"), abs=1e-9)
     assert found.upper == pytest.approx(r_numbers(what, "zou_bonett_wright_upper"), abs=1e-9)
+
+
+def test_tests_of_dependent_rank_correlations_keep_their_size():
+    # Equal correlations of 0.7 with two measures that are correlated by 0.5; 4,000 sets of 100 tumours.
+    rng, n, fits = np.random.default_rng(3), 100, 4_000
+    r = np.array([[1.0, 0.5, 0.7], [0.5, 1.0, 0.7], [0.7, 0.7, 1.0]])
+    x = rng.standard_normal((fits, n, 3)) @ np.linalg.cholesky(r).T
+    ranks = np.argsort(np.argsort(x, axis=1), axis=1) - (n - 1) / 2
+    rho = np.einsum("bni,bnj->bij", ranks, ranks) / (n * (n**2 - 1) / 12)
+    for test in (steiger_p_value, meng_p_value):
+        p = np.array([test(a[0, 2], a[1, 2], a[0, 1], n) for a in rho])
+        # Three binomial SDs are 0.010; with Pearson's variance the size is 0.073.
+        assert float((p < 0.05).mean()) == pytest.approx(0.05, abs=0.010)
 
 
 def test_independent_correlations_are_compared_on_fishers_z():
@@ -182,3 +198,80 @@ def test_the_bootstrap_stands_beside_and_is_reproducible(data, twin):
     rows = twin.table[twin.table["method"] == BOOTSTRAP]
     assert set(rows["exposure"]) == {MEASURE, "tils"}
     assert rows["p_value"].isna().all()
+
+
+def rho_set(by_cohort):
+    """Tumours whose Spearman correlations are nearly those planted, by cohort and stratum."""
+    parts = []
+    for k, (cohort, (n, positive, negative)) in enumerate(by_cohort.items()):
+        planted = {"X": {"HR+": positive, "HR-": negative}}
+        measures = ["ESR1"] if len(positive) > 1 else []
+        parts.append(
+            simulated_set(100 + k, {(cohort, "HR+"): n, (cohort, "HR-"): n}, planted, measures=measures)
+        )
+    return rank_set(
+        pd.concat([p.tumours[["cohort", "hr", "her2"]].join(p.measures[measures]) for p in parts]),
+        pd.concat([p.abundance for p in parts]),
+        measures,
+    )
+
+
+def test_the_pooled_difference_between_strata_is_that_within_cohorts():
+    # Each cohort has its own level, and nearly the same difference between strata.
+    data = rho_set({"A": (1500, [-0.6], [-0.35]), "B": (1500, [0.0], [0.3]), "C": (1500, [0.55], [0.85])})
+    twin = rank_correlation_twin(data)
+    where = {"estimand": "spearman_difference", "outcome": "X"}
+    own = twin.select(scope="cohort", **where)
+    assert (own["p_value"] < 0.011).all()
+    pooled = one(twin, scope="pooled", **where)
+    # A level that differs between cohorts has no part in it: interval and P say the same.
+    assert pooled["point"] == pytest.approx(0.28, abs=0.03)
+    assert 0.1 < pooled["lower"] < pooled["upper"] < 0.5
+    assert pooled["p_value"] < 0.05
+    reach = stats.t.isf(0.025, 2)
+    se = (pooled["upper"] - pooled["lower"]) / 2 / reach
+    assert pooled["p_value"] == pytest.approx(2 * stats.t.sf(pooled["point"] / se, 2), rel=1e-6)
+    assert pooled["interval_kind"] == "confidence (Hartung-Knapp)"
+    assert "differences within cohorts pooled" in pooled["note"]
+
+
+def test_pooled_strength_is_that_of_the_pooled_correlations():
+    # +0.37 in A and -0.37 in B with the HER2 measure, 0 with the other: strong in each cohort, and nothing pooled.
+    data = rho_set({"A": (800, [0.37, 0.0], [0.37, 0.0]), "B": (800, [-0.37, 0.0], [-0.37, 0.0])})
+    twin = rank_correlation_twin(data)
+    where = {"estimand": "strength_difference", "outcome": "X", "stratum": "HR+"}
+    own = twin.select(scope="cohort", **where)
+    assert (own["point"] > 0.25).all()
+    rho = [
+        one(twin, estimand="spearman", outcome="X", stratum="HR+", scope="pooled", exposure=e)["point"]
+        for e in (MEASURE, "ESR1")
+    ]
+    pooled = one(twin, scope="pooled", **where)
+    assert pooled["point"] == pytest.approx(abs(rho[0]) - abs(rho[1]), abs=0.02)
+    assert pooled["lower"] < 0 < pooled["upper"]
+    assert "signs of the pooled rho" in pooled["note"]
+
+
+def test_a_measure_tied_in_one_group_leaves_the_others_there():
+    data = simulated_set(9, {("A", "HR+"): 60, ("A", "HR-"): 50}, {"X": [0.3, 0.1]}, measures=["ESR1"])
+    tied = data.tumours.index[data.tumours["hr"] == "HR-"][:45]
+    tumours = data.tumours[["cohort", "hr", "her2"]].join(data.measures[["ESR1"]])
+    tumours.loc[tied, "ESR1"] = 0.0
+    twin = rank_correlation_twin(rank_set(tumours, data.abundance, ["ESR1"]))
+    where = {"outcome": "X", "scope": "cohort", "cohort": "A", "stratum": "HR-"}
+    assert one(twin, exposure=MEASURE, estimand="spearman", **where)["status"] == "observed"
+    gone = one(twin, exposure="ESR1", estimand="spearman", **where)
+    assert (gone["status"], gone["note"]) == (
+        "not estimable",
+        "ESR1: 90% of 50 tumours share one value: ties beyond 80%",
+    )
+    gap = one(twin, exposure=f"{MEASURE} against ESR1", estimand="strength_difference", **where)
+    assert gap["status"] == "not estimable"
+
+
+def test_a_cohort_without_the_infiltrate_says_so():
+    data = unrecorded_set()
+    twin = rank_correlation_twin(data)
+    where = {"estimand": "spearman", "scope": "cohort", "cohort": "B", "stratum": "HR+"}
+    for pair in ({"exposure": "tils", "outcome": "X"}, {"exposure": MEASURE, "outcome": "tils"}):
+        assert one(twin, **pair, **where)["note"] == "tils is not recorded"

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from bayes_her2.models import rank_correlation as model
-from rank_studies import simulated_set
+from rank_studies import planted_posterior, simulated_set
 
 from bayes_her2.comparison import concordance
 from bayes_her2.estimates import Estimates
@@ -43,27 +42,16 @@ def data():
     return made
 
 
-def planted(data: Any) -> xr.Dataset:
-    graph, rng = model.build(data, model.PRIORS), np.random.default_rng(72)
-    variables = {}
-    for variable in graph.free_RVs:
-        dims = graph.named_vars_to_dims.get(variable.name, ())
-        centre = rng.normal(0, 0.3, size=[len(graph.coords[d]) for d in dims])
-        values = centre + rng.normal(0, 0.05, size=(2, 100, *centre.shape))
-        variables[variable.name] = (
-            ("chain", "draw", *dims),
-            0.1 + np.abs(values) if variable.name.endswith("_sd") else values,
-        )
-    coords = {d: list(graph.coords[d]) for v in variables.values() for d in v[0] if d in graph.coords}
-    return xr.Dataset(variables, coords=coords | {"chain": [0, 1], "draw": range(100)})
+def answered(data: Any) -> Any:
+    posterior = planted_posterior(data)
+    draws = model.estimand_draws(posterior, data, model.PRIORS, np.random.default_rng(1))
+    tables = model.tables(posterior, draws, data, model.PRIORS, interval=0.95)
+    return model.estimates(draws, data), rank_correlation_twin(data), tables
 
 
 @pytest.fixture(scope="module")
 def answer(data):
-    posterior = planted(data)
-    draws = model.estimand_draws(posterior, data, model.PRIORS, np.random.default_rng(1))
-    tables = model.tables(posterior, draws, data, model.PRIORS, interval=0.95)
-    return model.estimates(draws, data), rank_correlation_twin(data), tables
+    return answered(data)
 
 
 def add(folder: Path, data: Any, answer: Any) -> None:
@@ -130,6 +118,31 @@ def test_figures_and_tables_stand_under_their_labels(page, answer, data, builder
     assert next(r[0] for r in comparison if r and r[0] in (*CELLS, "tils")) == "tils"
     text = (builder.folder / "report.html").read_text(encoding="utf-8")
     assert not [name for name in data.tumours.index if name in text]
+
+
+def test_spreads_between_cohorts_stand_beside_their_priors(page, answer):
+    grid = page.tables["rank_correlation_heterogeneity"]
+    known = answer[2]["heterogeneity"].query("exposure == @LABEL and strata == 'all'").iloc[0]
+    row = next(r for r in grid if r[:2] == [LABEL, "all tumours"])
+    assert row[3] == formats.interval(known["between_sd_point"], known["lower"], known["upper"], "between_sd")
+    assert row[4] == formats.signed(known["prior_median"])
+
+
+def test_borrowed_numbers_are_marked_and_have_no_n(builder, read_page):
+    sizes = {key: n for key, n in SIZES.items() if key != ("External", "HR-")}
+    lent = simulated_set(
+        73, sizes, {cell: [0.3, 0.1] for cell in CELLS}, measures=["ESR1"], infiltrate=True, label=LABEL
+    )
+    folder = builder.build()
+    add(folder, lent, answered(lent))
+    render_report(folder)
+    page = read_page(folder / "report.html")
+    rows = {tuple(r[:2]): r for r in page.tables["rank_correlation_all"] if r[0] == CELLS[0]}
+    assert (rows[CELLS[0], "HR+"][2], rows[CELLS[0], "HR-"][2]) == ("130", formats.MISSING)
+    assert rows[CELLS[0], "HR-"][4].endswith("borrowed")
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Grey italics: borrowed" in text
+    assert "Borrowed: the two strata are averaged over different cohorts: only Discovery has both." in text
 
 
 def test_cell_types_without_any_correlation_are_left_out(page):

@@ -15,6 +15,7 @@ from bayes_her2.report.figures import (
     GREY,
     INK,
     MARKERS,
+    NOT_ESTIMABLE,
     TWIN,
     WIDTH,
     Drawing,
@@ -36,6 +37,7 @@ BANDS = ((0.1, 0.3, "#eceef1", "weak"), (0.3, 0.5, "#d9dde3", "moderate"), (0.5,
 
 OVERALL = "#4b3f8f"
 _TWINS = "tables/estimates.csv"
+_KNOWN_HR = "tumours of unknown hormone receptor status are left out"
 _PAIR = columns_of("exposure stratum", floats="x y")
 
 
@@ -56,8 +58,23 @@ def _outcomes(results: Results, exposure: str) -> list[str]:
     return list(dict.fromkeys(e.outcome for e in rows if e.point is not None))
 
 
-def _strengths(results: Results) -> str:
-    return f"{results.study.measure} (HER2 measure)"
+def _hollow(estimates: Iterable[Estimate]) -> str:
+    """Statuses other than observed, as a key: ``borrowed or prior-only``."""
+    found = dict.fromkeys(e.status for e in estimates if e.status != "observed" and e.point is not None)
+    return formats.listed(found, "or")
+
+
+def _unrecorded(results: Results) -> tuple[str, ...]:
+    """Say what a cohort does not record, once each."""
+    rows = results.of_model(MODEL, estimand="spearman", scope="cohort")
+    lacking = dict.fromkeys(
+        (e.cohort, reason)
+        for e in rows
+        if e.stratum == ALL
+        for reason in [e.note.split(": ", 1)[-1]]
+        if e.status == "not estimable" and reason.endswith("is not recorded")
+    )
+    return tuple(f"{cohort}: {reason}; nothing is borrowed for it." for cohort, reason in lacking)
 
 
 def _who(results: Results) -> str:
@@ -121,6 +138,9 @@ def bars(results: Results) -> Drawing:
         axes.set_title(title, fontsize=9, fontweight="bold", loc="left", pad=5)
         axes.set_xlabel("Spearman's rho", fontsize=8)
     keys = [("posterior", legend_key(OVERALL, "o")), ("frequentist twin", legend_key(TWIN, "^"))]
+    hollow = _hollow(e for e in shown if e.has_interval)
+    if hollow:
+        keys.append((hollow, legend_key(OVERALL, "o", filled=False)))
     keys += [
         (f"{word} (from {low:g})", {"color": c, "lw": 9, "marker": ""})
         for low, _, c, word in BANDS
@@ -130,8 +150,8 @@ def bars(results: Results) -> Drawing:
     infiltrate = [o for o in labels if o not in results.cell_types]
     beside = f" and {formats.listed(infiltrate)}" if infiltrate else ""
     caption = (
-        f"Rank correlation of {measure} with each immune cell type{beside}, over all tumours of a cohort regardless of "
-        f"hormone receptor status: posterior medians with {formats.intervals_of(shown)}, and the frequentist twin with "
+        f"Rank correlation of {measure} with each immune cell type{beside}, over all tumours of a cohort, HR+ and HR- "
+        f"together ({_KNOWN_HR}): posterior medians with {formats.intervals_of(shown)}, and the frequentist twin with "
         f"{formats.intervals_of(twins)}. Zeros are tied. Grey bands: weak, moderate and strong correlations, as in the "
         f"seed study. Cell types of which more than 80 % of the tumours are tied are left out. {_who(results)}"
     )
@@ -285,9 +305,20 @@ def matrix(results: Results) -> Drawing | None:
                     continue
                 value = row["spearman"]
                 text = formats.signed(value, 1).replace("0.", ".")
-                bold = "bold" if row["basis"] == "posterior" else "normal"
-                colour = "white" if abs(value) > 0.5 else INK
-                axes.text(j, i, text, ha="center", va="center", fontsize=5.4, color=colour, fontweight=bold)
+                own = row["status"] == "observed"
+                bold = "bold" if row["basis"] == "posterior" and own else "normal"
+                colour = "white" if abs(value) > 0.5 else INK if own else GREY
+                axes.text(
+                    j,
+                    i,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=5.4,
+                    color=colour,
+                    fontweight=bold,
+                    fontstyle="normal" if own else "italic",
+                )
         axes.set_xticks(range(size))
         axes.set_xticklabels(names, rotation=90, fontsize=6.4)
         axes.set_yticks(range(size))
@@ -302,12 +333,21 @@ def matrix(results: Results) -> Drawing | None:
         bar.set_xticklabels([formats.signed(-0.8, 1), "0", "0.8"])
         bar.set_title("Spearman's rho", fontsize=7, loc="left", pad=3, color=GREY)
     several = len(results.models[MODEL].cohorts) > 1
+    inferred = dict.fromkeys(
+        r["status"] for r in values.values() if r["spearman"] is not None and r["status"] != "observed"
+    )
+    italics = (
+        f"Grey italics: {formats.listed(inferred, 'or')}, so partly taken from tumours of the other stratum. "
+        if inferred
+        else ""
+    )
     within = " within cohorts, averaged over them" if several else ""
     caption = (
         "Spearman correlations of measures and immune cell types in HR+ (left) and HR- tumours (right). Bold: "
         f"posterior medians{', cohorts pooled' if several else ''} (a measure or the total infiltrate against an "
-        f"outcome). Others: the sample's correlations{within}. Empty: cannot be had there. On the relative scale cell "
-        f"types share one total, which pushes their correlations with each other below zero. {_who(results)}"
+        f"outcome). Others: the sample's correlations{within}. {italics}Empty: cannot be had there. On the relative "
+        "scale cell types share one total, which pushes their correlations with each other below zero. "
+        f"{_who(results)}"
     )
     alt = f"Two correlation matrices of {size} measures and cell types, HR+ and HR-."
     return Drawing("rank_correlation_matrix", caption, alt, image_of(results, figure))
@@ -336,6 +376,7 @@ def comparison(results: Results) -> Table:
         members = []
         for r in (r for r in rows if r["outcome"] == outcome):
             exposure = f"{r['measure']} against {r['other']}"
+            look = "" if r["status"] == "observed" else "hollow"
             twin = twins.get((outcome, exposure, r["stratum"]))
             members.append(
                 Line(
@@ -343,10 +384,10 @@ def comparison(results: Results) -> Table:
                     (
                         Cell(r["other"]),
                         Cell(r["stratum"]),
-                        Cell(formats.signed(r["rho_measure"])),
-                        Cell(formats.signed(r["rho_other"])),
+                        Cell(formats.signed(r["rho_measure"]), look=look),
+                        Cell(formats.signed(r["rho_other"]), look=look),
                         estimate_cell(own.get((outcome, exposure, r["stratum"]))),
-                        Cell(formats.probability(r["probability_stronger"])),
+                        Cell(formats.probability(r["probability_stronger"]), look=look),
                         estimate_cell(twin),
                         Cell(formats.p_value(twin.p_value if twin else None)),
                     ),
@@ -374,6 +415,7 @@ def comparison(results: Results) -> Table:
         ),
         grouped_lines(groups),
         f"tables/{MODEL}_comparison.csv",
+        (*_inferred(own.values()), *_unrecorded(results)),
         small=True,
     )
 
@@ -387,7 +429,7 @@ def correlation_table(results: Results) -> Table:
     latent = {s: _own(results, estimand="latent_spearman", stratum=s, **where) for s in strata}
     twin = {s: _twin(results, estimand="spearman", stratum=s, **where) for s in strata}
     words = {
-        (r["outcome"], r["stratum"]): r["strength"]
+        (r["outcome"], r["stratum"]): Cell(r["strength"], look="" if r["status"] == "observed" else "hollow")
         for r in results.rows(f"{MODEL}_strength")
         if r["scope"] == "pooled" and r["exposure"] == measure
     }
@@ -399,10 +441,10 @@ def correlation_table(results: Results) -> Table:
                 outcome,
                 (
                     Cell(stratum),
-                    Cell(formats.count(e.n if (e := own[stratum].get(key)) else None)),
+                    Cell(formats.count(e.n if (e := _counted(own[stratum].get(key))) else None)),
                     Cell(formats.percent(e.n_zero, e.n) if e else formats.MISSING),
                     estimate_cell(own[stratum].get(key)),
-                    Cell(words.get((outcome, stratum), formats.MISSING)),
+                    words.get((outcome, stratum), Cell(formats.MISSING)),
                     estimate_cell(twin[stratum].get(key)),
                     Cell(formats.p_value(t.p_value if (t := twin[stratum].get(key)) else None)),
                     Cell(formats.p_value(t.p_adjusted if (t := twin[stratum].get(key)) else None)),
@@ -417,9 +459,10 @@ def correlation_table(results: Results) -> Table:
     return Table(
         "rank_correlation_all",
         f"Spearman's correlation of {measure} with every outcome, by hormone receptor (HR) status and over all "
-        f"tumours. Observed scale: zeros tied, posterior medians with {formats.intervals_of(shown)}, and the twin with "
-        f"{formats.intervals_of(twins)}; Bonferroni over outcomes. Latent scale: zeros are low values that are not "
-        "seen. Strength in the seed study's words: weak from 0.1, moderate from 0.3, strong from 0.5. "
+        f"tumours ({_KNOWN_HR}). Observed scale: zeros tied, posterior medians with {formats.intervals_of(shown)}, and "
+        f"the twin with {formats.intervals_of(twins)}; Bonferroni over outcomes. Latent scale: zeros are low "
+        "values that are not seen. Strength in the seed study's words: weak from 0.1, moderate from 0.3, strong from "
+        "0.5. "
         f"{_who(results)}",
         "Outcome",
         (
@@ -435,6 +478,7 @@ def correlation_table(results: Results) -> Table:
         ),
         grouped_lines(groups),
         _TWINS,
+        (*_inferred(shown), *_remarks(shown), *_unrecorded(results)),
         small=True,
     )
 
@@ -476,6 +520,79 @@ def difference_table(results: Results) -> Table:
         ),
         grouped_lines(groups),
         _TWINS,
+        _inferred(own.values()),
+        small=True,
+    )
+
+
+def _counted(estimate: Estimate | None) -> Estimate | None:
+    """Return the estimate if the tumours it counts are all that stands behind it."""
+    return estimate if estimate is not None and estimate.status in ("observed", NOT_ESTIMABLE) else None
+
+
+def _inferred(estimates: Iterable[Estimate]) -> tuple[str, ...]:
+    """Say what the rows that are not observed rest on."""
+    notes = dict.fromkeys(
+        f"{formats.sentence(e.status)[:-1]}: {e.note}."
+        for e in estimates
+        if e.status in ("borrowed", "prior-only") and e.point is not None
+    )
+    return tuple(notes)
+
+
+def _remarks(estimates: Iterable[Estimate]) -> tuple[str, ...]:
+    """Say what else the notes of observed rows hold: ties of the measure, tumours without a ratio."""
+    found: dict[str, list[str]] = {}
+    for e in estimates:
+        if e.status == "observed" and e.note and not e.note.startswith("rests on"):
+            found.setdefault(e.note, []).append(e.outcome)
+    return tuple(
+        f"{formats.listed(outcomes) if len(outcomes) < 4 else formats.plural(len(outcomes), 'outcome')}: {note}."
+        for note, outcomes in found.items()
+    )
+
+
+def heterogeneity_table(results: Results) -> Table:
+    """Spread between cohorts of every line of correlations, beside its prior."""
+    rows = results.rows(f"{MODEL}_heterogeneity")
+    groups = []
+    for exposure in dict.fromkeys(r["exposure"] for r in rows):
+        members = [
+            Line(
+                exposure,
+                (
+                    Cell("all tumours" if r["strata"] == ALL else r["strata"]),
+                    Cell("HR- minus HR+" if r["term"] == "difference" else r["term"]),
+                    Cell(formats.interval(r["between_sd_point"], r["lower"], r["upper"], "between_sd")),
+                    Cell(formats.signed(r["prior_median"])),
+                    Cell(formats.count(r["n_cohorts_informing"])),
+                    Cell(formats.signed(r["outcomes_sd_point"])),
+                    Cell(r["note"]),
+                ),
+            )
+            for r in rows
+            if r["exposure"] == exposure
+        ]
+        groups.append((exposure, members))
+    return Table(
+        "rank_correlation_heterogeneity",
+        "How much the correlations of a measure differ between cohorts, and between outcomes: standard deviations, "
+        f"posterior medians (between cohorts with {formats.intervals_of(results.of_model(MODEL))}), beside the "
+        "median of the prior. The scale is asinh(v), which for a single measure is Fisher's z of the correlation; "
+        "beside other measures of the same tumours the correlations themselves differ by less. With few cohorts the "
+        f"spread rests largely on its prior. {_who(results)}",
+        "Measure",
+        (
+            Column("Tumours", words=True),
+            Column("Term", words=True),
+            Column("Posterior", "SD between cohorts"),
+            Column("Prior median", "SD between cohorts"),
+            Column("Cohorts informing", "SD between cohorts"),
+            Column("SD between outcomes"),
+            Column("Note", words=True),
+        ),
+        grouped_lines(groups),
+        f"tables/{MODEL}_heterogeneity.csv",
         small=True,
     )
 
@@ -486,6 +603,7 @@ def tables(results: Results) -> list[Table]:
     made.append(correlation_table(results))
     if len(results.strata) == 2:
         made.append(difference_table(results))
+    made.append(heterogeneity_table(results))
     return made
 
 
@@ -495,12 +613,19 @@ SECTION = Section(
     after="checks",
     model=MODEL,
     needed={
-        f"{MODEL}_strength": columns_of("exposure outcome stratum scope cohort strength", floats="spearman"),
-        f"{MODEL}_matrix": columns_of("stratum row column basis", ints="n", floats="spearman"),
+        f"{MODEL}_strength": columns_of(
+            "exposure outcome stratum scope cohort status strength", floats="spearman"
+        ),
+        f"{MODEL}_matrix": columns_of("stratum row column basis status", ints="n", floats="spearman"),
+        f"{MODEL}_heterogeneity": columns_of(
+            "exposure strata term note",
+            ints="n_cohorts_informing",
+            floats="between_sd_point lower upper prior_median outcomes_sd_point",
+        ),
     },
     optional={
         f"{MODEL}_comparison": columns_of(
-            "outcome measure other stratum scope cohort",
+            "outcome measure other stratum scope cohort status",
             floats="rho_measure rho_other difference lower upper probability_stronger",
         ),
         f"{MODEL}_scatter": _PAIR,
