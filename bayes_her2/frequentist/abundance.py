@@ -32,6 +32,7 @@ from bayes_her2.frequentist.effects import (
     marginal_odds_effects,
     overall_effects,
     slope_effects,
+    slope_profile,
     stratum_designs,
 )
 from bayes_her2.frequentist.group_tests import group_tests
@@ -66,7 +67,8 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     Scopes and methods:
 
     - ``cohort``: one regression per part, cohort and cell type. Standardised quantities (``overall``,
-      ``high_abundance``) are averaged over the tumours of that cohort and stratum; delta-method intervals.
+      ``high_abundance``) are averaged over the tumours of that cohort and stratum; intervals by the delta method for
+      ``overall``, by the likelihood ratio of the slope for ``high_abundance``.
     - ``pooled``: the cohorts' log ratios combined. ``single cohort`` for one, ``common effect`` for two,
       ``random-effects (REML, modified Hartung-Knapp)`` from three. Each row pools the cohorts where that row is
       estimable, so the ratio HR- over HR+ rests on cohorts with both strata and need not equal the
@@ -101,11 +103,13 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
         dispersion: dict[str, float] = {}
         for cohort in data.cohorts:
             tumours = ordered[ordered["cohort"] == cohort]
-            fitted = _fit_parts(data, tables, cell_type, tumours, where=cohort)
+            fitted = _fit_parts(data, tables, cell_type, tumours, interval, where=cohort)
             by_cohort[cohort] = fitted.effects
             if fitted.amount is not None and fitted.amount.scale > 0:
                 dispersion[cohort] = fitted.amount.scale
-        fixed = _fit_parts(data, tables, cell_type, ordered, where="all cohorts", dispersion=dispersion)
+        fixed = _fit_parts(
+            data, tables, cell_type, ordered, interval, where="all cohorts", dispersion=dispersion
+        )
         for key in ((estimand, stratum) for estimand in UNITS for stratum in (*STRATA, DIFFERENCE)):
             quantity = of_cell_type(data, tables, cell_type, *key, unit=UNITS[key[0]], interval=interval)
             own = {cohort: effects[key] for cohort, effects in by_cohort.items()}
@@ -139,6 +143,7 @@ def _fit_parts(
     tables: Tables,
     cell_type: str,
     tumours: pd.DataFrame,
+    interval: float,
     *,
     where: str,
     dispersion: Mapping[str, float] | None = None,
@@ -167,13 +172,14 @@ def _fit_parts(
         data, tables, cell_type, tumours, design, absent, where, dispersion
     )
     high, high_slopes = logistic(data.high[cell_type].loc[tumours.index].astype(bool), "high", {})
+    profiles = {s: slope_profile(high, design, high_slopes, s, data.reference, interval) for s in high_slopes}
     zero_share = {s: float((~present[hr == s]).mean()) if s not in absent else math.nan for s in STRATA}
 
     estimands = {
         "presence": presence_slopes,
         "amount": amount_slopes,
         "overall": overall_effects(presence, amount, presence_slopes, amount_slopes, designs, zero_share),
-        "high_abundance": marginal_odds_effects(high, high_slopes, designs),
+        "high_abundance": marginal_odds_effects(high, high_slopes, profiles, designs, interval),
         "high_abundance_conditional": high_slopes,
     }
     informing = {

@@ -16,8 +16,8 @@ from bayes_her2.data import DIFFERENCE, STRATA, AnalysisSet
 from bayes_her2.estimates import COHORT_FIXED, PROFILE_LIKELIHOOD, Estimates
 from bayes_her2.frequentist.adjustment import bonferroni, rows_of
 from bayes_her2.frequentist.design import design_matrix
-from bayes_her2.frequentist.effects import Effect, logistic_slopes
-from bayes_her2.frequentist.profile import Profile, slope_profile
+from bayes_her2.frequentist.effects import Effect, logistic_slopes, slope_profile
+from bayes_her2.frequentist.profile import Profile
 from bayes_her2.frequentist.rows import Quantity, informing_cohorts
 
 ESTIMAND = "clinical_odds"

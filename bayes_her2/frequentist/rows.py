@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from bayes_her2.data import DIFFERENCE, STRATA, AnalysisSet
 from bayes_her2.estimates import COHORT_FIXED, PROFILE_LIKELIHOOD
@@ -140,24 +139,23 @@ class Quantity:
             "p_value": math.nan,
         } | values
 
-    def _wald(self, effect: Effect) -> dict[str, object]:
+    def _numbers(self, effect: Effect) -> dict[str, object]:
         """Point, limits and P value of an effect on the ratio scale; nothing if it has none."""
         if not effect.is_observed:
             return {"status": effect.status}
-        se = math.sqrt(effect.variance)
-        reach = float(stats.norm.isf((1.0 - self.interval) / 2.0)) * se
+        lower, upper = effect.limits(self.interval)
         return {
             "point": ratio(effect.log_ratio),
-            "lower": ratio(effect.log_ratio - reach),
-            "upper": ratio(effect.log_ratio + reach),
+            "lower": ratio(lower),
+            "upper": ratio(upper),
             "interval_kind": effect.interval_kind,
-            "p_value": float(2.0 * stats.norm.sf(abs(effect.log_ratio) / se)),
+            "p_value": effect.p_of_null(),
         }
 
     def cohort(self, cohort: str, effect: Effect) -> dict[str, Any]:
         """One cohort's own regression."""
         note = (effect.note, self.definition([cohort]) if effect.is_observed else "")
-        return self.record("cohort", effect.method, [cohort], note, cohort=cohort, **self._wald(effect))
+        return self.record("cohort", effect.method, [cohort], note, cohort=cohort, **self._numbers(effect))
 
     def cohort_fixed(
         self, effect: Effect, informing: frozenset[str], further: Iterable[str] = ()
@@ -169,7 +167,7 @@ class Quantity:
         notes += [effect.note, self.definition(with_stratum), *further]
         if len(self.cohorts) == 1:
             notes.append("one cohort: the same regression as its own")
-        return self.record("pooled", COHORT_FIXED, with_stratum, notes, **self._wald(effect))
+        return self.record("pooled", COHORT_FIXED, with_stratum, notes, **self._numbers(effect))
 
     def behind(self, effect: Effect, informing: frozenset[str]) -> tuple[list[str], list[str]]:
         """Cohorts with tumours of the stratum that inform a regression over all of them, and the words for it."""
@@ -218,7 +216,7 @@ class Quantity:
             return [pooled, self._new_cohort(own, 0, notes, None)]
         if len(used) == 1:
             only = next(iter(used.values()))
-            pooled = self.record("pooled", SINGLE_COHORT, used, notes, **self._wald(only))
+            pooled = self.record("pooled", SINGLE_COHORT, used, notes, **self._numbers(only))
             return [pooled, self._new_cohort(used, 1, notes, None)]
         log_ratios = [effect.log_ratio for effect in used.values()]
         variances = [effect.variance for effect in used.values()]
