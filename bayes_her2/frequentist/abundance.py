@@ -37,7 +37,7 @@ from bayes_her2.frequentist.effects import (
 )
 from bayes_her2.frequentist.group_tests import group_tests
 from bayes_her2.frequentist.regression import Regression, gamma_regression
-from bayes_her2.frequentist.rows import FAMILY, Tables, informing_cohorts, of_cell_type
+from bayes_her2.frequentist.rows import FAMILY, Informing, Tables, informing, of_cell_type
 
 UNITS = {
     "presence": "odds ratio per SD",
@@ -116,8 +116,8 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
             records.extend(quantity.cohort(cohort, effect) for cohort, effect in own.items())
             records.extend(quantity.pooled(own))
             further = fixed.notes if key[0] in ("amount", "overall") else ()
-            informing = fixed.informing.get(key[0], frozenset())
-            records.append(quantity.cohort_fixed(fixed.effects[key], informing, further))
+            behind = fixed.informing.get(key[0], frozenset())
+            records.append(quantity.cohort_fixed(fixed.effects[key], behind, further))
     table = pd.DataFrame(records)
     # Outcomes pooled from one, two or more cohorts are one family; the cohort-fixed regressions are another.
     is_fixed = (table["method"] == COHORT_FIXED).rename("cohort fixed")
@@ -134,7 +134,7 @@ class _Parts:
 
     effects: _Effects
     amount: Regression | None
-    informing: Mapping[str, frozenset[str]]  # estimand -> cohorts with a tumour that is not separated
+    informing: Mapping[str, Informing]  # estimand -> cohorts and strata with a tumour that is not separated
     notes: tuple[str, ...] = ()
 
 
@@ -149,7 +149,7 @@ def _fit_parts(
     dispersion: Mapping[str, float] | None = None,
 ) -> _Parts:
     """Fit presence, amount and high abundance to some tumours, and derive every estimand from them."""
-    hr, cohort = tumours["hr"], tumours["cohort"]
+    hr = tumours["hr"]
     absent = {s: f"no {s} tumours in {where}" for s in STRATA if not (hr == s).any()}
     if cell_type not in data.abundance.columns:
         return _Parts(_nothing(tables, cell_type, absent), None, {})
@@ -182,15 +182,15 @@ def _fit_parts(
         "high_abundance": marginal_odds_effects(high, high_slopes, profiles, designs, interval),
         "high_abundance_conditional": high_slopes,
     }
-    informing = {
-        "presence": informing_cohorts(presence, cohort),
-        "amount": informing_cohorts(amount, cohort),
-        "overall": informing_cohorts(presence, cohort) | informing_cohorts(amount, cohort),
-        "high_abundance": informing_cohorts(high, cohort),
-        "high_abundance_conditional": informing_cohorts(high, cohort),
+    behind = {
+        "presence": informing(presence, tumours),
+        "amount": informing(amount, tumours),
+        "overall": informing(presence, tumours) | informing(amount, tumours),
+        "high_abundance": informing(high, tumours),
+        "high_abundance_conditional": informing(high, tumours),
     }
     effects = {(e, s): effect for e, by_stratum in estimands.items() for s, effect in by_stratum.items()}
-    return _Parts(effects, amount, informing, notes)
+    return _Parts(effects, amount, behind, notes)
 
 
 def _fit_amount(

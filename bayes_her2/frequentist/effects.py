@@ -352,6 +352,8 @@ def slope_profile(
     by_stratum = {s: stratum_contrast(design, s, reference=reference) for s in STRATA}
     if stratum == DIFFERENCE:
         contrast = by_stratum[HR_NEGATIVE] - by_stratum[HR_POSITIVE]
+        if not contrast.any():  # the design knows one stratum only
+            return Profile(math.nan, math.nan, math.nan)
     else:
         contrast = by_stratum[stratum]
     return profile_likelihood(fit, design, contrast, interval=interval)
@@ -377,8 +379,8 @@ def marginal_odds_effects(
 
     The contrast of the strata has its limits, likewise, at the profile limits of the interaction, and the P of the
     interaction. Equal slopes on different baselines give marginal ratios that differ a little, so there P is about the
-    conditional odds ratios, and need not agree with the limits to the last digit. ``variance`` is that of the interval's
-    width, for pooling.
+    conditional odds ratios, and need not agree with the limits to the last digit. ``variance`` is that of the
+    interval's width, for pooling.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ from bayes_her2.frequentist.effects import (
     stratum_designs,
 )
 from bayes_her2.frequentist.profile import Profile
-from bayes_her2.frequentist.rows import FAMILY, Tables, informing_cohorts, of_cell_type
+from bayes_her2.frequentist.rows import FAMILY, Informing, Tables, informing, of_cell_type
 
 CONDITIONAL, MARGINAL = "high_abundance_conditional", "high_abundance"
 UNITS = {CONDITIONAL: "odds ratio per SD", MARGINAL: "marginal odds ratio per SD"}
@@ -42,7 +42,8 @@ def high_abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimat
 
     Estimands are those of the posterior: ``high_abundance_conditional``, the coefficient of the regression, with a Wald
     interval, and ``high_abundance``, standardised to the stratum's tumours, whose P and limits are by the likelihood
-    ratio of the slope (`marginal_odds_effects`). Scopes and pooling are those of `abundance_twin`; a new cohort has no standardised row, having no tumours to average over.
+    ratio of the slope (`marginal_odds_effects`). Scopes and pooling are those of `abundance_twin`; a new cohort has no
+    standardised row, having no tumours to average over.
 
     Second opinions on the conditional odds ratio, of the method ``logistic regression (profile likelihood)``: for each
     cohort its own regression, and pooled the regression over all cohorts with cohort fixed; profile-likelihood
@@ -93,8 +94,10 @@ def high_abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimat
                     | {"scope": "cohort", "cohort": cohort}
                     for cohort, fitted in by_cohort.items()
                 )
-                used, notes = quantity.behind(fixed.effects[key], fixed.informing)
-                row = quantity.second_opinion(fixed.effects[key], fixed.profiles[stratum], used, notes)
+                used, notes, counted = quantity.behind(fixed.effects[key], fixed.informing)
+                row = quantity.second_opinion(
+                    fixed.effects[key], fixed.profiles[stratum], used, notes, counted
+                )
                 records.append(row)
     table = pd.DataFrame(records)
     # Rows pooled from cohorts, those of the regression with cohort fixed and second opinions are families apart.
@@ -109,7 +112,7 @@ class _Fitted:
 
     effects: Mapping[tuple[str, str], Effect]
     profiles: Mapping[str, Profile]
-    informing: frozenset[str]
+    informing: Informing
 
 
 def _fit(
@@ -147,7 +150,7 @@ def _fit(
     return _Fitted(
         effects,
         profiles,
-        informing_cohorts(fit, tumours["cohort"]),
+        informing(fit, tumours),
     )
 
 
