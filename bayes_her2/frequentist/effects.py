@@ -373,9 +373,11 @@ def marginal_odds_effects(
 
     P and limits come from the likelihood ratio of the slope. The marginal odds ratio is 1 exactly where the slope is 0
     and has its sign, so P is the slope's; the limits are the marginal odds ratios of the fits that maximise the
-    likelihood with the slope held at its profile limits. The delta method will not do: the marginal log odds ratio
-    is bounded, and its standard error goes to 0 where the data come near separation. With 13, 22 and 63 tumours it
-    rejected a true null 14.3 %, 11.6 % and 7.3 % of the time at 5 %; this rejects as `profile_likelihood` does.
+    likelihood with the slope held at its profile limits. The delta method will not do: the marginal log odds ratio is
+    bounded, and its standard error goes to 0 where the data come near separation. In 4,000 simulated strata each of
+    13, 22 and 63 tumours without an effect it rejected 14.9, 11.5 and 6.5 % at 5 %, and 5.8, 3.3 and 1.0 % at 0.24 %
+    (5 % over 21 tests); this rejects 8.1, 6.9 and 4.9 %, and 0.23, 0.47 and 0.18 %. Its 95 % intervals held the truth
+    in 91.9, 93.1 and 95.2 % (delta method: 85.1, 88.5 and 93.5 %).
 
     The contrast of the strata has its limits, likewise, at the profile limits of the interaction, and the P of the
     interaction. Equal slopes on different baselines give marginal ratios that differ a little, so there P is about the
