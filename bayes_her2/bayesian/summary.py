@@ -119,7 +119,11 @@ def _having(data: AnalysisSet, strata: tuple[str, ...], at_least: int) -> tuple[
 
 def too_few(sizes: Mapping[str, int], cohort: str) -> str:
     """Say which of these strata (stratum -> tumours) of a cohort hold fewer than `MIN_STRATUM`, or ''."""
-    few = [f"{n} {s} tumours" if n else f"no {s} tumours" for s, n in sizes.items() if n < MIN_STRATUM]
+    few = [
+        f"{n} {s} tumour{'s' if n > 1 else ''}" if n else f"no {s} tumours"
+        for s, n in sizes.items()
+        if n < MIN_STRATUM
+    ]
     needed = f" ({MIN_STRATUM} needed)" if any(0 < n < MIN_STRATUM for n in sizes.values()) else ""
     return f"{cohort} has {' and '.join(few)}{needed}" if few else ""
 
