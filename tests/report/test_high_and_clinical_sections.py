@@ -216,7 +216,7 @@ def test_numbers_high_and_the_two_meanings_of_high_are_shown(page, answers, sets
 def test_critical_sds_of_both_published_interactions_stand_beside_the_prior_sd(page):
     assert "before other cell types speak: 0.71." in page.visible
     assert "0.775 (mast cells resting) and 0.568 (neutrophils)" in page.visible
-    assert "an interval that includes 1; Neutrophils" in page.visible
+    assert "an interval that includes 1; neutrophils 0.10" in page.visible
 
 
 def test_spreads_sweep_and_predictive_misses_are_shown(page):

@@ -300,7 +300,7 @@ def interactions(results: Results) -> Table:
         ),
         tuple(lines),
         "tables/estimates.csv",
-        notes=(*_marks(results), *published_notes(results)),
+        notes=(*_marks(results), *(() if results.rows(PRIOR_SWEEP) else published_notes(results))),
         small=True,
     )
 
@@ -312,18 +312,16 @@ def published_notes(results: Results) -> tuple[str, ...]:
         return ()
     critical = formats.listed(f"{row['critical_sd']:.3f} ({row['outcome'].lower()})" for row in rows)
     become = "; ".join(
-        f"{row['outcome']} from "
-        f"{formats.interval(row['published'], row['published_lower'], row['published_upper'])} to "
+        f"{row['outcome'].lower()} "
+        f"{formats.interval(row['published'], row['published_lower'], row['published_upper'])} becomes "
         f"{formats.interval(row['point'], row['lower'], row['upper'])}"
         + (", an interval that includes 1" if row["lower"] <= 1 <= row["upper"] else "")
         for row in rows
     )
     return (
         f"Prior SD of a log ratio HR- over HR+, before other cell types speak: {rows[0]['prior_sd']:.2f}. A "
-        "normal prior "
-        "with an SD below the critical one overturns by itself the interaction that the seed study prints: "
-        f"{critical}. "
-        f"The prior of this model takes the printed ratios, {become}.",
+        "normal prior with an SD below the critical one overturns by itself the interaction that the seed study "
+        f"prints: {critical}. Under the prior of this model the printed ratios change: {become}.",
     )
 
 
@@ -505,12 +503,9 @@ def separations(results: Results) -> Table:
     return Table(
         "high_abundance_separated",
         "Separation of high abundance by HER2: rows of a single cohort for which no finite odds ratio maximises the "
-        f"likelihood. {HIGH} With "
-        "the posterior of "
-        "the same cohort (kept finite by the prior and by the other cohorts and cell types) and the "
-        "likelihood ratio (LR) "
-        f"of the twin, which is finite. Posterior medians with {formats.intervals_of(posterior.values())}. "
-        f"{_who(results)}",
+        "likelihood, with the posterior of the same cohort (kept finite by the prior and by the other cohorts "
+        "and cell types) and the likelihood ratio (LR) of the twin, which is finite. "
+        f"{HIGH} Posterior medians with {formats.intervals_of(posterior.values())}. {_who(results)}",
         "Cell type",
         (
             Column("Cohort", words=True),
