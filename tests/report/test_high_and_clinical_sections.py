@@ -21,6 +21,7 @@ from bayes_her2.data import ClinicalOutcome, ModelChoices
 from bayes_her2.estimates import PROFILE_LIKELIHOOD, Estimates
 from bayes_her2.frequentist import clinical_twin, high_abundance_twin
 from bayes_her2.report import formats, render_report
+from bayes_her2.report.high import mark_notes, marked, rules_of
 
 CELLS = ("B cells naive", "T cells CD8", "Monocytes")
 OUTCOMES = (
@@ -266,3 +267,47 @@ def test_a_run_without_the_main_model_has_the_sections_too(builder, answers, rea
     assert "high_abundance" in page.ids
     assert "high_abundance_odds" in page.tables
     assert "results" not in page.ids
+
+
+def test_cohorts_stand_where_a_pooled_clinical_row_is_borrowed(builder, tumours_of, data_of, read_page):
+    # External has no HR- tumours, so pooled HR- rows are borrowed; Discovery's own are observed, and are shown.
+    sizes = {key: n for key, n in SIZES.items() if key != ("External", "HR-")}
+    tumours, abundance = tumours_of(91, sizes, dict.fromkeys(CELLS, 0.5))
+    tumours["age"] = np.random.default_rng(92).integers(35, 70, size=len(tumours)).astype(float)
+    tumours["size_cm"] = np.random.default_rng(93).uniform(0.5, 4.0, size=len(tumours))
+    data = data_of(tumours, abundance, settings=ModelChoices(clinical=OUTCOMES)).for_model("clinical")
+    posterior = planted(clinical, data)
+    draws = clinical.estimand_draws(posterior, data, clinical.PRIORS, np.random.default_rng(1))
+    made = clinical.tables(posterior, draws, data, clinical.PRIORS, interval=0.95)
+    made["posterior_predictive"] = predictive_table(
+        [predictive_row(CELLS[0], "Discovery", "HR-", "share", 0.5, np.linspace(0.4, 0.6, 50), 0.95)]
+    )
+    folder, ours = builder.build(), clinical.estimates(draws, data)
+    add(folder, "clinical", (ours, clinical_twin(data), made, data))
+    render_report(folder)
+    page = read_page(folder / "report.html")
+    grid = page.tables["clinical_by_cohort"]
+    for outcome in ("age > 50 years", "tumour > 2 cm"):
+        for cell in CELLS:
+            labels = {"outcome": outcome, "exposure": f"high abundance of {cell}", "stratum": "HR-"}
+            text = text_of(ours.table, **labels, scope="cohort", cohort="Discovery")
+            row = next(r for r in grid if r[0] == outcome and r[1].startswith(cell) and r[2] == "HR-")
+            assert (row[3], row[5]) == ("Discovery", text)
+    assert "6 pooled rows cannot be judged (6 borrowed); the observed rows of single cohorts stand for 6" in (
+        page.visible
+    )
+
+
+def test_marks_of_cell_types_say_where_high_means_what():
+    rules = rules_of(
+        [
+            {"cell_type": "A", "cohort": "K1", "rule": "continuous", "high_rule": "median"},
+            {"cell_type": "A", "cohort": "K2", "rule": "excluded", "high_rule": "presence"},
+            {"cell_type": "B", "cohort": "K1", "rule": "presence", "high_rule": "presence"},
+        ]
+    )
+    assert (marked("A", rules), marked("B", rules)) == ("A \u2020 \u2021", "B")
+    mixed, left_out = mark_notes(["A", "B"], rules)
+    assert mixed.endswith("A: at or above the median in K1, present in K2.")
+    assert left_out.endswith("A (K2).")
+    assert mark_notes(["B"], rules) == ()
