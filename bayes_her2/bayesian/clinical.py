@@ -24,7 +24,7 @@ from bayes_her2.bayesian.predictive import (
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.slopes import SCOPES
 from bayes_her2.bayesian.starting import cheap_regression
-from bayes_her2.bayesian.summary import RowOf, Standing
+from bayes_her2.bayesian.summary import RowOf, Standing, mixed_rule, too_few
 from bayes_her2.data import DIFFERENCE, MIN_STRATUM, AnalysisSet
 
 ESTIMAND = "clinical_odds"
@@ -266,8 +266,11 @@ class Rows:
         data, shape = self.data, self.structures[outcome]
         strata = data.strata if stratum == DIFFERENCE else (stratum,)
         counts = self._counts[(outcome, cell_type)]
-        having = [c for c in shape.cohorts if set(strata) <= set(counts.loc[counts["cohort"] == c, "hr"])]
-        behind = (cohort,) if scope == "cohort" else tuple(having)
+        sizes = counts.groupby(["cohort", "hr"])["n"].sum()
+        own_sizes = {c: {s: int(sizes.get((c, s), 0)) for s in strata} for c in shape.cohorts}
+        having = [c for c, n_by_hr in own_sizes.items() if min(n_by_hr.values()) >= MIN_STRATUM]
+        some = [c for c, n_by_hr in own_sizes.items() if all(n_by_hr.values())]
+        behind = (cohort,) if scope == "cohort" else tuple(some)
         own = counts[counts["hr"].isin(strata) & counts["cohort"].isin(behind)]
         n, n_zero = int(own["n"].sum()), int(own["n_zero"].sum())
         reason = "; ".join(r for s in strata if (r := self._reasons[(outcome, cell_type, s)]))
@@ -289,8 +292,9 @@ class Rows:
         lacking = [c for c in shape.cohorts if c not in having]
         status = "observed"
         if lacking and scope == "pooled":
-            alone = ", ".join(having)
+            alone = ", ".join(having) or "no cohort"
             if stratum == DIFFERENCE:
+                status = "observed" if having else "borrowed"
                 notes.append(f"rests on {alone} alone")
             else:
                 status = "borrowed"
@@ -298,6 +302,9 @@ class Rows:
                     f"rests on {alone} for {stratum} tumours; the odds ratio of {', '.join(lacking)} there is inferred "
                     "from its other stratum"
                 )
+            notes += [too_few(own_sizes[c], c) for c in lacking if c in some]
+        notes.append(mixed_rule(data, cell_type, having))
+        notes = [note for note in notes if note]
         return Standing(n, n_zero, status, "; ".join(notes))
 
     def _silent(
@@ -317,8 +324,8 @@ class Rows:
         for one in strata:
             row = counts[(counts["cohort"] == cohort) & (counts["hr"] == one)]
             n, n_true = int(row["n"].sum()), int(row["n_true"].sum())
-            if n == 0:
-                return f"{cohort} has no {one} tumours: taken from the other cohorts"
+            if lacking := too_few({one: n}, cohort):
+                return f"{lacking} with '{outcome}' recorded: taken from the other cohorts"
             if row["high"].nunique() < 2:
                 which = "high" if bool(row["high"].iloc[0]) else "low"
                 return f"all {n} {one} tumours of {cohort} have {which} abundance"

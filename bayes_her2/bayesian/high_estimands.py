@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pymc as pm
 import xarray as xr
+from scipy import stats
+from scipy.optimize import brentq
 from scipy.special import expit
 
 from bayes_her2.bayesian.design import modelled_strata, structure
 from bayes_her2.bayesian.predictive import (
-    CRITICAL_INTERACTION_SD,
+    CRITICAL_WORDS,
     beyond_fivefold,
     by_cohort_of,
     gate_table,
@@ -24,9 +29,16 @@ from bayes_her2.bayesian.predictive import (
 )
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.slopes import Levels, Slopes, her2_support, thinning
+from bayes_her2.bayesian.summary import mixed_rule
 from bayes_her2.data import AnalysisSet
 
 CONDITIONAL, MARGINAL = "high_abundance_conditional", "high_abundance"
+
+PUBLISHED = {
+    "Mast cells resting": ((0.56, 0.38, 0.83), (5.29, 1.16, 24.0)),
+    "Neutrophils": ((1.60, 1.07, 2.39), (0.16, 0.04, 0.61)),
+}
+"""Interactions that the seed study reports (its Fig. 2b): odds ratio and 95 % limits in HR+, and in HR-."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,10 @@ class HighSupport:
         if 0 < n_high < n:
             return ""
         return f"{'all' if n_high else 'none'} of the {n} {stratum} tumours of {cohort} are high"
+
+    def mixed(self, estimand: str, cell_type: str) -> str:
+        """Say so where it is the median in one cohort and presence in another."""
+        return mixed_rule(self.data, cell_type, self.data.cohorts)
 
 
 def marginal_odds(
@@ -109,6 +125,75 @@ def _log_odds(eta: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(expit(eta) @ weight) - np.log(expit(-eta) @ weight))
 
 
+def prior_on_published(priors: Mapping[str, Prior], *, interval: float) -> pd.DataFrame:
+    """Set the interaction's prior against the interactions that the seed study prints.
+
+    The printed log ratio of odds ratios e, with the standard error s that the printed limits of both strata imply,
+    meets the prior of one cell type's interaction, before other cell types speak: Normal(mu, sigma^2 + spread^2), the
+    spread from its half-normal (integrated out). A normal prior with an SD below the critical one,
+    s z / sqrt((e / s)^2 - z^2), leaves an interval that includes 1.
+
+    Parameters
+    ----------
+    priors
+        As used in the fit.
+    interval
+        Probability of the equal-tailed intervals; z is its normal quantile.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``outcome``, ``published`` (ratio HR- over HR+ of the printed odds ratios) with ``published_lower`` and
+        ``published_upper``, ``critical_sd``, ``prior_sd`` (of the log ratio), and ``point``, ``lower``, ``upper`` under
+        the prior.
+
+    References
+    ----------
+    Matthews 2018 (analysis of credibility), doi 10.1098/rsos.171047.
+    """
+    mean, spread = priors["high_interaction_mean"], priors["high_interaction_between_cells_sd"]
+    share = (np.arange(2_000) + 0.5) / 2_000  # of the spread's prior, in slices of equal probability
+    variance = mean.params["sigma"] ** 2 + spread.frozen().ppf(share) ** 2
+    z = float(stats.norm.isf((1.0 - interval) / 2.0))
+    rows: list[dict[str, Any]] = []
+    for outcome, strata in PUBLISHED.items():
+        (positive, *own), (negative, *other) = strata
+        e = math.log(negative / positive)
+        s = math.hypot(
+            *(math.log(high / low) / (2.0 * float(stats.norm.isf(0.025))) for low, high in (own, other))
+        )
+        centre = mean.params["mu"] + (e - mean.params["mu"]) * variance / (variance + s**2)
+        sd = np.sqrt(variance * s**2 / (variance + s**2))
+        weight = stats.norm.pdf(e, mean.params["mu"], np.sqrt(variance + s**2))
+        weight = weight / weight.sum()
+
+        def below(
+            x: float, wanted: float, centre: np.ndarray = centre, sd: np.ndarray = sd, w: np.ndarray = weight
+        ) -> float:
+            return float(w @ stats.norm.cdf(x, centre, sd)) - wanted
+
+        reach = abs(e) + 10.0
+        tail = (1.0 - interval) / 2.0
+        lower, point, upper = (
+            math.exp(brentq(below, -reach, reach, args=(wanted,))) for wanted in (tail, 0.5, 1.0 - tail)
+        )
+        beyond = (e / s) ** 2 - z**2
+        rows.append(
+            {
+                "outcome": outcome,
+                "published": math.exp(e),
+                "published_lower": math.exp(e - z * s),
+                "published_upper": math.exp(e + z * s),
+                "critical_sd": s * z / math.sqrt(beyond) if beyond > 0 else math.inf,
+                "prior_sd": math.sqrt(float(variance.mean())),
+                "point": point,
+                "lower": lower,
+                "upper": upper,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def high_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
     """Numeric gates on what the priors imply, drawn from the graph itself.
 
@@ -142,8 +227,7 @@ def high_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.D
     if "high_interaction" in drawn:
         rows.append(
             (
-                "prior SD of the interaction (log ratio of odds ratios), for information: one below "
-                f"{CRITICAL_INTERACTION_SD} would by itself overturn the seed study's interaction of neutrophils",
+                f"prior SD of the interaction (log ratio of odds ratios), for information: {CRITICAL_WORDS}",
                 float(drawn["high_interaction"].std()),
                 0.0,
                 2.0,

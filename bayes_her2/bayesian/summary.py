@@ -24,6 +24,7 @@ from bayes_her2.data import (
     HR_NEGATIVE,
     HR_POSITIVE,
     HR_STATUS,
+    MIN_STRATUM,
     PRESENCE_HELD_BELOW,
     AnalysisSet,
 )
@@ -33,8 +34,6 @@ INTERVAL_KIND = "credible (equal-tailed)"
 
 OUTCOMES_OF_ONE_EXPOSURE = ("estimand", "exposure", "contrast", "stratum", "scope", "cohort")
 """A family of claims: one HER2 measure, all cell types."""
-EXPOSURES_OF_ONE_OUTCOME = ("estimand", "outcome", "contrast", "stratum", "scope", "cohort")
-"""A family of claims: one clinical variable, all cell types that it is set against."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,9 @@ class Support(Protocol):
     def silent(self, estimand: str, cell_type: str, stratum: str, cohort: str) -> str:
         """Why the tumours of a cohort's stratum, which there are, do not speak to an estimand."""
 
+    def mixed(self, estimand: str, cell_type: str) -> str:
+        """Say what the estimand's outcome is in each cohort, where it is not the same in all."""
+
 
 def standing(
     data: AnalysisSet,
@@ -72,8 +74,9 @@ def standing(
 ) -> Standing:
     """Status of one row, from counts alone; never from the draws.
 
-    ``observed``: the tumours of that stratum (and cohort) inform the row. ``borrowed``: that cohort has
-    no such tumours, or none with and without the cell type where presence is asked for. ``prior-only``:
+    ``observed``: the tumours of that stratum (and cohort) inform the row. ``borrowed``: that cohort (in a pooled row:
+    some cohort) has fewer than 10 such tumours, or none with and without the cell type where presence is asked for.
+    ``prior-only``:
     the spread between cohorts is not informed. ``not estimable``: the part is not modelled.
     """
     strata = data.strata if stratum == DIFFERENCE else (stratum,)
@@ -83,13 +86,14 @@ def standing(
     own = counts[counts["hr"].isin(strata)]
     if scope != "cohort" and stratum == DIFFERENCE and estimand not in STANDARDISED:
         # The contrast is informed by cohorts with both strata; the others' tumours do not stand behind it.
-        own = own[own["cohort"].isin(_having(data, strata))]
+        own = own[own["cohort"].isin(_having(data, strata, 1))]
     n, n_zero = int(own["n"].sum()), int(own["n_zero"].sum())
 
     reason = support.not_estimable(estimand, cell_type, strata)
     if reason:
         return Standing(n, n_zero, "not estimable", reason)
     held = support.held(estimand, cell_type, strata)
+    mixed = support.mixed(estimand, cell_type)
     if scope == "cohort":
         borrowed = _borrowed(shape, support, counts, estimand, cell_type, stratum, strata, cohort)
         return Standing(n, n_zero, "borrowed" if borrowed else "observed", borrowed or held)
@@ -102,32 +106,60 @@ def standing(
             return Standing(n, n_zero, "prior-only", note)
         averaged = estimand in STANDARDISED
         note = "standardised to the observed tumours: only the slope is new" if averaged else ""
-        return Standing(n, n_zero, "observed", "; ".join(t for t in (note, held) if t))
-    status, note = _pooled(data, shape, estimand, stratum, strata)
-    return Standing(n, n_zero, status, "; ".join(t for t in (note, held) if t))
+        return Standing(n, n_zero, "observed", "; ".join(t for t in (note, held, mixed) if t))
+    status, note = _pooled(data, estimand, stratum, strata)
+    return Standing(n, n_zero, status, "; ".join(t for t in (note, held, mixed) if t))
 
 
-def _having(data: AnalysisSet, strata: tuple[str, ...]) -> tuple[str, ...]:
-    """Cohorts that have tumours in all of these strata."""
+def _having(data: AnalysisSet, strata: tuple[str, ...], at_least: int) -> tuple[str, ...]:
+    """Cohorts that have so many tumours in each of these strata."""
     sizes = data.tumours.groupby(["cohort", "hr"]).size()
-    return tuple(c for c in data.cohorts if all((c, s) in sizes.index for s in strata))
+    return tuple(c for c in data.cohorts if all(sizes.get((c, s), 0) >= at_least for s in strata))
 
 
-def _pooled(
-    data: AnalysisSet, shape: Structure, estimand: str, stratum: str, strata: tuple[str, ...]
-) -> tuple[str, str]:
-    """Status and note of a pooled row: what it rests on where a cohort lacks the stratum."""
-    having = _having(data, strata)
+def too_few(sizes: Mapping[str, int], cohort: str) -> str:
+    """Say which of these strata (stratum -> tumours) of a cohort hold fewer than `MIN_STRATUM`, or ''."""
+    few = [
+        f"{n} {s} tumour{'s' if n > 1 else ''}" if n else f"no {s} tumours"
+        for s, n in sizes.items()
+        if n < MIN_STRATUM
+    ]
+    needed = f" ({MIN_STRATUM} needed)" if any(0 < n < MIN_STRATUM for n in sizes.values()) else ""
+    return f"{cohort} has {' and '.join(few)}{needed}" if few else ""
+
+
+def mixed_rule(data: AnalysisSet, cell_type: str, cohorts: Sequence[str]) -> str:
+    """Say what high abundance is in each of these cohorts, where it is not the same in all; else ''."""
+    own = data.rules[(data.rules["cell_type"] == cell_type) & data.rules["cohort"].isin(cohorts)]
+    if own["high_rule"].nunique() < 2:
+        return ""
+    words = {"median": "at least the median", "presence": "present"}
+    each = [
+        f"{words[rule]} in {cohort}" for cohort, rule in zip(own["cohort"], own["high_rule"], strict=True)
+    ]
+    return f"two meanings of high in one ratio: {', '.join(each)}"
+
+
+def _pooled(data: AnalysisSet, estimand: str, stratum: str, strata: tuple[str, ...]) -> tuple[str, str]:
+    """Status and note of a pooled row: what it rests on where a cohort lacks the stratum, or nearly so."""
+    having = _having(data, strata, MIN_STRATUM)
     lacking = [c for c in data.cohorts if c not in having]
     if not lacking:
         return "observed", ""
     alone, others = ", ".join(having) or "no cohort", ", ".join(lacking)
+    sizes = data.tumours.groupby(["cohort", "hr"]).size()
+    own = [(c, {s: int(sizes.get((c, s), 0)) for s in strata}) for c in lacking]
+    few = "; ".join(too_few(n, c) for c, n in own if all(n.values()))
+    few = f"; {few}" if few else ""
     if stratum == DIFFERENCE:
         if estimand in STANDARDISED:
-            note = f"the two strata are averaged over different cohorts: only {alone} has both"
+            note = f"the two strata are averaged over different cohorts: only {alone} has both{few}"
             return "borrowed", note
-        return "observed", f"rests on {alone} alone"
-    note = f"rests on {alone} for {stratum} tumours; the slope of {others} there is inferred from its other stratum"
+        return ("observed" if having else "borrowed"), f"rests on {alone} alone{few}"
+    note = (
+        f"rests on {alone} for {stratum} tumours; the slope of {others} there is inferred from its other stratum"
+        f"{few}"
+    )
     return "borrowed", note
 
 
@@ -143,8 +175,9 @@ def _borrowed(
 ) -> str:
     """Why a cohort's own tumours do not speak to a row, or ''."""
     for one in strata:
-        if int(counts.loc[counts["hr"] == one, "n"].sum()) == 0:
-            return f"{cohort} has no {one} tumours: taken from the other cohorts"
+        lacking = too_few({one: int(counts.loc[counts["hr"] == one, "n"].sum())}, cohort)
+        if lacking:
+            return f"{lacking}: taken from the other cohorts"
         reason = support.silent(estimand, cell_type, one, cohort)
         if reason:
             return reason
@@ -200,6 +233,14 @@ class HurdleSupport:
             return f"{positives} positives among the {stratum} tumours of {cohort}"
         return ""
 
+    def mixed(self, estimand: str, cell_type: str) -> str:
+        """High abundance that is the median in one cohort and presence in another."""
+        return (
+            mixed_rule(self.data, cell_type, self.data.cohorts)
+            if estimand.startswith("high_abundance")
+            else ""
+        )
+
     def _parts(self, cell_type: str, strata: tuple[str, ...]) -> pd.DataFrame:
         parts = self.data.parts
         return parts[parts["cell_type"] == cell_type].set_index("stratum").loc[list(strata)]
@@ -232,6 +273,8 @@ def standing_of_comparison(
             if zeros / total >= PRESENCE_HELD_BELOW:
                 return Standing(n, n_zero, "not estimable", f"needs both parts ({part.reason})")
             held.append(f"presence held at its share in {stratum} (zeros: {zeros} of {total})")
+        if total < MIN_STRATUM:
+            lean.append(too_few({stratum: total}, cohort))
         if total - zeros < MIN_OWN_POSITIVES:
             lean.append(f"{total - zeros} positives among the {stratum} tumours of {cohort}")
     if shape.several_cohorts and not shape.hr_by_cohort and cohort not in shape.hr_informed_by:
@@ -345,7 +388,7 @@ def tabulate(
     method: str,
     interval: float,
     rope: Rope,
-    family: Sequence[str] = OUTCOMES_OF_ONE_EXPOSURE,
+    family: Sequence[str] | None = OUTCOMES_OF_ONE_EXPOSURE,
 ) -> Estimates:
     """Point, interval and decisions of every label of every estimand.
 
@@ -366,7 +409,8 @@ def tabulate(
     rope
         Region of practical equivalence.
     family
-        Columns whose values define a family of claims for the s-values.
+        Columns whose values define a family of claims for the s-values. None: no s-values, where the rows do not
+        borrow strength from each other and a count of them would have no cost.
 
     Returns
     -------
@@ -425,7 +469,8 @@ def tabulate(
                     seen = values[:, i] if kind != "correlation" else np.arctanh(values[:, i])
                     record["p_in_rope"] = float(probability_in_rope(seen, (low, high)))
             records.append(record)
-    return _with_s_values(Estimates.from_records(records), family)
+    found = Estimates.from_records(records)
+    return found if family is None else _with_s_values(found, family)
 
 
 def _gap(data: AnalysisSet, estimand: str, cell_type: str, stratum: str) -> str:

@@ -32,11 +32,12 @@ from bayes_her2.frequentist.effects import (
     marginal_odds_effects,
     overall_effects,
     slope_effects,
+    slope_profile,
     stratum_designs,
 )
 from bayes_her2.frequentist.group_tests import group_tests
 from bayes_her2.frequentist.regression import Regression, gamma_regression
-from bayes_her2.frequentist.rows import FAMILY, Tables, informing_cohorts, of_cell_type
+from bayes_her2.frequentist.rows import FAMILY, Informing, Tables, informing, of_cell_type
 
 UNITS = {
     "presence": "odds ratio per SD",
@@ -66,7 +67,8 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     Scopes and methods:
 
     - ``cohort``: one regression per part, cohort and cell type. Standardised quantities (``overall``,
-      ``high_abundance``) are averaged over the tumours of that cohort and stratum; delta-method intervals.
+      ``high_abundance``) are averaged over the tumours of that cohort and stratum; intervals by the delta method for
+      ``overall``, by the likelihood ratio of the slope for ``high_abundance``.
     - ``pooled``: the cohorts' log ratios combined. ``single cohort`` for one, ``common effect`` for two,
       ``random-effects (REML, modified Hartung-Knapp)`` from three. Each row pools the cohorts where that row is
       estimable, so the ratio HR- over HR+ rests on cohorts with both strata and need not equal the
@@ -101,19 +103,21 @@ def abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
         dispersion: dict[str, float] = {}
         for cohort in data.cohorts:
             tumours = ordered[ordered["cohort"] == cohort]
-            fitted = _fit_parts(data, tables, cell_type, tumours, where=cohort)
+            fitted = _fit_parts(data, tables, cell_type, tumours, interval, where=cohort)
             by_cohort[cohort] = fitted.effects
             if fitted.amount is not None and fitted.amount.scale > 0:
                 dispersion[cohort] = fitted.amount.scale
-        fixed = _fit_parts(data, tables, cell_type, ordered, where="all cohorts", dispersion=dispersion)
+        fixed = _fit_parts(
+            data, tables, cell_type, ordered, interval, where="all cohorts", dispersion=dispersion
+        )
         for key in ((estimand, stratum) for estimand in UNITS for stratum in (*STRATA, DIFFERENCE)):
             quantity = of_cell_type(data, tables, cell_type, *key, unit=UNITS[key[0]], interval=interval)
             own = {cohort: effects[key] for cohort, effects in by_cohort.items()}
             records.extend(quantity.cohort(cohort, effect) for cohort, effect in own.items())
             records.extend(quantity.pooled(own))
             further = fixed.notes if key[0] in ("amount", "overall") else ()
-            informing = fixed.informing.get(key[0], frozenset())
-            records.append(quantity.cohort_fixed(fixed.effects[key], informing, further))
+            behind = fixed.informing.get(key[0], frozenset())
+            records.append(quantity.cohort_fixed(fixed.effects[key], behind, further))
     table = pd.DataFrame(records)
     # Outcomes pooled from one, two or more cohorts are one family; the cohort-fixed regressions are another.
     is_fixed = (table["method"] == COHORT_FIXED).rename("cohort fixed")
@@ -130,7 +134,7 @@ class _Parts:
 
     effects: _Effects
     amount: Regression | None
-    informing: Mapping[str, frozenset[str]]  # estimand -> cohorts with a tumour that is not separated
+    informing: Mapping[str, Informing]  # estimand -> cohorts and strata with a tumour that is not separated
     notes: tuple[str, ...] = ()
 
 
@@ -139,12 +143,13 @@ def _fit_parts(
     tables: Tables,
     cell_type: str,
     tumours: pd.DataFrame,
+    interval: float,
     *,
     where: str,
     dispersion: Mapping[str, float] | None = None,
 ) -> _Parts:
     """Fit presence, amount and high abundance to some tumours, and derive every estimand from them."""
-    hr, cohort = tumours["hr"], tumours["cohort"]
+    hr = tumours["hr"]
     absent = {s: f"no {s} tumours in {where}" for s in STRATA if not (hr == s).any()}
     if cell_type not in data.abundance.columns:
         return _Parts(_nothing(tables, cell_type, absent), None, {})
@@ -167,24 +172,25 @@ def _fit_parts(
         data, tables, cell_type, tumours, design, absent, where, dispersion
     )
     high, high_slopes = logistic(data.high[cell_type].loc[tumours.index].astype(bool), "high", {})
+    profiles = {s: slope_profile(high, design, high_slopes, s, data.reference, interval) for s in high_slopes}
     zero_share = {s: float((~present[hr == s]).mean()) if s not in absent else math.nan for s in STRATA}
 
     estimands = {
         "presence": presence_slopes,
         "amount": amount_slopes,
         "overall": overall_effects(presence, amount, presence_slopes, amount_slopes, designs, zero_share),
-        "high_abundance": marginal_odds_effects(high, high_slopes, designs),
+        "high_abundance": marginal_odds_effects(high, high_slopes, profiles, designs, interval),
         "high_abundance_conditional": high_slopes,
     }
-    informing = {
-        "presence": informing_cohorts(presence, cohort),
-        "amount": informing_cohorts(amount, cohort),
-        "overall": informing_cohorts(presence, cohort) | informing_cohorts(amount, cohort),
-        "high_abundance": informing_cohorts(high, cohort),
-        "high_abundance_conditional": informing_cohorts(high, cohort),
+    behind = {
+        "presence": informing(presence, tumours),
+        "amount": informing(amount, tumours),
+        "overall": informing(presence, tumours) | informing(amount, tumours),
+        "high_abundance": informing(high, tumours),
+        "high_abundance_conditional": informing(high, tumours),
     }
     effects = {(e, s): effect for e, by_stratum in estimands.items() for s, effect in by_stratum.items()}
-    return _Parts(effects, amount, informing, notes)
+    return _Parts(effects, amount, behind, notes)
 
 
 def _fit_amount(

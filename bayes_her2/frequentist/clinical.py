@@ -16,9 +16,9 @@ from bayes_her2.data import DIFFERENCE, STRATA, AnalysisSet
 from bayes_her2.estimates import COHORT_FIXED, PROFILE_LIKELIHOOD, Estimates
 from bayes_her2.frequentist.adjustment import bonferroni, rows_of
 from bayes_her2.frequentist.design import design_matrix
-from bayes_her2.frequentist.effects import Effect, logistic_slopes
-from bayes_her2.frequentist.profile import Profile, slope_profile
-from bayes_her2.frequentist.rows import Quantity, informing_cohorts
+from bayes_her2.frequentist.effects import Effect, logistic_slopes, slope_profile
+from bayes_her2.frequentist.profile import Profile
+from bayes_her2.frequentist.rows import Informing, Quantity, informing
 
 ESTIMAND = "clinical_odds"
 CONTRAST = "high over low abundance"
@@ -71,8 +71,10 @@ def clinical_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
                 | {"scope": "cohort", "cohort": cohort}
                 for cohort, fitted in own.items()
             )
-            used, notes = quantity.behind(fixed.effects[DIFFERENCE], fixed.informing)
-            records.append(quantity.second_opinion(fixed.effects[DIFFERENCE], fixed.profile, used, notes))
+            used, notes, counted = quantity.behind(fixed.effects[DIFFERENCE], fixed.informing)
+            records.append(
+                quantity.second_opinion(fixed.effects[DIFFERENCE], fixed.profile, used, notes, counted)
+            )
     table = pd.DataFrame(records)
     kind = table["method"].where(table["method"].isin([COHORT_FIXED, PROFILE_LIKELIHOOD]), "by cohort")
     table["p_adjusted"] = bonferroni(table.assign(kind=kind), (*FAMILY, "kind"))
@@ -85,7 +87,7 @@ class _Fitted:
 
     effects: Mapping[str, Effect]
     profile: Profile
-    informing: frozenset[str]
+    informing: Informing
 
 
 class _Regressions:
@@ -130,7 +132,7 @@ class _Regressions:
             where=where,
         )
         profile = slope_profile(fit, design, slopes, DIFFERENCE, data.reference, self.interval)
-        return _Fitted(slopes, profile, informing_cohorts(fit, tumours["cohort"]))
+        return _Fitted(slopes, profile, informing(fit, tumours))
 
     def quantity(self, stratum: str) -> Quantity:
         """Odds ratio in a stratum."""

@@ -1,4 +1,4 @@
-"""The estimands of the abundance model from two fitted regressions, each with its delta-method variance.
+"""The estimands of the abundance model from two fitted regressions, each with its variance or its limits.
 
 Nothing here knows about cohorts as such: the tumours handed in are one cohort's, or all of them.
 """
@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, PRESENCE_HELD_BELOW, STRATA
 from bayes_her2.estimates import Status
 from bayes_her2.frequentist.design import INTERACTION, SLOPE, stratum_contrast
+from bayes_her2.frequentist.profile import PROFILE, Profile, profile_likelihood
 from bayes_her2.frequentist.regression import Regression, logistic_regression
 
 MIN_EVENTS = 2
@@ -47,6 +49,8 @@ class Effect:
     presence_gradient, amount_gradient
         Gradient with respect to the coefficients of either part (empty where the part plays no role);
         kept so that the contrast between strata gets the right variance from the joint fit.
+    lower, upper, p_value
+        Limits (log ratio) and two-sided P where they do not come from the variance, else None.
     """
 
     method: str
@@ -57,6 +61,22 @@ class Effect:
     note: str = ""
     presence_gradient: pd.Series[float] | None = None
     amount_gradient: pd.Series[float] | None = None
+    lower: float | None = None
+    upper: float | None = None
+    p_value: float | None = None
+
+    def limits(self, interval: float) -> tuple[float, float]:
+        """Limits of the log ratio: its own, or by Wald from the variance."""
+        if self.lower is not None and self.upper is not None:
+            return self.lower, self.upper
+        reach = float(stats.norm.isf((1.0 - interval) / 2.0)) * math.sqrt(self.variance)
+        return self.log_ratio - reach, self.log_ratio + reach
+
+    def p_of_null(self) -> float:
+        """Two-sided P of a log ratio of 0: its own, or by Wald from the variance."""
+        if self.p_value is not None:
+            return self.p_value
+        return float(2.0 * stats.norm.sf(abs(self.log_ratio) / math.sqrt(self.variance)))
 
     @property
     def is_observed(self) -> bool:
@@ -306,55 +326,118 @@ def _means(amount: Regression, design: pd.DataFrame, counted: NDArray[np.bool_])
     return means
 
 
+def slope_profile(
+    fit: Regression | None,
+    design: pd.DataFrame,
+    slopes: Mapping[str, Effect],
+    stratum: str,
+    reference: str,
+    interval: float,
+) -> Profile:
+    """Profile of a stratum's slope, or of the difference of both; NaN where it is not estimable.
+
+    Parameters
+    ----------
+    fit, design, slopes
+        A logistic regression, its design, and its `slope_effects`.
+    stratum
+        ``HR+``, ``HR-`` or ``HR- over HR+``.
+    reference
+        Reference HR stratum of the design.
+    interval
+        Probability of the interval.
+    """
+    if fit is None or slopes[stratum].status == "not estimable":
+        return Profile(math.nan, math.nan, math.nan)
+    by_stratum = {s: stratum_contrast(design, s, reference=reference) for s in STRATA}
+    if stratum == DIFFERENCE:
+        contrast = by_stratum[HR_NEGATIVE] - by_stratum[HR_POSITIVE]
+        if not contrast.any():  # the design knows one stratum only
+            return Profile(math.nan, math.nan, math.nan)
+    else:
+        contrast = by_stratum[stratum]
+    return profile_likelihood(fit, design, contrast, interval=interval)
+
+
 def marginal_odds_effects(
     fit: Regression | None,
     slopes: Mapping[str, Effect],
+    profiles: Mapping[str, Profile],
     designs: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    interval: float,
 ) -> dict[str, Effect]:
     """Marginal odds ratio at h + 1 over h, standardised to the tumours of each stratum.
 
     odds(P(h+1)) / odds(P(h)) with P the mean fitted probability over the stratum. It is nearer 1 than the
     conditional odds ratio: averaging comes before the odds are taken.
 
+    P and limits come from the likelihood ratio of the slope. The marginal odds ratio is 1 exactly where the slope is 0
+    and has its sign, so P is the slope's; the limits are the marginal odds ratios of the fits that maximise the
+    likelihood with the slope held at its profile limits. The delta method will not do: the marginal log odds ratio is
+    bounded, and its standard error goes to 0 where the data come near separation. In 4,000 simulated strata each of
+    13, 22 and 63 tumours without an effect it rejected 14.9, 11.5 and 6.5 % at 5 %, and 5.8, 3.3 and 1.0 % at 0.24 %
+    (5 % over 21 tests); this rejects 8.1, 6.9 and 4.9 %, and 0.23, 0.47 and 0.18 %. Its 95 % intervals held the truth
+    in 91.9, 93.1 and 95.2 % (delta method: 85.1, 88.5 and 93.5 %).
+
+    The contrast of the strata has its limits, likewise, at the profile limits of the interaction, and the P of the
+    interaction. Equal slopes on different baselines give marginal ratios that differ a little, so there P is about the
+    conditional odds ratios, and need not agree with the limits to the last digit. ``variance`` is that of the
+    interval's width, for pooling.
+
     Parameters
     ----------
     fit, slopes
         A logistic regression and its `slope_effects`.
+    profiles
+        Stratum -> its `slope_profile`.
     designs
         Stratum -> design of its tumours at h and at h + 1.
+    interval
+        Probability of the interval, that of the profiles.
 
     Returns
     -------
     dict
         Stratum -> Effect.
     """
-    empty = Effect(STANDARDISED_LOGISTIC, DELTA)
+    empty = Effect(STANDARDISED_LOGISTIC, PROFILE)
+
+    def log_ratio(stratum: str, coefficients: pd.Series[float]) -> float:
+        if stratum == DIFFERENCE:
+            return log_ratio(HR_NEGATIVE, coefficients) - log_ratio(HR_POSITIVE, coefficients)
+        assert fit is not None
+        at_h, above = (_mean_log_odds(replace(fit, coefficients=coefficients), d) for d in designs[stratum])
+        return above - at_h
+
     effects: dict[str, Effect] = {}
-    for stratum in STRATA:
-        slope = slopes[stratum]
+    for stratum in (*STRATA, DIFFERENCE):
+        slope, profile = slopes[stratum], profiles[stratum]
         if fit is None or not slope.is_observed:
             effects[stratum] = empty.without_number(slope.status, slope.note)
             continue
-        at_h, above = designs[stratum]
-        log_odds_here, gradient_here = _mean_log_odds(fit, at_h)
-        log_odds_above, gradient_above = _mean_log_odds(fit, above)
-        gradient = gradient_above - gradient_here
+        point = log_ratio(stratum, fit.coefficients)
+        found = [
+            log_ratio(stratum, at) if at is not None else unbounded
+            for at, unbounded in ((profile.at_lower, -math.inf), (profile.at_upper, math.inf))
+        ]
+        lower, upper = min(point, *found), max(point, *found)
+        width = (upper - lower) / (2.0 * float(stats.norm.isf((1.0 - interval) / 2.0)))
+        one_sided = [name for name, limit in (("lower", lower), ("upper", upper)) if math.isinf(limit)]
         effects[stratum] = replace(
             empty,
-            log_ratio=log_odds_above - log_odds_here,
-            variance=fit.variance(gradient),
-            presence_gradient=gradient,
+            log_ratio=point,
+            variance=width**2,
+            note=f"no finite {' and '.join(one_sided)} limit" if one_sided else "",
+            lower=lower,
+            upper=upper,
+            p_value=profile.p_value,
         )
-    effects[DIFFERENCE] = _difference(effects, empty, fit, None)
     return effects
 
 
-def _mean_log_odds(fit: Regression, design: pd.DataFrame) -> tuple[float, pd.Series[float]]:
+def _mean_log_odds(fit: Regression, design: pd.DataFrame) -> float:
     p, q = fit.probability(design)
-    gradient = _weighted_sum(design, p.to_numpy(dtype=np.float64) * q.to_numpy(dtype=np.float64)) * (
-        1.0 / p.sum() + 1.0 / q.sum()
-    )
-    return math.log(p.sum()) - math.log(q.sum()), gradient
+    return math.log(p.sum()) - math.log(q.sum())
 
 
 def _weighted_sum(design: pd.DataFrame, weights: NDArray[np.float64]) -> pd.Series[float]:

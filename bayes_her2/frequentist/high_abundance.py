@@ -26,10 +26,11 @@ from bayes_her2.frequentist.effects import (
     Effect,
     logistic_slopes,
     marginal_odds_effects,
+    slope_profile,
     stratum_designs,
 )
-from bayes_her2.frequentist.profile import Profile, slope_profile
-from bayes_her2.frequentist.rows import FAMILY, Tables, informing_cohorts, of_cell_type
+from bayes_her2.frequentist.profile import Profile
+from bayes_her2.frequentist.rows import FAMILY, Informing, Tables, informing, of_cell_type
 
 CONDITIONAL, MARGINAL = "high_abundance_conditional", "high_abundance"
 UNITS = {CONDITIONAL: "odds ratio per SD", MARGINAL: "marginal odds ratio per SD"}
@@ -40,8 +41,9 @@ def high_abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimat
     """Odds ratios of high abundance per SD of HER2, by cell type and HR stratum: by cohort, pooled, for a new cohort.
 
     Estimands are those of the posterior: ``high_abundance_conditional``, the coefficient of the regression, with a Wald
-    interval, and ``high_abundance``, standardised to the stratum's tumours (delta method). Scopes and pooling are those
-    of `abundance_twin`; a new cohort has no standardised row, having no tumours to average over.
+    interval, and ``high_abundance``, standardised to the stratum's tumours, whose P and limits are by the likelihood
+    ratio of the slope (`marginal_odds_effects`). Scopes and pooling are those of `abundance_twin`; a new cohort has no
+    standardised row, having no tumours to average over.
 
     Second opinions on the conditional odds ratio, of the method ``logistic regression (profile likelihood)``: for each
     cohort its own regression, and pooled the regression over all cohorts with cohort fixed; profile-likelihood
@@ -92,8 +94,10 @@ def high_abundance_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estimat
                     | {"scope": "cohort", "cohort": cohort}
                     for cohort, fitted in by_cohort.items()
                 )
-                used, notes = quantity.behind(fixed.effects[key], fixed.informing)
-                row = quantity.second_opinion(fixed.effects[key], fixed.profiles[stratum], used, notes)
+                used, notes, counted = quantity.behind(fixed.effects[key], fixed.informing)
+                row = quantity.second_opinion(
+                    fixed.effects[key], fixed.profiles[stratum], used, notes, counted
+                )
                 records.append(row)
     table = pd.DataFrame(records)
     # Rows pooled from cohorts, those of the regression with cohort fixed and second opinions are families apart.
@@ -108,7 +112,7 @@ class _Fitted:
 
     effects: Mapping[tuple[str, str], Effect]
     profiles: Mapping[str, Profile]
-    informing: frozenset[str]
+    informing: Informing
 
 
 def _fit(
@@ -138,13 +142,15 @@ def _fit(
         word="high",
         where=where,
     )
-    marginal = marginal_odds_effects(fit, slopes, stratum_designs(design, hr, reference=data.reference))
+    profiles = {s: slope_profile(fit, design, slopes, s, data.reference, interval) for s in slopes}
+    designs = stratum_designs(design, hr, reference=data.reference)
+    marginal = marginal_odds_effects(fit, slopes, profiles, designs, interval)
     effects = {(CONDITIONAL, s): effect for s, effect in slopes.items()}
     effects |= {(MARGINAL, s): effect for s, effect in marginal.items()}
     return _Fitted(
         effects,
-        {s: slope_profile(fit, design, slopes, s, data.reference, interval) for s in slopes},
-        informing_cohorts(fit, tumours["cohort"]),
+        profiles,
+        informing(fit, tumours),
     )
 
 

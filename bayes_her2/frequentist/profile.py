@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,6 @@ from scipy import stats
 from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
-from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, STRATA
-from bayes_her2.frequentist.design import stratum_contrast
-from bayes_her2.frequentist.effects import Effect
 from bayes_her2.frequentist.regression import Regression, logistic_regression
 
 PROFILE = "confidence (profile likelihood)"
@@ -27,11 +23,17 @@ _GRADIENT = 1e-6  # of the deviance; the deviance is then right to about its squ
 
 @dataclass(frozen=True)
 class Profile:
-    """Limits of a contrast (log odds ratio; NaN where it is separated), and P by the likelihood ratio."""
+    """Limits of a contrast (log odds ratio; NaN where it is separated), and P by the likelihood ratio.
+
+    ``at_lower`` and ``at_upper`` are the coefficients, by design column, that maximise the likelihood with the contrast
+    held at a limit; None where there is no finite limit.
+    """
 
     lower: float
     upper: float
     p_value: float
+    at_lower: pd.Series[float] | None = None
+    at_upper: pd.Series[float] | None = None
 
 
 def profile_likelihood(
@@ -71,7 +73,8 @@ def profile_likelihood(
     informative = offered.loc[~fit.separation.rows]
     response = fit.outcome.loc[informative.index].to_numpy(dtype=float)
     values, back = fit.informed.reduced(informative)
-    moved, others, j = _split(values, back.T @ contrast.loc[informative.columns].to_numpy(dtype=float))
+    weight_of = back.T @ contrast.loc[informative.columns].to_numpy(dtype=float)
+    moved, others, j = _split(values, weight_of)
     # Tumours that are alike count as one, several times.
     rows, counts = np.unique(np.column_stack([response, moved, others]), axis=0, return_counts=True)
     weights = np.asarray(counts, dtype=np.float64)
@@ -89,50 +92,22 @@ def profile_likelihood(
     estimate, se = fit.value(contrast), math.sqrt(fit.variance(contrast))
     wanted = float(stats.norm.isf((1.0 - interval) / 2.0))
 
-    def limit(side: float) -> float:
+    def limit(side: float) -> tuple[float, pd.Series[float] | None]:
         nonlocal start
         start = best
         inside, steps = estimate, 1.0
         while root(outside := estimate + side * steps * wanted * se) < wanted:
             inside, steps = outside, 1.5 * steps
             if steps > _FURTHEST:
-                return side * math.inf
-        return float(brentq(lambda theta: root(theta) - wanted, inside, outside, xtol=_TOLERANCE))
+                return side * math.inf, None
+        theta = float(brentq(lambda theta: root(theta) - wanted, inside, outside, xtol=_TOLERANCE))
+        _, rest = _least_deviance(true, others, theta * moved, weights, start)
+        held = (theta - np.delete(weight_of, j) @ rest) / weight_of[j]
+        return theta, pd.Series(back @ np.insert(rest, j, held), index=list(informative.columns))
 
-    lower, upper = limit(-1.0), limit(1.0)
+    (lower, at_lower), (upper, at_upper) = limit(-1.0), limit(1.0)
     start = best
-    return Profile(lower, upper, float(stats.chi2.sf(root(0.0) ** 2, 1)))
-
-
-def slope_profile(
-    fit: Regression | None,
-    design: pd.DataFrame,
-    slopes: Mapping[str, Effect],
-    stratum: str,
-    reference: str,
-    interval: float,
-) -> Profile:
-    """Profile of a stratum's slope, or of the difference of both; NaN where it is not estimable.
-
-    Parameters
-    ----------
-    fit, design, slopes
-        A logistic regression, its design, and its `slope_effects`.
-    stratum
-        ``HR+``, ``HR-`` or ``HR- over HR+``.
-    reference
-        Reference HR stratum of the design.
-    interval
-        Probability of the interval.
-    """
-    if fit is None or slopes[stratum].status == "not estimable":
-        return Profile(math.nan, math.nan, math.nan)
-    by_stratum = {s: stratum_contrast(design, s, reference=reference) for s in STRATA}
-    if stratum == DIFFERENCE:
-        contrast = by_stratum[HR_NEGATIVE] - by_stratum[HR_POSITIVE]
-    else:
-        contrast = by_stratum[stratum]
-    return profile_likelihood(fit, design, contrast, interval=interval)
+    return Profile(lower, upper, float(stats.chi2.sf(root(0.0) ** 2, 1)), at_lower, at_upper)
 
 
 def _split(

@@ -31,6 +31,8 @@ CONTRAST = "h + 1 SD over h"
 FAMILY = ("estimand", "stratum", "scope", "cohort")
 """Columns that define a Bonferroni family; the outcomes within it are its tests."""
 _MIN_RANDOM_EFFECTS = 3
+_BONFERRONI_P = 0.05 / 20
+_LARGE_T = 6.0  # nobody expects one from an effect of a size that is plausible
 _LARGEST_LOG = 700.0  # beyond it a ratio overflows and is reported as infinite
 
 
@@ -80,12 +82,16 @@ class Tables:
         return "high = " + ", ".join(f"{rule} ({cohort})" for cohort, rule in rules.items())
 
 
-def informing_cohorts(fit: Regression | None, cohort: pd.Series[str]) -> frozenset[str]:
-    """Cohorts with a tumour that is not separated: those that tell a regression something."""
+type Informing = frozenset[tuple[str, str]]
+"""(cohort, HR stratum) of the tumours that inform a regression."""
+
+
+def informing(fit: Regression | None, tumours: pd.DataFrame) -> Informing:
+    """Cohorts and strata with a tumour that is not separated: those that tell a regression something."""
     if fit is None:
         return frozenset()
-    informative = fit.separation.rows.index[~fit.separation.rows]
-    return frozenset(cohort.loc[informative].unique())
+    informative = tumours.loc[fit.separation.rows.index[~fit.separation.rows], ["cohort", "hr"]]
+    return frozenset(informative.drop_duplicates().astype("str").itertuples(index=False, name=None))
 
 
 @dataclass(frozen=True)
@@ -117,10 +123,14 @@ class Quantity:
     def _stratum(self) -> str:
         return self.labels["stratum"]
 
+    @property
+    def _strata(self) -> tuple[str, ...]:
+        return STRATA if self._stratum == DIFFERENCE else (self._stratum,)
+
     def record(
         self, scope: str, method: str, cohorts: Iterable[str], note: Iterable[str], **values: object
     ) -> dict[str, Any]:
-        """One row, with the tumours of these cohorts behind it."""
+        """One row, with the tumours of these cohorts behind it unless ``n`` and ``n_zero`` are given."""
         n, n_zero = self.tumours(cohorts, self._stratum)
         return {
             "source": "twin",
@@ -140,52 +150,70 @@ class Quantity:
             "p_value": math.nan,
         } | values
 
-    def _wald(self, effect: Effect) -> dict[str, object]:
+    def _numbers(self, effect: Effect) -> dict[str, object]:
         """Point, limits and P value of an effect on the ratio scale; nothing if it has none."""
         if not effect.is_observed:
             return {"status": effect.status}
-        se = math.sqrt(effect.variance)
-        reach = float(stats.norm.isf((1.0 - self.interval) / 2.0)) * se
+        lower, upper = effect.limits(self.interval)
         return {
             "point": ratio(effect.log_ratio),
-            "lower": ratio(effect.log_ratio - reach),
-            "upper": ratio(effect.log_ratio + reach),
+            "lower": ratio(lower),
+            "upper": ratio(upper),
             "interval_kind": effect.interval_kind,
-            "p_value": float(2.0 * stats.norm.sf(abs(effect.log_ratio) / se)),
+            "p_value": effect.p_of_null(),
         }
 
     def cohort(self, cohort: str, effect: Effect) -> dict[str, Any]:
         """One cohort's own regression."""
         note = (effect.note, self.definition([cohort]) if effect.is_observed else "")
-        return self.record("cohort", effect.method, [cohort], note, cohort=cohort, **self._wald(effect))
+        return self.record("cohort", effect.method, [cohort], note, cohort=cohort, **self._numbers(effect))
 
     def cohort_fixed(
-        self, effect: Effect, informing: frozenset[str], further: Iterable[str] = ()
+        self, effect: Effect, informing: Informing, further: Iterable[str] = ()
     ) -> dict[str, Any]:
-        """Build the row of one regression over all cohorts, informed by some of them."""
+        """Build the row of one regression over all cohorts, informed by some of them: ``n`` is their tumours."""
         if not effect.is_observed:
             return self.record("pooled", COHORT_FIXED, self.cohorts, [effect.note], status=effect.status)
-        with_stratum, notes = self.behind(effect, informing)
-        notes += [effect.note, self.definition(with_stratum), *further]
+        used, notes, counted = self.behind(effect, informing)
+        notes += [effect.note, self.definition(used), *further]
         if len(self.cohorts) == 1:
             notes.append("one cohort: the same regression as its own")
-        return self.record("pooled", COHORT_FIXED, with_stratum, notes, **self._wald(effect))
+        return self.record("pooled", COHORT_FIXED, used, notes, **self._numbers(effect), **counted)
 
-    def behind(self, effect: Effect, informing: frozenset[str]) -> tuple[list[str], list[str]]:
-        """Cohorts with tumours of the stratum that inform a regression over all of them, and the words for it."""
-        used = [c for c in self.cohorts if c in informing and self.tumours([c], self._stratum)[0]]
-        silent = [c for c in self.cohorts if c not in used]
-        return used, [
+    def behind(self, effect: Effect, informing: Informing) -> tuple[list[str], list[str], dict[str, int]]:
+        """Cohorts whose tumours inform a regression over all of them, the words for it, and how many they are."""
+        pairs = {
+            c: [s for s in self._strata if (c, s) in informing and self.tumours([c], s)[0]]
+            for c in self.cohorts
+        }
+        used = [c for c, strata in pairs.items() if strata]
+        reasons: dict[str, list[str]] = {}
+        for c in self.cohorts:
+            if c not in used:
+                there = self.tumours([c], self._stratum)[0]
+                reason = "its tumours are predicted without error" if there else f"no {self._stratum} tumours"
+                reasons.setdefault(reason, []).append(c)
+        silent = "; ".join(f"{', '.join(cohorts)} ({reason})" for reason, cohorts in reasons.items())
+        half = [f"{c} by its {pairs[c][0]} tumours alone" for c in used if len(pairs[c]) < len(self._strata)]
+        counts = [self.tumours([c], s) for c, strata in pairs.items() for s in strata]
+        words = [
             f"{effect.method}, cohorts {', '.join(used)}",
-            f"no information from {', '.join(silent)}" if silent else "",
+            f"no information from {silent}" if silent else "",
+            ", ".join(half),
         ]
+        return used, words, {"n": sum(n for n, _ in counts), "n_zero": sum(zero for _, zero in counts)}
 
     def second_opinion(
-        self, effect: Effect, profile: Profile, cohorts: list[str], further: Iterable[str] = ()
+        self,
+        effect: Effect,
+        profile: Profile,
+        cohorts: list[str],
+        further: Iterable[str] = (),
+        counted: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
         """Profile limits where there are any, and P by likelihood ratio: a row of the scope ``pooled``."""
         notes = [*further, effect.note, self.definition(cohorts) if effect.is_observed else ""]
-        values: dict[str, Any] = {"status": effect.status, "p_value": profile.p_value}
+        values: dict[str, Any] = {"status": effect.status, "p_value": profile.p_value, **(counted or {})}
         if not math.isnan(profile.p_value):
             notes.append("P by likelihood ratio")
         if effect.is_observed:
@@ -218,7 +246,7 @@ class Quantity:
             return [pooled, self._new_cohort(own, 0, notes, None)]
         if len(used) == 1:
             only = next(iter(used.values()))
-            pooled = self.record("pooled", SINGLE_COHORT, used, notes, **self._wald(only))
+            pooled = self.record("pooled", SINGLE_COHORT, used, notes, **self._numbers(only))
             return [pooled, self._new_cohort(used, 1, notes, None)]
         log_ratios = [effect.log_ratio for effect in used.values()]
         variances = [effect.variance for effect in used.values()]
@@ -233,6 +261,7 @@ class Quantity:
             result = random_effects(log_ratios, variances, interval=self.interval)
             method, drawn = RANDOM_EFFECTS, result
             notes.append(f"between-cohort SD {math.sqrt(result.tau2):.3g} on the log scale")
+            notes.append(_hardly_adjustable(result.k - 1))
         notes.append(f"Q = {result.q:.2f} on {result.k - 1} df")
         values = {
             "point": ratio(result.estimate),
@@ -294,6 +323,17 @@ def of_cell_type(
         "fingerprint": tables.fingerprint,
     }
     return Quantity(labels, tables.cohorts, tumours, definition, interval)
+
+
+def _hardly_adjustable(freedom: int) -> str:
+    """Warn that a t of few degrees of freedom hardly ever passes Bonferroni, or ''."""
+    needed = float(stats.t.isf(_BONFERRONI_P / 2.0, freedom))
+    if needed < _LARGE_T:
+        return ""
+    return (
+        f"t on {freedom} df: P of 0.05 over 20 tests needs |t| of {needed:.1f}, so adjusted P is practically 1; "
+        "compare cohort fixed"
+    )
 
 
 def _pooling_method(n_cohorts: int) -> str:

@@ -1223,9 +1223,9 @@ PREDICTIVE_COLUMNS = (
 )
 
 
-def predictive_misses(results: Results) -> Table:
-    """Observed statistics outside their predictive interval."""
-    rows = results.rows("posterior_predictive")
+def predictive_misses(results: Results, model: str = MODEL) -> Table:
+    """Observed statistics of a model outside their predictive interval."""
+    rows = results.rows("posterior_predictive", model)
     misses = [r for r in rows if r["inside"] is False]
     return Table(
         "predictive_misses",

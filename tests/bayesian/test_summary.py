@@ -86,3 +86,32 @@ def test_direction_and_equivalence_are_those_of_the_draws(small_data):
     assert row["pd"] == pytest.approx(0.6)
     assert row["lfsr"] == pytest.approx(0.4)
     assert row["p_in_rope"] == pytest.approx(1.0)
+
+
+def test_a_stratum_of_fewer_than_ten_tumours_does_not_make_a_row_observed(small_data):
+    from dataclasses import replace
+
+    cohort, other = small_data.cohorts[0], small_data.cohorts[1]
+    tumours = small_data.tumours
+    few = tumours.index[(tumours["cohort"] == cohort) & (tumours["hr"] == "HR-")][1:]
+    counts = small_data.counts.copy()
+    counts.loc[(counts["cohort"] == cohort) & (counts["hr"] == "HR-"), ["n", "n_zero"]] = [1, 0]
+    thin = replace(
+        small_data,
+        tumours=tumours.drop(few),
+        abundance=small_data.abundance.drop(few),
+        covariates=small_data.covariates.drop(few),
+        counts=counts,
+    )
+    draws, _ = planted(thin, "pooled", ("stratum", "cell_type"))
+    table = abundance.estimates(draws, thin).table
+    own = table[table["outcome"] == "Neutrophils"].set_index("stratum")
+    assert own.loc["HR-", "status"] == "borrowed"
+    assert f"{cohort} has 1 HR- tumour (10 needed)" in own.loc["HR-", "note"]
+    assert own.loc["HR+", "status"] == "observed"
+    assert f"{cohort} has 1 HR- tumour (10 needed)" in own.loc[DIFFERENCE, "note"]
+    draws, _ = planted(thin, "cohort", ("stratum", "cell_type", "cohort"))
+    cohorts = abundance.estimates(draws, thin).table
+    rows = cohorts[(cohorts["outcome"] == "Neutrophils") & (cohorts["stratum"] == "HR-")].set_index("cohort")
+    assert rows.loc[cohort, "status"] == "borrowed"
+    assert rows.loc[other, "status"] == "observed"

@@ -14,8 +14,11 @@ from pytensor.compile.mode import get_mode
 from scipy import stats
 from scipy.special import expit
 
-from bayes_her2.data import ClinicalOutcome, ModelChoices
+from bayes_her2.bayesian.clinical import Rows
+from bayes_her2.comparison import concordance
+from bayes_her2.data import DIFFERENCE, ClinicalOutcome, ModelChoices
 from bayes_her2.errors import DataError
+from bayes_her2.estimates import Estimates
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 PRIORS = {  # mean, its SD, SD between cohorts
@@ -291,22 +294,43 @@ def test_estimands_are_read_back_by_label_with_their_status(data):
     assert found("grade III", "Zeta cells", "HR+", "pooled")["n"] == inside.sum()
 
 
-def test_a_family_of_claims_is_one_outcome_over_cell_types(data):
-    # Draws with known false sign rates; s-values are running means within an outcome, not across outcomes.
+def test_no_sign_is_called_since_nothing_counts_the_cell_types(data):
+    # Each regression has a fixed prior of its own: among 21 without an effect an s-value of 0.05 would be reached in
+    # 85 % of studies. So the column is empty, however sure the draws.
     values = random_values(data, 6)
     draws = model_file.estimand_draws(as_posterior(values), data, model_file.PRIORS, np.random.default_rng(1))
-    rng = np.random.default_rng(7)
-    many = {
-        key: (array.isel(draw=0, drop=True) + xr.DataArray(rng.normal(0, 0.5, 4000), dims="draw"))
-        for key, array in draws.items()
-    }
-    table = model_file.estimates(many, data).table
-    own = table[(table["scope"] == "pooled") & (table["stratum"] == "HR+") & (table["status"] == "observed")]
-    for _, family in own.groupby("outcome"):
-        ordered = family.sort_values("lfsr")
-        expected = np.cumsum(ordered["lfsr"].to_numpy(float)) / np.arange(1, len(ordered) + 1)
-        assert ordered["s_value"].to_numpy(float) == pytest.approx(expected)
-        assert len(family) == 3
+    sure = {key: xr.ones_like(array) * 2.0 for key, array in draws.items()}
+    table = model_file.estimates(sure, data).table
+    observed = table[table["status"] == "observed"]
+    assert (observed["lfsr"] == 0).all()
+    assert table["s_value"].isna().all()
+    beside = table.assign(source="twin", method="cohort fixed", p_value=np.nan, p_adjusted=np.nan)
+    assert not concordance(Estimates(table), Estimates(beside))["discovery_bayes"].any()
+
+
+def test_a_stratum_of_a_cohort_with_fewer_than_ten_tumours_is_borrowed(tumours_of, data_of):
+    outcome = (ClinicalOutcome("age > 50 years", "age", above=50.5),)
+    sizes = {("A", "HR+"): 80, ("A", "HR-"): 60, ("B", "HR+"): 70, ("B", "HR-"): 3}
+    tumours, abundance = tumours_of(3, sizes, {"Zeta cells": 0.5})
+    tumours["age"] = np.random.default_rng(4).integers(35, 70, size=len(tumours)).astype(float)
+    data = data_of(tumours, abundance, settings=ModelChoices(clinical=outcome)).for_model("clinical")
+    rows = Rows(data, "odds ratio")
+
+    def standing(stratum: str, scope: str, cohort: str = ""):
+        named = {"outcome": "age > 50 years", "cell_type": "Zeta cells", "stratum": stratum, "cohort": cohort}
+        return rows.describe("clinical_odds", scope, named).standing
+
+    pooled = standing("HR-", "pooled")
+    assert pooled.status == "borrowed"
+    assert "rests on A for HR- tumours" in pooled.note
+    assert "B has 3 HR- tumours (10 needed)" in pooled.note
+    own = standing("HR-", "cohort", "B")
+    assert own.status == "borrowed"
+    assert own.note.startswith("B has 3 HR- tumours (10 needed)")
+    contrast = standing(DIFFERENCE, "pooled")
+    assert contrast.status == "observed"
+    assert contrast.note == "rests on A alone; B has 3 HR- tumours (10 needed)"
+    assert standing("HR+", "pooled").status == "observed"
 
 
 def test_the_default_priors_are_those_of_the_specification():

@@ -17,7 +17,10 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from bayes_her2.bayesian.design import structure
+from bayes_her2.bayesian.high_estimands import HighSupport, prior_on_published
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import standing
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 
@@ -270,6 +273,50 @@ def test_the_default_priors_are_those_of_the_specification():
     }
     expected |= {"high_centre_sd": "HalfNormal(0.5)"}
     assert {name: str(prior) for name, prior in model_file.PRIORS.items()} == expected
+
+
+def test_the_prior_overturns_the_published_interaction_of_mast_cells_and_not_that_of_neutrophils():
+    # Critical SDs: reverse-Bayes limit of the printed estimates. Mixture: 400,000 draws of the prior, weighted by the
+    # likelihood of the printed log ratio.
+    table = prior_on_published(model_file.PRIORS, interval=0.95).set_index("outcome")
+    assert table["critical_sd"].round(3).to_dict() == {"Mast cells resting": 0.775, "Neutrophils": 0.568}
+    rng = np.random.default_rng(8)
+    effect = rng.normal(size=400_000) * np.hypot(0.5, np.abs(rng.normal(0, 0.5, 400_000)))
+    for outcome, row in table.iterrows():
+        e, s = (
+            np.log(row["published"]),
+            np.log(row["published_upper"] / row["published_lower"]) / (2 * 1.959964),
+        )
+        weight = stats.norm.pdf(e, effect, s)
+        expected = np.quantile(effect, [0.025, 0.5, 0.975], weights=weight, method="inverted_cdf")
+        found = np.log(row[["lower", "point", "upper"]].to_numpy(dtype=float))
+        assert found == pytest.approx(expected, abs=0.02), outcome
+    assert table.loc["Mast cells resting", "lower"] < 1 < table.loc["Mast cells resting", "published_lower"]
+    assert table.loc["Neutrophils", "upper"] < 1
+    assert table["prior_sd"].to_numpy() == pytest.approx(np.sqrt(0.5), abs=1e-3)
+
+
+def test_rows_of_two_meanings_of_high_say_so(high_set):
+    data = high_set("three cohorts")
+    cell = str(data.high.columns[0])
+    rules = data.rules.copy()
+    own = rules["cell_type"] == cell
+    rules.loc[own, "high_rule"] = ["presence"] + ["median"] * (int(own.sum()) - 1)
+    mixed = replace(data, rules=rules)
+    note = HighSupport(mixed).mixed("high_abundance_conditional", cell)
+    first = rules.loc[own, "cohort"].iloc[0]
+    assert note.startswith(f"two meanings of high in one ratio: present in {first}, at least the median in ")
+    same = rules.assign(high_rule="median")
+    assert HighSupport(replace(data, rules=same)).mixed("high_abundance_conditional", cell) == ""
+    shape = structure(mixed)
+    pooled, alone = (
+        standing(
+            mixed, shape, HighSupport(mixed), "high_abundance_conditional", cell, "HR+", scope, cohort
+        ).note
+        for scope, cohort in (("pooled", ""), ("cohort", mixed.cohorts[0]))
+    )
+    assert note in pooled
+    assert "two meanings" not in alone
 
 
 def test_prior_gates_pass_on_these_data_and_fail_for_a_prior_that_rules_them_out(high_set):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 from bayes_her2.data import DIFFERENCE
 from bayes_her2.estimates import COHORT_FIXED, PROFILE_LIKELIHOOD
 from bayes_her2.report import formats
@@ -18,9 +21,18 @@ from bayes_her2.report.figures import (
     mark_of,
     rope_key,
 )
+from bayes_her2.report.high import HIGH, mark_notes, marked, rules_of
 from bayes_her2.report.load import Estimate, Results, Row, columns_of
 from bayes_her2.report.sections import Section
-from bayes_her2.report.tables import Cell, Column, Line, Table, estimate_cell, grouped_lines
+from bayes_her2.report.tables import (
+    Cell,
+    Column,
+    Line,
+    Table,
+    estimate_cell,
+    grouped_lines,
+    predictive_misses,
+)
 
 MODEL = "clinical"
 EXPOSURE = "high abundance of "
@@ -78,11 +90,35 @@ def _labels(results: Results) -> list[str]:
 
 
 def _who(results: Results) -> str:
+    """Tumours of each outcome: those of the cohorts that tell it apart, with it recorded."""
     record = results.models[MODEL]
-    return (
-        f"n\u00a0=\u00a0{formats.count(record.n_tumours)} tumours, "
-        f"{formats.plural(len(record.cohorts), 'cohort')}; each outcome where it is recorded."
+    counts = results.rows(f"{MODEL}_counts")
+    first = {
+        outcome: next(r["cell_type"] for r in counts if r["outcome"] == outcome)
+        for outcome in outcomes(results)
+    }
+    each = ", ".join(
+        f"{formats.count(sum(r['n'] for r in counts if (r['outcome'], r['cell_type']) == place))} with '{place[0]}'"
+        for place in first.items()
     )
+    return (
+        f"n\u00a0=\u00a0{formats.count(record.n_tumours)} tumours, {formats.plural(len(record.cohorts), 'cohort')}; "
+        f"recorded: {each}."
+    )
+
+
+def _marks(results: Results) -> tuple[str, ...]:
+    return mark_notes(_labels(results), rules_of(results.rows(f"{MODEL}_counts")))
+
+
+def _name(results: Results, cell: str) -> str:
+    return marked(cell, rules_of(results.rows(f"{MODEL}_counts")))
+
+
+def _given(results: Results) -> str:
+    """Say what the odds ratios are adjusted for besides cohort and HR status."""
+    adjustment = results.models[MODEL].adjustment
+    return "Not adjusted for covariates." if adjustment == "none" else f"Adjusted for {adjustment}."
 
 
 def left_out(results: Results) -> list[str]:
@@ -129,73 +165,168 @@ def forest(results: Results) -> Drawing:
         f"receptor (HR) status, pooled: odds ratios, posterior medians with {formats.intervals_of(drawn)}, "
         "each with its "
         f"frequentist twin below it ({formats.intervals_of(beside)}); log axes. Each outcome and cell type is "
-        "a regression "
-        f"of its own. Grey band: region of practical equivalence (ROPE). {_who(results)} {how_to_read(panels)}"
+        f"a regression of its own. {HIGH} {_given(results)} Grey band: region of practical equivalence (ROPE). "
+        f"{_who(results)} {how_to_read(panels)}"
     )
+    hidden = outcomes(results)[PANELS:]
+    if hidden:
+        caption += f" Not drawn, but in the tables: {formats.listed(hidden)}."
     alt = f"Forest plot of {len(labels)} cell types for {formats.listed(shown)}, posterior and twin."
     image = draw_forest(results, labels, panels, legend, per_row=0.5, dodge=0.105)
     return Drawing("clinical_odds", caption, alt, image)
 
 
-def found(results: Results) -> Table:
-    """Rows of which the posterior or the twin excludes 1, by outcome."""
+def _by_cohort(results: Results) -> dict[Place, dict[str, tuple[Estimate, Estimate | None, str]]]:
+    """Observed rows of single cohorts, each with its twin and verdict, where the pooled row is not observed."""
+    pooled = _posterior(results)
+    verdicts = {
+        (r["outcome"], r["exposure"], r["stratum"], r["cohort"]): r["verdict"]
+        for r in results.rows("concordance", MODEL)
+        if r["scope"] == "cohort"
+    }
+    twins = {
+        (e.outcome, e.exposure, e.stratum, e.cohort): e
+        for e in results.of_model(MODEL, "twin", scope="cohort")
+        if e.method != PROFILE_LIKELIHOOD
+    }
+    made: dict[Place, dict[str, tuple[Estimate, Estimate | None, str]]] = {}
+    for e in results.of_model(MODEL, scope="cohort", status="observed"):
+        place = (e.outcome, _cell_type(e.exposure), e.stratum)
+        if place in pooled and pooled[place].status != "observed":
+            key = (e.outcome, e.exposure, e.stratum, e.cohort)
+            made.setdefault(place, {})[e.cohort] = (e, twins.get(key), verdicts.get(key, ""))
+    return made
+
+
+type _Judged = tuple[str, Estimate, Estimate | None, str]  # scope in words, posterior, twin, verdict
+
+
+def _judged(results: Results) -> dict[Place, list[_Judged]]:
+    """Every observed row: the pooled one, else those of its cohorts."""
     pooled, twins, rows = _posterior(results), _twins(results), _rows(results)
+    own = _by_cohort(results)
+    made: dict[Place, list[_Judged]] = {}
+    for place, e in pooled.items():
+        if e.status == "observed":
+            made[place] = [("pooled", e, twins.get(place), rows[place]["verdict"] if place in rows else "")]
+        elif place in own:
+            made[place] = [(cohort, *found) for cohort, found in own[place].items()]
+    return made
+
+
+def _cells(judged: _Judged) -> tuple[Cell, ...]:
+    scope, own, twin, verdict = judged
+    has = twin is not None and twin.has_interval
+    return (
+        Cell(scope),
+        Cell(formats.count(own.n)),
+        estimate_cell(own),
+        estimate_cell(twin),
+        Cell(formats.count(twin.n if twin is not None and has else None)),
+        Cell(formats.p_value(twin.p_value if twin else None)),
+        Cell(formats.p_value(twin.p_adjusted if twin else None)),
+        Cell(verdict or formats.MISSING),
+    )
+
+
+JUDGED_COLUMNS = (
+    Column("Cell type", words=True),
+    Column("HR", words=True),
+    Column("Scope", words=True),
+    Column("n", "Posterior"),
+    Column("Odds ratio", "Posterior"),
+    Column("Odds ratio", "Twin"),
+    Column("n, twin", "Twin"),
+    Column("P", "Twin"),
+    Column("P, Bonferroni", "Twin"),
+    Column("Verdict", words=True),
+)
+
+
+def found(results: Results) -> Table:
+    """Observed rows of which the posterior or the twin excludes 1, by outcome: pooled, else by cohort."""
+    pooled, judged = _posterior(results), _judged(results)
     groups = []
     for outcome in outcomes(results):
-        members = []
-        for cell in _labels(results):
-            for contrast in results.contrasts:
-                place = (outcome, cell, contrast)
-                own, twin = pooled.get(place), twins.get(place)
-                if own is None or own.status != "observed":
-                    continue
-                if not (formats.excludes_null(own) or (twin is not None and formats.excludes_null(twin))):
-                    continue
-                members.append(
-                    Line(
-                        outcome,
-                        (
-                            Cell(cell),
-                            Cell(contrast),
-                            Cell(formats.count(own.n)),
-                            estimate_cell(own),
-                            Cell(formats.p_value(own.s_value)),
-                            estimate_cell(twin),
-                            Cell(formats.p_value(twin.p_value if twin else None)),
-                            Cell(formats.p_value(twin.p_adjusted if twin else None)),
-                            Cell(rows[place]["verdict"] if place in rows else formats.MISSING),
-                        ),
-                    )
-                )
+        members = [
+            Line(outcome, (Cell(_name(results, cell)), Cell(contrast), *_cells(one)))
+            for cell in _labels(results)
+            for contrast in results.contrasts
+            for one in judged.get((outcome, cell, contrast), [])
+            if any(e is not None and formats.excludes_null(e) for e in one[1:3])
+        ]
         if members:
             groups.append((outcome, members))
+    shown = [one for rows in judged.values() for one in rows]
+    statuses = Counter(e.status for e in pooled.values() if e.status != "observed")
+    replaced = sum(place in judged and e.status != "observed" for place, e in pooled.items())
+    missing = [
+        f"{formats.plural(sum(statuses.values()), 'pooled row')} cannot be judged "
+        f"({formats.listed(f'{n} {status}' for status, n in statuses.items())}); the observed rows of single cohorts "
+        f"stand for {formats.count(replaced)} of them."
+    ]
+    notes = [] if groups else ["No observed row excludes 1 on either side."]
     return Table(
         "clinical_found",
         "Clinical outcomes and cell types of which the posterior or its twin excludes an odds ratio of 1 "
-        "(high against low "
-        f"abundance), pooled, by hormone receptor (HR) status; posterior medians with "
-        f"{formats.intervals_of(pooled.values())}, twins with {formats.intervals_of(twins.values())}. The "
-        "s-value is the "
-        "expected proportion of wrong signs among the cell types claimed up to this one; Bonferroni over the "
-        "cell types of "
-        f"one outcome and stratum. {_who(results)}",
+        "(high against low abundance), by hormone receptor (HR) status: pooled, or of single cohorts where "
+        "the pooled row "
+        f"is borrowed. {HIGH} {_given(results)} Posterior medians with "
+        f"{formats.intervals_of(e for _, e, _, _ in shown)}, "
+        f"twins with {formats.intervals_of(t for _, _, t, _ in shown if t is not None)}. No sign is called from the "
+        "posterior: nothing in it counts the cell types. Bonferroni over the cell types of one outcome, stratum and "
+        f"scope. n twin is smaller where a cohort is left out of the twin. {_who(results)}",
         "Outcome",
-        (
-            Column("Cell type", words=True),
-            Column("HR", words=True),
-            Column("n"),
-            Column("Odds ratio", "Posterior"),
-            Column("s-value", "Posterior"),
-            Column("Odds ratio", "Twin"),
-            Column("P", "Twin"),
-            Column("P, Bonferroni", "Twin"),
-            Column("Verdict", words=True),
-        ),
+        JUDGED_COLUMNS,
         grouped_lines(groups),
         "tables/concordance.csv",
-        notes=(*([] if groups else ["No row excludes 1 on either side."]), *left_out(results)),
+        notes=(*notes, *(missing if statuses else []), *left_out(results), *_marks(results)),
         small=True,
     )
+
+
+def by_cohort(results: Results) -> Table:
+    """Observed rows of single cohorts where the pooled row is not observed."""
+    own = _by_cohort(results)
+    groups = []
+    for outcome in outcomes(results):
+        members = [
+            Line(outcome, (Cell(_name(results, cell)), Cell(contrast), *_cells((cohort, *one))))
+            for cell in _labels(results)
+            for contrast in results.contrasts
+            for cohort, one in own.get((outcome, cell, contrast), {}).items()
+        ]
+        if members:
+            groups.append((outcome, members))
+    shown = [one for by_name in own.values() for one in by_name.values()]
+    return Table(
+        "clinical_by_cohort",
+        "Odds ratios of single cohorts, high against low abundance, where the pooled row is borrowed: part of "
+        "that is "
+        f"inferred from other tumours. By hormone receptor (HR) status. {HIGH} {_given(results)} Posterior (cohorts "
+        f"partially pooled) medians with {formats.intervals_of(e for e, _, _ in shown)}; each cohort's own logistic "
+        f"regression with {formats.intervals_of(t for _, t, _ in shown if t is not None)}. {_who(results)}",
+        "Outcome",
+        JUDGED_COLUMNS,
+        grouped_lines(groups),
+        "tables/estimates.csv",
+        notes=_marks(results),
+        small=True,
+    )
+
+
+def misses(results: Results) -> Table:
+    """Shares of the outcomes outside their predictive interval."""
+    rows = results.rows("posterior_predictive", MODEL)
+    missed = sum(row["inside"] is False for row in rows)
+    caption = (
+        f"Posterior predictive checks of the clinical outcomes that miss: {formats.count(missed)} of "
+        f"{formats.count(len(rows))} observed shares of tumours with the outcome, among those with high and "
+        "those with low "
+        "abundance, lie outside their predictive interval, by cell type, cohort and hormone receptor (HR) status. "
+        f"{HIGH} {_who(results)}"
+    )
+    return replace(predictive_misses(results, MODEL), name="clinical_misses", caption=caption)
 
 
 def everything(results: Results) -> Table:
@@ -208,31 +339,39 @@ def everything(results: Results) -> Table:
         for cell in _labels(results):
             place = (outcome, cell, DIFFERENCE)
             one, ratio = fixed.get(place), profile.get(place)
-            cells = [
-                estimate_cell(side.get((outcome, cell, contrast)))
-                for contrast in results.contrasts
-                for side in (pooled, twins)
-            ]
+            cells = []
+            for contrast in results.contrasts:
+                own, twin = (side.get((outcome, cell, contrast)) for side in (pooled, twins))
+                cells += [
+                    Cell(formats.count(own.n if own else None)),
+                    estimate_cell(own),
+                    estimate_cell(twin, own.n if own else None),
+                ]
             if DIFFERENCE in results.contrasts:
                 cells.append(Cell(formats.p_value(one.p_value if one else None)))
                 cells.append(Cell(formats.p_value(ratio.p_value if ratio else None)))
-            members.append(Line(outcome, (Cell(cell), *cells)))
+            members.append(Line(outcome, (Cell(_name(results, cell)), *cells)))
         groups.append((outcome, members))
-    columns = [Column(side, contrast) for contrast in results.contrasts for side in ("Posterior", "Twin")]
+    columns = [
+        Column(side, contrast) for contrast in results.contrasts for side in ("n", "Posterior", "Twin")
+    ]
     if DIFFERENCE in results.contrasts:
         columns += [Column("Wald", "P for interaction"), Column("LR", "P for interaction")]
     return Table(
         "clinical_odds",
         "Odds ratios of each clinical outcome, high against low abundance of each cell type, by hormone "
         "receptor (HR) "
-        f"status, pooled: posterior medians with {formats.intervals_of(pooled.values())}, twins with "
-        f"{formats.intervals_of(twins.values())}. P for interaction: one logistic regression with cohort "
-        "fixed, by Wald and "
-        f"by likelihood ratio (LR), not adjusted for the number of cell types. {_who(results)}",
+        f"status, pooled. {HIGH} {_given(results)} Posterior medians with "
+        f"{formats.intervals_of(pooled.values())}, twins "
+        f"with {formats.intervals_of(twins.values())}, and their own n where a cohort is left out of the twin. P for "
+        "interaction: one logistic regression with cohort fixed, by Wald and by likelihood ratio (LR), not "
+        "adjusted for "
+        f"the number of cell types. {_who(results)}",
         "Outcome",
         (Column("Cell type", words=True), *columns),
         grouped_lines(groups),
         "tables/estimates.csv",
+        notes=_marks(results),
         small=True,
     )
 
@@ -262,9 +401,10 @@ def separated(results: Results) -> Table:
     )
     return Table(
         "clinical_separated",
-        "Separation: rows of a single cohort with an empty cell (all or none of the tumours with high, or "
-        "with low, "
-        "abundance have the outcome), for which no finite odds ratio maximises the likelihood, with the "
+        "Separation of a clinical outcome by high abundance: rows of a single cohort with an empty cell (all "
+        "or none of "
+        f"the tumours with high, or with low, abundance have the outcome). {HIGH} No finite odds ratio "
+        "maximises the likelihood; with the "
         "posterior of the "
         f"same cohort: medians with {formats.intervals_of(posterior.values())}. The interaction of such a "
         "cohort is "
@@ -285,8 +425,11 @@ def separated(results: Results) -> Table:
 
 def tables(results: Results) -> list[Table]:
     """Tables of the section, in reading order."""
-    made = [found(results), everything(results), separated(results)]
-    return made if made[-1].lines else made[:-1]
+    made = [found(results), everything(results)]
+    further = [by_cohort(results), separated(results)]
+    if results.rows("posterior_predictive", MODEL):
+        further.append(misses(results))
+    return made + [table for table in further if table.lines or table.name == "clinical_misses"]
 
 
 SECTION = Section(
@@ -295,7 +438,9 @@ SECTION = Section(
     after="checks",
     model=MODEL,
     needed={
-        f"{MODEL}_counts": columns_of("outcome cell_type cohort hr", ints="n n_true n_zero", bools="high")
+        f"{MODEL}_counts": columns_of(
+            "outcome cell_type cohort hr rule high_rule", ints="n n_true n_zero", bools="high"
+        )
     },
     tables=tables,
     figures=(forest,),
