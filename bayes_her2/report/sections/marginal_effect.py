@@ -207,6 +207,7 @@ def slope_table(results: Results) -> Table:
         (
             f"Observed weights: {MEANING['observed']}; equal weights: {MEANING['equal']}.",
             "ROPE: the study's region of practical equivalence, in SDs of the cell type.",
+            *_fewer(results),
             *_left_out(results),
         ),
         small=True,
@@ -260,6 +261,15 @@ def _difference_notes(results: Results) -> tuple[str, ...]:
     return (
         "HR status and its interactions are common to the cohorts, so that the difference between the strata has no "
         "row of a single cohort.",
+    )
+
+
+def _fewer(results: Results) -> list[str]:
+    """Cell types that not every cohort has as continuous, with their tumours."""
+    total = results.models[MODEL].n_tumours
+    fewer = [f"{r['cell_type']} (n = {formats.count(r['n'])})" for r in results.rows(SCALE) if r["n"] < total]
+    return (
+        [f"Continuous in some cohorts only, so of fewer tumours: {formats.listed(fewer)}."] if fewer else []
     )
 
 
@@ -514,7 +524,7 @@ def predictive_table(results: Results) -> Table:
     return Table(
         "ancova_predictive",
         "Posterior predictive checks of the analysis of covariance: how often the observed statistic of a cell "
-        f"type, cohort and HR stratum lies inside its {formats.level(results.study.interval)} predictive interval. "
+        f"type, cohort and hormone receptor (HR) stratum lies inside its {formats.level(results.study.interval)} predictive interval. "
         f"{who(results)}",
         "Statistic",
         (Column("Inside"), Column("Missed in", words=True)),
@@ -754,7 +764,8 @@ def departure_figure(results: Results) -> Drawing | None:
     caption = (
         "Smooth departure of the mean abundance from a straight line in HER2 (natural cubic spline, in SDs of the "
         f"cell type): posterior median with {formats.level(results.study.interval)} credible interval (equal-tailed). "
-        f"BF: Bayes factor of a departure against a straight line; under 1 it favours the line. {who(results)}"
+        f"BF: Bayes factor of a departure against a straight line; under 1 it favours the line. {who(results)} "
+        f"{measure(results)}"
     )
     bent = [c for c in cells if (factors.get(c) or 0.0) > math.log10(3.0)]
     alt = (
