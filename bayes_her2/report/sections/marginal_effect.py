@@ -524,7 +524,8 @@ def predictive_table(results: Results) -> Table:
     return Table(
         "ancova_predictive",
         "Posterior predictive checks of the analysis of covariance: how often the observed statistic of a cell "
-        f"type, cohort and hormone receptor (HR) stratum lies inside its {formats.level(results.study.interval)} predictive interval. "
+        f"type, cohort and hormone receptor (HR) stratum lies inside its {formats.level(results.study.interval)} "
+        f"predictive interval. "
         f"{who(results)}",
         "Statistic",
         (Column("Inside"), Column("Missed in", words=True)),
