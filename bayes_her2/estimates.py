@@ -71,7 +71,7 @@ COLUMNS = tuple(DTYPES)
 ALL = "all"
 """Stratum of rows that do not tell hormone receptor strata apart."""
 
-STANDARDISED = ("overall", "high_abundance", "marginal_mean")
+STANDARDISED = ("overall", "high_abundance", "marginal_slope", "marginal_mean")
 """Estimands that average over tumours."""
 
 HR_COMPARISONS = ("probability_greater", "presence_difference")

@@ -7,10 +7,12 @@ For tumour i of cohort k and cell type c, with y the abundance in SDs of the cel
              + her2_x_hr_c h_i r_i + her2_x_ihc_c(l_i) h_i + hr_x_ihc_c(l_i) r_i + covariate_slope_c' x_i
 
 with h HER2 per pooled within-HR SD, r = 1 in the non-reference hormone receptor stratum and l the HER2 IHC level; r and
-the columns of l are centred at their means over all tumours, so `slope` is the slope averaged over them.
-Cohorts are exchangeable: intercept, slope and residual SD are a cohort's own, the other terms are common. Cell
-types are partially pooled towards each other. The effect of the IHC level is monotonic (its total and the shares of its
-steps, for each cell type and each of its three terms) or has one coefficient for each level.
+the columns of l are centred at their means over all tumours, so `slope` is the slope averaged over them, but for
+r in hr_x_ihc, which is 0 in the reference stratum. Cohorts are exchangeable: intercept, slope and residual SD are a
+cohort's own, the other terms are common. Cell types are partially pooled towards each other. The three IHC terms have
+one coefficient for each level, or are monotonic (a total and the shares of its steps, for each cell type and
+term): then the IHC effect at average HER2 has one sign throughout in the reference stratum, the other stratum may
+deviate from it by a monotonic amount (so its own effect may turn), and the HER2 slope rises or falls with the level.
 
 Cell types count as continuous, and enter, where fewer than 25 % of a cohort's tumours have none (the rule of
 the study that this analysis of covariance follows). Marginal effects are reported in units of the outcome.
@@ -19,6 +21,7 @@ the study that this analysis of covariance follows). Marginal effects are report
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,7 +36,7 @@ from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typic
 from bayes_her2.bayesian.linearity import linearity
 from bayes_her2.bayesian.monotonic import monotonic_steps
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.bayesian.summary import RowOf, tabulate
+from bayes_her2.bayesian.summary import RowOf, Standing, tabulate
 from bayes_her2.data import AnalysisSet
 from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
 
@@ -271,11 +274,16 @@ def estimand_draws(
 
 
 def reported(posterior: Any) -> dict[str, Any]:
-    """Return the draws of the spreads and residual SDs, which the report prints."""
-    names = [
-        n for n in posterior.data_vars if str(n).endswith(("_between_cells_sd", "slope_between_cohorts_sd"))
-    ]
+    """Return the draws of the spreads, which `heterogeneity` tabulates, and of the residual SDs."""
+    names = [n for n in posterior.data_vars if str(n) in _spreads()]
     return {str(name): posterior[name] for name in (*names, "log_residual_sd")}
+
+
+def _spreads() -> list[str]:
+    """Names of the spreads between cell types, cohorts and centres, in the order of the priors."""
+    return [
+        name for name in PRIORS if name.endswith(("_between_cells_sd", "_between_cohorts_sd", "centre_sd"))
+    ]
 
 
 def estimates(
@@ -299,14 +307,20 @@ def estimates(
         Region of practical equivalence, in SDs of the outcome within cohorts.
     """
 
+    @cache
+    def standing(
+        estimand: str, cell_type: str, stratum: str, scope: str, cohort: str, weighting: str
+    ) -> Standing:
+        return standing_of(data, estimand, cell_type, stratum, scope, cohort, weighting)
+
     def describe(estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
         cell_type, weighting = named["cell_type"], named["weighting"]
         is_slope = estimand == "marginal_slope"
         return RowOf(
             outcome=cell_type,
             unit=f"{data.outcome_label}, per SD" if is_slope else data.outcome_label,
-            standing=standing_of(
-                data, estimand, cell_type, named["stratum"], scope, named.get("cohort", ""), weighting
+            standing=standing(
+                estimand, cell_type, named["stratum"], scope, named.get("cohort", ""), weighting
             ),
             without_draws="no such tumours to average over",
             contrast=(SLOPE_CONTRAST if is_slope else MEAN_CONTRAST).format(weighting),
@@ -329,9 +343,14 @@ def reader_scale(name: str, prior: Prior, interval: float) -> str:
         return f"{percent}: the first of two steps is {low:.1%} to {high:.1%} of the whole effect"
     if name == "log_residual_sd":
         return f"{percent}: {np.exp(low):.2g} to {np.exp(high):.2g} SD of the outcome"
-    return f"{percent}: {low:.2g} to {high:.2g} SD of the outcome" + (
-        " per SD of HER2" if "slope" in name else ""
-    )
+    return f"{percent}: {low:.2g} to {high:.2g} SD of the outcome{_per(name)}"
+
+
+def _per(name: str) -> str:
+    """Say what a coefficient of this name, in SDs of the outcome, is per."""
+    if name.startswith("covariate_slope"):
+        return " per unit of the covariate (1 SD of a continuous one; a category against its reference)"
+    return " per SD of HER2" if name.startswith(("slope_", "her2_x_")) else ""
 
 
 def tables(
@@ -344,7 +363,76 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Departure from linearity, spreads between cell types and cohorts, and the scale of each outcome."""
     checked, curves = linearity(posterior, data, interval=interval)
-    return {"linearity": checked, "linearity_curves": curves, "outcome_scale": outcome_scale(data)}
+    return {
+        "linearity": checked,
+        "linearity_curves": curves,
+        "outcome_scale": outcome_scale(data),
+        "heterogeneity": heterogeneity(posterior, data, priors, interval=interval),
+    }
+
+
+def heterogeneity(
+    posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], *, interval: float
+) -> pd.DataFrame:
+    """Spread of each term between cell types, cohorts and centres, beside its prior.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``term`` (with the step or the covariate), ``between`` (cell types, cohorts or centres), ``cell_type`` (of the
+        intercept's spread, which each has for itself, else ''), ``unit``, ``point`` (posterior median of the SD),
+        ``lower``, ``upper`` (equal-tailed), ``prior_median``, ``prior_upper`` (the quantile of the prior
+        that `upper` is of the posterior), ``n`` (how many cell types, cohorts or centres inform it), ``note``.
+    """
+    design, tail = ancova(data), (1.0 - interval) / 2.0
+    by_cohort = data.outcome.notna().groupby(data.tumours["cohort"]).any()
+    rows = []
+    for name in _spreads():
+        if name not in posterior:
+            continue
+        prior = priors[name].frozen()
+        term = "centre" if name == "centre_sd" else name.rpartition("_between_")[0]
+        between = {"cells": "cell types", "cohorts": "cohorts", "centre": "centres"}[
+            "centre" if name == "centre_sd" else name.split("_")[-2]
+        ]
+        per = _per(name)
+        spread = posterior[name]
+        dims = [str(d) for d in spread.dims if d not in ("chain", "draw")]
+        for label in spread[dims[0]].to_numpy() if dims else [""]:
+            values = (spread.sel({dims[0]: label}) if dims else spread).to_numpy().ravel()
+            lower, point, upper = (float(q) for q in np.quantile(values, [tail, 0.5, 1.0 - tail]))
+            cell_type = str(label) if dims == ["cell_type"] else ""
+            n = {
+                "cell types": len(design.cell_types),
+                "cohorts": int((by_cohort[cell_type] if cell_type else by_cohort.any(axis=1)).sum()),
+                "centres": len(design.shape.centres),
+            }[between]
+            rows.append(
+                {
+                    "term": term if cell_type or not dims else f"{term}: {label}",
+                    "between": between,
+                    "cell_type": cell_type,
+                    "unit": f"SD of the outcome{per}",
+                    "point": point,
+                    "lower": lower,
+                    "upper": upper,
+                    "prior_median": float(prior.median()),
+                    "prior_upper": float(prior.ppf(1.0 - tail)),
+                    "n": n,
+                    "note": _informed(between, n, cell_type),
+                }
+            )
+    columns = ["term", "between", "cell_type", "unit", "point", "lower", "upper"]
+    return pd.DataFrame(rows, columns=[*columns, "prior_median", "prior_upper", "n", "note"])
+
+
+def _informed(between: str, n: int, cell_type: str) -> str:
+    """Say where little informs a spread."""
+    if n == 1:
+        return f"one of the {between} informs it: the prior's"
+    if between == "cohorts" and n == 2:
+        return f"two cohorts: one difference {'informs' if cell_type else 'for each cell type informs'} it"
+    return ""
 
 
 def outcome_scale(data: AnalysisSet) -> pd.DataFrame:

@@ -3,7 +3,10 @@
 Everything that the model reports is linear in the coefficients, so a marginal slope or mean is the product of the
 coefficients with the average of the columns over some tumours. HR status and IHC level are centred at their
 means over all tumours: the HER2 slope of the graph is then the slope averaged over the tumours, not
-that of one corner of the design, and the coefficients are nearly uncorrelated.
+that of one corner of the design. One product is different: in HR x IHC the HR status is 0 in the reference stratum,
+so that there, at average HER2, the IHC effect is `ihc` alone and has one sign when it is monotonic. Centred, the
+constraint would hold at the mean HR status, in neither stratum. (In HER2 x IHC the slopes change in one direction over
+the levels either way, in both strata.)
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ class Ancova:
     steps
         Names of the columns that carry the IHC effect: steps between levels, or levels against the lowest.
     monotonic
-        Whether the IHC effect is monotonic (three levels or more; two levels have one step, which has a sign anyway).
+        Whether the IHC effect at average HER2 in the reference stratum, what HR status adds to it, and the HER2 slopes
+        over the levels are each monotonic (three levels or more; two levels have one step, which has a sign anyway).
     z
         Outcome in SDs of the cell type around its mean, tumour x cell type; 0 where not modelled.
     modelled
@@ -122,7 +126,7 @@ class Ancova:
             "ihc": level,
             "her2_x_hr": h * r,
             "her2_x_ihc": h * level,
-            "hr_x_ihc": r * level,
+            "hr_x_ihc": hr_other[:, None] * level,
             "covariate_slope": covariates,
         }
         return np.concatenate([made[term] for term in self.terms], axis=1)

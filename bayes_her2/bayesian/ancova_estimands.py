@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayes_her2.bayesian.ancova import WEIGHTINGS, Ancova, ancova, hr_statuses
@@ -68,7 +69,8 @@ def marginal_draws(
     dict
         ``marginal_slope`` in the scopes pooled, cohort and new cohort, with the dims chain, draw, weighting, stratum,
         cell_type (all that the data have; NaN where not continuous) and, by cohort, cohort. ``marginal_mean``
-        pooled, and by cohort where there are several, with the dim ``at`` besides.
+        pooled, and by cohort where there are several, with the dim ``at`` besides. HR- minus HR+ is pooled
+        only: HR status and its interactions are common to the cohorts, so a cohort has no difference of its own.
     """
     design = ancova(data)
     statuses = hr_statuses(data)
@@ -103,7 +105,7 @@ def marginal_draws(
     draws: dict[tuple[str, str], xr.DataArray] = {}
     for scope in ("pooled", "cohort", "new cohort"):
         array = slopes[scope] * sd
-        if len(data.strata) == 2 and scope != "new cohort":
+        if len(data.strata) == 2 and scope == "pooled":
             difference = array.sel(stratum=HR_NEGATIVE) - array.sel(stratum=HR_POSITIVE)
             array = xr.concat([array, difference.assign_coords(stratum=DIFFERENCE_MINUS)], "stratum")
         draws["marginal_slope", scope] = _ordered(
@@ -184,61 +186,137 @@ def standing_of(
 ) -> Standing:
     """Status of one row, from counts alone.
 
-    ``borrowed``: the cohort has fewer than 10 tumours of that stratum, or none in a cell of HR status x IHC
-    level that a mean with equal weights averages over. ``prior-only``: no cohort has any in such a cell, or
-    the spread between cohorts is not informed.
+    ``borrowed``: some of what the row averages over is inferred from elsewhere. A cohort's own row: it has fewer than
+    10 tumours of that stratum, or, with equal weights, no tumour of an IHC level, or, for a mean, of a cell of HR
+    status x IHC level. A row over all cohorts: some cohort has no tumour of the stratum. A new cohort: the spread
+    between cohorts is that of other cell types. ``prior-only``: no cohort has any such tumour, or nothing informs the
+    spread between cohorts.
     """
     tumours = data.tumours
-    named = [cohort] if cohort else list(data.cohorts)
+    cohorts = [cohort] if cohort else list(data.cohorts)
     known = cell_type in data.outcome.columns
     if known:
-        continuous = data.outcome[cell_type].notna()
-        named = [c for c in named if continuous[tumours["cohort"] == c].any()]
-    rows = tumours[
-        tumours["cohort"].isin(named if known and named else ([cohort] if cohort else list(data.cohorts)))
-    ]
+        cohorts = [c for c in cohorts if c in _continuous_in(data, cell_type)]
+    rows = tumours[tumours["cohort"].isin(cohorts or ([cohort] if cohort else data.cohorts))]
     strata = data.strata if stratum in (ALL, DIFFERENCE_MINUS) else (stratum,)
+    having = {s: [c for c in cohorts if ((rows["cohort"] == c) & (rows["hr"] == s)).any()] for s in strata}
     counted = rows[rows["hr"].isin(strata)]
-    n_zero = 0
+    if stratum == DIFFERENCE_MINUS:  # informed by the cohorts that have both strata
+        both = [c for c in cohorts if all(c in own for own in having.values())]
+        counted = counted[counted["cohort"].isin(both)] if both else counted
+    n, n_zero = len(counted), 0
     if cell_type in data.abundance.columns:
         n_zero = int((data.abundance.loc[counted.index, cell_type] == 0).sum())
-    n = len(counted)
-    if not known or not named:
+    if not known or not cohorts:
         return Standing(n, n_zero, "not estimable", data.why_not_continuous(cell_type, cohort))
-    if scope == "new cohort" and len(named) < 2:
-        where = f"continuous in {named[0]} alone" if len(data.cohorts) > 1 else "one cohort"
-        return Standing(n, n_zero, "prior-only", f"{where}: the spread between cohorts is the prior's")
-    where = cohort or "all cohorts"
+    every_stratum = stratum != ALL or weighting == "equal"  # rows that give each stratum a weight of its own
+    found = [
+        _spread_learnt_elsewhere(data, cell_type, cohorts) if scope == "new cohort" else None,
+        _few_of_a_stratum(data, rows, strata, cohort) if every_stratum else None,
+        _strata_of_other_cohorts(stratum, having, cohorts) if every_stratum and not cohort else None,
+        _empty(data, rows, estimand, cell_type, strata, cohort) if weighting == "equal" else None,
+    ]
+    told = [one for one in found if one is not None]
+    status = max((s for s, _ in told), key=_LEAST_FIRST.index, default="observed")
+    notes = [note for s, note in told if s == status]
+    if scope == "new cohort":
+        notes.append(
+            "only the slope is new: HR, IHC and interactions are those of all cohorts, so the interval is too narrow "
+            "where cohorts differ in them"
+        )
+    return Standing(n, n_zero, status, "; ".join(notes))
+
+
+_LEAST_FIRST = ("observed", "borrowed", "prior-only")
+
+
+def _continuous_in(data: AnalysisSet, cell_type: str) -> tuple[str, ...]:
+    """Cohorts in which a cell type is continuous."""
+    by_cohort = data.outcome[cell_type].notna().groupby(data.tumours["cohort"]).any()
+    return tuple(c for c in data.cohorts if by_cohort[c])
+
+
+def _spread_learnt_elsewhere(
+    data: AnalysisSet, cell_type: str, cohorts: Sequence[str]
+) -> tuple[str, str] | None:
+    """Say where a cell type does not inform the spread of slopes between cohorts, which all cell types share."""
+    if len(data.cohorts) == 1:
+        return "prior-only", "one cohort: the spread between cohorts is the prior's"
+    if len(cohorts) > 1:
+        return None
+    alone = f"continuous in {cohorts[0]} alone"
+    if any(len(_continuous_in(data, str(c))) > 1 for c in data.outcome.columns):
+        return "borrowed", f"{alone}: the spread between cohorts is the one that the other cell types show"
+    return (
+        "prior-only",
+        f"{alone}, as every cell type in one cohort: the spread between cohorts is the prior's",
+    )
+
+
+def _few_of_a_stratum(
+    data: AnalysisSet, rows: pd.DataFrame, strata: Sequence[str], cohort: str
+) -> tuple[str, str] | None:
+    """Fewer than 10 tumours of a stratum."""
     sizes = {s: int((rows["hr"] == s).sum()) for s in strata}
     small = [f"{size} {s} tumours" for s, size in sizes.items() if size < MIN_STRATUM]
-    if small and (stratum != ALL or weighting == "equal"):
-        note = f"{' and '.join(small)} in {where}"
-        if cohort and len(data.cohorts) > 1:
-            return Standing(n, n_zero, "borrowed", f"{note}: the interactions are those of all cohorts")
-        return Standing(n, n_zero, "observed", f"rests on {note}")
-    empty = [
-        f"{s} with IHC {level}"
-        for s in strata
-        for level in data.ihc_levels
-        if not ((rows["hr"] == s) & (rows["her2_ihc"] == level)).any()
-    ]
-    if empty and weighting == "equal":
-        note = f"no tumours in {', '.join(empty)} in {where}"
-        if estimand == "marginal_slope":
-            return Standing(n, n_zero, "observed", f"{note}: rests on there being no three-way interaction")
-        elsewhere = [c for c in empty if _seen(data, cell_type, c)]
-        if elsewhere == empty:
-            return Standing(n, n_zero, "borrowed", f"{note}: taken from other cohorts")
-        return Standing(n, n_zero, "prior-only", f"{note}: their mean rests on the prior of the interaction")
-    if scope == "new cohort":
-        return Standing(
-            n, n_zero, "observed", "only the slope is new: HR, IHC and interactions are those of all cohorts"
-        )
-    return Standing(n, n_zero, "observed", "")
+    if not small:
+        return None
+    note = f"{' and '.join(small)} in {cohort or 'all cohorts'}"
+    if cohort and len(data.cohorts) > 1:
+        return "borrowed", f"{note}: the interactions are those of all cohorts"
+    if not all(sizes.values()):
+        return "prior-only", f"{note}: nothing but other cell types and the prior informs it"
+    return "observed", f"rests on {note}"
 
 
-def _seen(data: AnalysisSet, cell_type: str, cell: str) -> bool:
-    """Whether any cohort in which the cell type is continuous has tumours in a cell of HR status x IHC level."""
-    hr, level = cell.split(" with IHC ")
-    rows = data.tumours[data.outcome[cell_type].notna()]
+def _strata_of_other_cohorts(
+    stratum: str, having: Mapping[str, Sequence[str]], cohorts: Sequence[str]
+) -> tuple[str, str] | None:
+    """Strata that some cohort lacks, in a row over all cohorts."""
+    lacking = {s: [c for c in cohorts if c not in own] for s, own in having.items()}
+    lacking = {s: others for s, others in lacking.items() if others and having[s]}
+    if not lacking:
+        return None
+    if stratum == DIFFERENCE_MINUS:
+        both = [c for c in cohorts if all(c in own for own in having.values())]
+        alone = ", ".join(both) or "no cohort"
+        return "borrowed", f"the two strata are averaged over different cohorts: only {alone} has both"
+    return "borrowed", "; ".join(
+        f"rests on {', '.join(having[s])} for {s} tumours; the slope of {', '.join(others)} there is inferred from its "
+        "other stratum"
+        for s, others in lacking.items()
+    )
+
+
+def _empty(
+    data: AnalysisSet,
+    rows: pd.DataFrame,
+    estimand: str,
+    cell_type: str,
+    strata: Sequence[str],
+    cohort: str,
+) -> tuple[str, str] | None:
+    """IHC levels, and cells of HR status x IHC level, that equal weights need and that have no tumours."""
+    where = cohort or "all cohorts"
+    seen = data.tumours[data.tumours["cohort"].isin(_continuous_in(data, cell_type))]
+    absent = [level for level in data.ihc_levels if not (rows["her2_ihc"] == level).any()]
+    if absent:
+        note = f"no tumours with IHC {', '.join(absent)} in {where}, which equal weights need"
+        if set(absent) <= set(seen["her2_ihc"]):
+            return "borrowed", f"{note}: taken from other cohorts"
+        return "prior-only", f"{note}: nothing but other cell types and the prior informs it"
+    cells = [(s, level) for s in strata for level in data.ihc_levels]
+    empty = [c for c in cells if not _any_in(rows, *c)]
+    if not empty:
+        return None
+    note = f"no tumours in {', '.join(f'{s} with IHC {level}' for s, level in empty)} in {where}"
+    if estimand == "marginal_slope":
+        return "observed", f"{note}: rests on there being no three-way interaction"
+    if all(_any_in(seen, *c) for c in empty):
+        return "borrowed", f"{note}: taken from other cohorts"
+    return "prior-only", f"{note}: their mean rests on the prior of the interaction"
+
+
+def _any_in(rows: pd.DataFrame, hr: str, level: str) -> bool:
+    """Whether some of these tumours are in a cell of HR status x IHC level."""
     return bool(((rows["hr"] == hr) & (rows["her2_ihc"] == level)).any())

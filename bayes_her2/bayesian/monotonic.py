@@ -1,11 +1,13 @@
 """Monotonic effects of ordered categories.
 
-An ordered category with D + 1 levels has D steps. Its effect has one sign throughout: a total, from the lowest
+An ordered category with D + 1 levels has D steps. A monotonic effect has one sign throughout: a total, from the lowest
 level to the highest, divided among the steps by shares that add up to 1. Level l lies at
 
     effect(l) = total (share_1 + ... + share_l).
 
-The average step of Buerkner & Charpentier's bsp is total / D.
+The average step of Buerkner & Charpentier's bsp is total / D. A sum of monotonic effects need not be monotonic: where
+an effect differs between groups by a monotonic term of its own, as in ``mo(ihc) * hr``, it has one sign in the
+reference group, and in the others only if the data say so.
 
 References
 ----------

@@ -54,7 +54,8 @@ def marginal_effect_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estima
 
     Estimands, in units of the outcome:
 
-    - ``marginal_slope``: change per SD of HER2, for all tumours, each HR stratum, and HR- minus HR+.
+    - ``marginal_slope``: change per SD of HER2, for all tumours, each HR stratum, and HR- minus HR+. (The posterior has
+      HR- minus HR+ pooled only, so a cohort's own difference stands without a verdict.)
     - ``marginal_mean``: mean at HER2 values from -2 to 2 SD.
 
     Weightings: ``observed`` averages over the tumours as they are (a stratum over its own tumours); ``equal``
@@ -66,11 +67,14 @@ def marginal_effect_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estima
     - ``cohort``: one regression for each cohort and cell type.
     - ``pooled`` with method ``cohort fixed``: one regression over all cohorts in which the cell type is
       continuous, with a term for each cohort; weighted by the inverse residual variance of each cohort's own
-      regression.
-    - ``pooled``, slopes: the cohorts' slopes combined. ``single cohort`` for one, ``common effect`` for two,
-      ``random-effects (REML, modified Hartung-Knapp)`` from three.
+      regression (unweighted, and the note says so, where a cohort has no residual variance of its own). Slopes
+      and means are averages over the same tumours as the posterior's: the matched twin.
+    - ``pooled``, slopes, shown besides: the cohorts' slopes combined, each an average over its own mix of HR status and
+      IHC level. ``single cohort`` for one, ``common effect`` for two, ``random-effects (REML, modified
+      Hartung-Knapp)`` from three.
 
-    A quantity that involves a coefficient which the tumours do not determine (an empty cell of HR status x IHC
+    Levels are those of the study: with equal weights nothing is estimable in a cohort that lacks one of them. A
+    quantity that involves a coefficient which the tumours do not determine (an empty cell of HR status x IHC
     level) is ``not estimable``, and the note names the empty cells.
 
     Parameters
@@ -118,8 +122,10 @@ def ancova_tests(data: AnalysisSet) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``cell_type``, ``scope`` (cohort, pooled), ``cohort``, ``term``, ``df1``, ``df2``, ``f``, ``p_value``,
-        ``p_bonferroni`` (over the cell types of one term, scope and cohort), ``note``. Where some
-        coefficients cannot be estimated the tests of the terms concerned are left out, and the note says why.
+        ``p_bonferroni`` (over the cell types of one term, scope and cohort), ``note``. Where some cells of HR status x
+        IHC level have no tumours, a term is tested if the tumours determine its whole hypothesis (its sum-to-zero
+        coefficients given all others are 0, the hypothesis of complete data); the others are left out, and the
+        note says why.
     """
     rows = []
     for cell_type, scope, cohort, regression in _regressions(data):
@@ -178,6 +184,7 @@ class _Design:
         self.cohorts = tuple(sorted(tumours["cohort"].unique()))
         self.strata = tuple(s for s in STRATA if s in set(tumours["hr"]))
         self.levels = tuple(level for level in IHC_LEVELS if level in set(tumours["her2_ihc"]))
+        self.absent = tuple(level for level in data.ihc_levels if level not in self.levels)
         covariates = data.covariates.loc[tumours.index].astype(float)
         # A covariate that is the same in all these tumours says nothing here.
         covariates = covariates.loc[:, covariates.nunique() > 1]
@@ -254,11 +261,13 @@ class _Design:
         ]
 
     def average(self, strata: Sequence[str], weighting: str, her2: float) -> _Contrast | None:
-        """Average of the columns over tumours or cells with HER2 set to one value; None with nobody to average.
+        """Average of the columns over tumours or cells with HER2 set to one value.
+
+        None with nobody to average, or where equal weights need a level of the study that no tumour here has.
 
         Columns are linear in HER2, so two values are enough for all others.
         """
-        if not strata or not set(strata) <= set(self.strata):
+        if not strata or not set(strata) <= set(self.strata) or (weighting == "equal" and self.absent):
             return None
         key = (tuple(strata), weighting)
         if key not in self._averages:
@@ -287,8 +296,10 @@ class _Design:
 class _Regression:
     """A least-squares regression; coefficients that the tumours do not determine are never used."""
 
-    def __init__(self, design: _Design, outcome: pd.Series[float], weights: NDArray[Any] | None) -> None:
-        self.design, self.outcome = design, outcome
+    def __init__(
+        self, design: _Design, outcome: pd.Series[float], weights: NDArray[Any] | None, remark: str = ""
+    ) -> None:
+        self.design, self.outcome, self.remark = design, outcome, remark
         self.weights = np.ones(len(outcome)) if weights is None else weights
         self.columns = self._at("treatment")
         self.space = RowSpace.of(self.columns)
@@ -348,21 +359,30 @@ class _Regression:
         return self.design.average(strata, weighting, her2)
 
     def term_test(self, term: str) -> tuple[float, float, float, str]:
-        """Residual df, F, P of one term by type III, and why there is none."""
-        if not self.space.is_full:
-            reason = f"{len(self.columns.columns) - self.space.rank} coefficients cannot be estimated"
+        """Residual df, F, P of one term by type III, and why there is none.
+
+        The hypothesis is that the term's sum-to-zero coefficients are 0. It is tested where each of them is a linear
+        combination of the rows of the design: then the estimates, and their covariance, do not depend on how the design
+        is made to have full rank.
+        """
+        columns = self._at("sum")
+        names = list(columns.columns)
+        tested = np.eye(len(names))[[names.index(name) for name in self.design.terms("sum")[term]]]
+        space, fitted, back = self._sum_coded
+        if not space.contains(pd.DataFrame(tested, columns=names)).all():
+            reason = "the tumours do not determine all of its coefficients"
             if self.design.empty:
                 reason += f" (no tumours: {', '.join(self.design.empty)})"
             return math.nan, math.nan, math.nan, reason
-        columns = self._at("sum")
-        names = list(columns.columns)
-        tested = [names.index(name) for name in self.design.terms("sum")[term]]
-        result = self._sum_coded.f_test(np.eye(len(names))[tested])
-        return float(result.df_denom), float(np.squeeze(result.fvalue)), float(result.pvalue), ""
+        result = fitted.f_test(tested @ back)
+        return float(result.df_denom), float(np.squeeze(result.fvalue)), float(result.pvalue), self.remark
 
     @cached_property
-    def _sum_coded(self) -> Any:
-        return self._fit(self._at("sum").to_numpy(float))
+    def _sum_coded(self) -> tuple[RowSpace, Any, NDArray[np.float64]]:
+        columns = self._at("sum")
+        space = RowSpace.of(columns)
+        reduced, back = space.reduced(columns)
+        return space, self._fit(reduced), back
 
     def checks(self) -> tuple[object, ...]:
         """Figures of `ancova_residual_checks`."""
@@ -426,7 +446,11 @@ def _fixed_regression(
         if regression is not None and not regression.problem
     }
     spread = tumours["cohort"].map(variances).astype(float)
-    if len(variances) < 2 or spread.isna().any():  # a cohort too small for a variance of its own: one for all
+    without = sorted(set(tumours.loc[spread.isna(), "cohort"]))
+    if without:
+        remark = f"not weighted: {', '.join(without)} has no residual variance of its own, so one serves all cohorts"
+        return _Regression(_Design(data, tumours), outcome, None, remark)
+    if len(variances) < 2:
         return _Regression(_Design(data, tumours), outcome, None)
     return _Regression(_Design(data, tumours), outcome, (1.0 / spread).to_numpy(float))
 
@@ -535,8 +559,14 @@ class _Rows:
                 values |= {"status": "not estimable", "note": f"{where}: {regression.problem}"}
             elif contrast is None:
                 missing = STRATA if stratum == DIFFERENCE_MINUS else (stratum,)
-                lacking = [s for s in missing if s not in regression.design.strata]
-                values |= {"status": "not estimable", "note": f"no {', '.join(lacking)} tumours in {where}"}
+                lacking = [s for s in missing if s in STRATA and s not in regression.design.strata]
+                absent = f"with IHC {', '.join(regression.design.absent)}"
+                none = (
+                    f"no {', '.join(lacking)} tumours in {where}"
+                    if lacking
+                    else f"no tumours {absent} in {where}, which equal weights need"
+                )
+                values |= {"status": "not estimable", "note": none}
             else:
                 found = regression.linear(contrast, self.interval)
                 if found is None:
@@ -549,6 +579,7 @@ class _Rows:
                     }
                 else:
                     values |= {k: found[k] for k in ("point", "lower", "upper", "p_value")}
+                    values["note"] = regression.remark
             records.append(self._record(estimand, weighting, stratum, scope, method, cohorts, **values))
 
         for weighting in WEIGHTINGS:

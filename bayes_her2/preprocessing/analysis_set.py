@@ -19,7 +19,9 @@ from bayes_her2.data import (
     TumourData,
 )
 from bayes_her2.errors import DataError, Faults
+from bayes_her2.labels import as_label
 from bayes_her2.preprocessing.cell_types import (
+    MIN_POSITIVES,
     high_abundance,
     modelled_parts,
     seed_rules,
@@ -102,7 +104,7 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
     notices.extend(remarks)
     reference = _reference(tumours)
     strata = (reference, *(s for s in STRATA if s != reference and s in set(tumours["hr"])))
-    notices.extend(_design_notices(tumours, strata))
+    notices.extend(_design_notices(model, tumours, strata))
 
     counts = zero_counts(abundance, tumours["cohort"], tumours["hr"])
     rules = seed_rules(abundance, tumours["cohort"])
@@ -115,9 +117,7 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
             "no cell type has 10 positives in any hormone receptor stratum: nothing can be modelled. "
             f"The analysis set has {len(tumours)} tumours."
         )
-    notices.extend(
-        f"{cell_type}: {row['reason']}" for cell_type, row in cell_types.iterrows() if row["reason"]
-    )
+    notices.extend(_part_notices(model, cell_types, list(modelled)))
     clinical, lacking = _clinical(data, model, tumours)
     notices.extend(lacking)
     outcome = pd.DataFrame(index=tumours.index)
@@ -218,6 +218,21 @@ def _check_model_fields(data: TumourData, model: str) -> None:
                     f"{what} is not recorded in any of its {len(own)} tumours. Map the field, or {remedy}.",
                 )
     if model == "marginal_effect" and not faults:
+        for name in data.settings.further_covariates:
+            kinds = {
+                cohort: pd.api.types.is_numeric_dtype(
+                    data.tumours.loc[data.tumours["cohort"] == cohort, name].dropna().infer_objects()
+                )
+                for cohort in _cohorts(data, model)
+            }
+            if len(set(kinds.values())) > 1:
+                number, text = (", ".join(c for c, k in kinds.items() if k == one) for one in (True, False))
+                faults.add(
+                    model,
+                    f"the covariate {name} is a number in {number} and text in {text}; map the values so that all "
+                    "cohorts have one kind.",
+                )
+    if model == "marginal_effect" and not faults:
         chosen = data.tumours[data.tumours["cohort"].isin(_cohorts(data, model))]
         seen = set(chosen["her2_ihc"].dropna())
         if len(seen & set(IHC_LEVELS)) < 2:
@@ -259,12 +274,7 @@ def _clinical(data: TumourData, model: str, tumours: pd.DataFrame) -> tuple[pd.D
     notices: list[str] = []
     for outcome in data.settings.clinical:
         values = tumours[outcome.field]
-        # Numbers beside a cohort that does not record the field come as objects.
-        values = values.dropna().infer_objects().reindex(values.index)
-        if outcome.above is not None:
-            positive = pd.to_numeric(values) > outcome.above
-        else:
-            positive = values.isin(_as_recorded(outcome, values))
+        positive = _above(outcome, tumours) if outcome.above is not None else _among(outcome, tumours)
         column = positive.astype("float64").where(values.notna())
         columns[outcome.name] = column
         for cohort, own in column.groupby(tumours["cohort"]):
@@ -279,25 +289,52 @@ def _clinical(data: TumourData, model: str, tumours: pd.DataFrame) -> tuple[pd.D
     return pd.DataFrame(columns, index=tumours.index), notices
 
 
-def _as_recorded(outcome: ClinicalOutcome, values: pd.Series) -> list[object]:
-    """Values of an outcome's rule in the kind of the column: numbers where it holds numbers."""
-    named = list(outcome.values or ())
-    if not pd.api.types.is_numeric_dtype(values):
-        recorded = sorted({str(v) for v in values.dropna()})
-        if recorded and not set(recorded) & set(named):
-            raise DataError(
-                f"clinical outcome '{outcome.name}': no tumour has {outcome.field} {' or '.join(named)}; recorded are "
-                f"{', '.join(recorded[:8])}{', ...' if len(recorded) > 8 else ''}. Correct `values`."
-            )
-        return list(named)
-    try:
-        return [float(v) for v in named]
-    except ValueError:
-        seen = ", ".join(f"{v:g}" for v in sorted(values.dropna().unique())[:8])
+def _above(outcome: ClinicalOutcome, tumours: pd.DataFrame) -> pd.Series:
+    """Whether a number lies above the cut-off of an outcome's rule."""
+    values = tumours[outcome.field]
+    numbers = pd.to_numeric(values, errors="coerce")
+    text = values[values.notna() & numbers.isna()]
+    if len(text):
+        cohorts = ", ".join(sorted(set(tumours.loc[text.index, "cohort"])))
         raise DataError(
-            f"clinical outcome '{outcome.name}': {outcome.field} holds numbers ({seen}), the rule names "
-            f"{', '.join(named)}. Write numbers in `values`."
-        ) from None
+            f"clinical outcome '{outcome.name}': {outcome.field} > {outcome.above:g} needs numbers, and {len(text)} "
+            f"tumours of {cohorts} have {_some(text)}. Map these values to numbers, or give `values`."
+        )
+    return numbers > outcome.above
+
+
+def _among(outcome: ClinicalOutcome, tumours: pd.DataFrame) -> pd.Series:
+    """Whether a value is among those of an outcome's rule, compared as labels: 3, 3.0 and '3' are one."""
+    labels = tumours[outcome.field].map(as_label, na_action="ignore")
+    named = [as_label(v) for v in outcome.values or ()]
+    for cohort, own in labels.dropna().groupby(tumours["cohort"]):
+        unlike = {_is_number(v) for v in own}.isdisjoint({_is_number(v) for v in named})
+        if unlike:
+            kind, other = ("text", "numbers") if _is_number(named[0]) else ("numbers", "words")
+            raise DataError(
+                f"clinical outcome '{outcome.name}': {outcome.field} holds {kind} ({_some(own)}) in {cohort}, the rule "
+                f"names {', '.join(named)}. Write in `values` what {cohort} records too, besides the {other}."
+            )
+    if labels.notna().any() and not labels.isin(named).any():
+        raise DataError(
+            f"clinical outcome '{outcome.name}': no tumour has {outcome.field} {' or '.join(named)}; recorded are "
+            f"{_some(labels.dropna())}. Correct `values`."
+        )
+    return labels.isin(named)
+
+
+def _some(values: pd.Series) -> str:
+    """Return the first of the distinct values, as labels."""
+    found = sorted({as_label(v) for v in values})
+    return f"{', '.join(found[:8])}{', ...' if len(found) > 8 else ''}"
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _complete(data: TumourData, model: str) -> tuple[pd.DataFrame, list[Exclusion]]:
@@ -351,8 +388,53 @@ def _reference(tumours: pd.DataFrame) -> str:
     )
 
 
-def _design_notices(tumours: pd.DataFrame, strata: tuple[str, ...]) -> list[str]:
-    cohorts = sorted(tumours["cohort"].unique())
+def _part_notices(model: str, cell_types: pd.DataFrame, modelled: list[str]) -> list[str]:
+    """Say what is too rare: in the abundance model each part and stratum, elsewhere a cell type that is left out.
+
+    Zeros are needed for the presence of the abundance model alone. What the other models need of a cell type they say
+    themselves, row by row.
+    """
+    if model == "abundance":
+        return [f"{cell_type}: {row['reason']}" for cell_type, row in cell_types.iterrows() if row["reason"]]
+    return [
+        f"{cell_type}: {row['n_positive']} tumours have it, fewer than {MIN_POSITIVES} in every hormone receptor "
+        "stratum, so it is left out."
+        for cell_type, row in cell_types.iterrows()
+        if cell_type not in modelled
+    ]
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """How a model's notices call its terms.
+
+    Attributes
+    ----------
+    unit
+        What has a difference between cohorts of its own.
+    beside_prior
+        Whether the report shows spreads between cohorts beside their priors.
+    interaction
+        What differs between HR strata.
+    """
+
+    unit: str = "cell type"
+    beside_prior: bool = False
+    interaction: str = "HR interaction"
+
+
+_TERMS = {
+    "abundance": _Terms(beside_prior=True),
+    "high_abundance": _Terms(),
+    "clinical": _Terms(unit="outcome and cell type"),
+    "rank_correlation": _Terms(interaction="difference between HR strata"),
+    "marginal_effect": _Terms(beside_prior=True),
+}
+
+
+def _design_notices(model: str, tumours: pd.DataFrame, strata: tuple[str, ...]) -> list[str]:
+    """Say what few cohorts or few tumours of a stratum mean for the terms that the model has."""
+    cohorts, terms = sorted(tumours["cohort"].unique()), _TERMS[model]
     notices = []
     if len(cohorts) == 1:
         notices.append(
@@ -360,9 +442,15 @@ def _design_notices(tumours: pd.DataFrame, strata: tuple[str, ...]) -> list[str]
             "on the prior alone."
         )
     if len(cohorts) == 2:
+        shown = ", so it is shown beside its prior" if terms.beside_prior else ", so its prior matters"
+        twin = (
+            "the combination of cohort slopes, shown besides the twin, takes a common effect"
+            if model == "marginal_effect"
+            else "the random-effects twin becomes a common effect"
+        )
         notices.append(
             f"Two cohorts ({', '.join(cohorts)}): the spread between cohorts rests on one difference for each "
-            "cell type, so it is shown beside its prior; the random-effects twin becomes a common effect."
+            f"{terms.unit}{shown}; {twin}."
         )
     if len(strata) == 1:
         notices.append(f"Only {strata[0]} tumours: no HR difference and no interaction is estimated.")
@@ -370,16 +458,22 @@ def _design_notices(tumours: pd.DataFrame, strata: tuple[str, ...]) -> list[str]
     sizes = tumours.groupby(["cohort", "hr"]).size().unstack(fill_value=0)
     both = list(sizes.index[(sizes >= MIN_STRATUM).all(axis=1)])
     lacking = [c for c in cohorts if c not in both]
-    if lacking and not both:
+    have = "have" if len(lacking) > 1 else "has"
+    few = f"{', '.join(lacking)} {have} fewer than {MIN_STRATUM} tumours in one HR stratum"
+    if lacking and model == "marginal_effect":
         notices.append(
-            f"No cohort has {MIN_STRATUM} tumours in both HR strata: the interaction rests on few tumours and "
+            f"{few}: HR difference and interactions are common to the cohorts, and rows for a stratum that a cohort "
+            "lacks are borrowed."
+        )
+    elif lacking and not both:
+        notices.append(
+            f"No cohort has {MIN_STRATUM} tumours in both HR strata: the {terms.interaction} rests on few tumours and "
             "its spread between cohorts on the prior."
         )
     elif lacking:
         notices.append(
-            f"The HR interaction is informed by {', '.join(map(str, both))} alone: {', '.join(lacking)} has "
-            f"fewer than {MIN_STRATUM} tumours in one HR stratum, and rows for a stratum that a cohort lacks are "
-            "borrowed."
+            f"The {terms.interaction} is informed by {', '.join(map(str, both))} alone: {few}, and rows for a "
+            "stratum that a cohort lacks are borrowed."
         )
     return notices
 
@@ -400,6 +494,14 @@ def _ihc_notices(tumours: pd.DataFrame) -> list[str]:
             f"No tumours in {', '.join(empty)}: means with equal weights need every cell of HR status x IHC level; "
             "the posterior's rest on its prior there and the twin has none. Observed weights are not affected."
         )
+    levels = [level for level in IHC_LEVELS if level in seen]
+    for cohort, own in tumours.groupby("cohort"):
+        absent = [level for level in levels if level not in set(own["her2_ihc"])]
+        if absent:
+            notices.append(
+                f"{cohort}: no tumours with IHC {', '.join(absent)}, so its rows with equal weights are borrowed and "
+                "its own regression has none."
+            )
     for cohort, own in tumours.groupby("cohort"):
         lacking = [cell for cell in empty_cells(own, tumours) if cell not in empty]
         if lacking and tumours["cohort"].nunique() > 1:

@@ -137,15 +137,53 @@ def test_an_empty_cell_leaves_slopes_estimable_and_takes_the_means_that_need_it(
         assert observed["status"] == "observed"
 
 
-def test_type_iii_tests_refuse_an_empty_cell_as_car_does(r_set, in_r):
+def test_an_empty_cell_takes_the_type_iii_tests_that_need_it_and_no_others(r_set, in_r):
+    """car refuses all of them; the hypotheses that the tumours determine are those of complete data.
+
+    Written out: dummy coding without the empty cell's column, and the sum-to-zero hypotheses as contrasts of it.
+    """
     assert in_r["empty_cell:two_way:type3", "refused"] == 1
-    tests = ancova_tests(r_set(keep=without_cell))
-    assert tests["f"].isna().all()
-    assert (
-        tests["note"]
-        .str.contains("1 coefficients cannot be estimated (no tumours: HR- with IHC 2+)", regex=False)
-        .all()
+    data = r_set(keep=without_cell)
+    tests = ancova_tests(data)
+    tests = tests[tests["scope"] == "cohort"].set_index("term")
+    for term in ("hr", "her2_ihc", "hr x her2_ihc"):
+        assert np.isnan(tests.loc[term, "f"])
+        assert tests.loc[term, "note"] == (
+            "the tumours do not determine all of its coefficients (no tumours: HR- with IHC 2+)"
+        )
+    # intercept, h, r, 1+, 2+, h r, h 1+, h 2+, r 1+
+    x = sm.add_constant(np.column_stack(dummies(data.tumours)[:8]))
+    fit = sm.OLS(data.outcome["Alpha cells"].to_numpy(), x).fit()
+    hypotheses = {
+        "her2": [{1: 1, 5: 1 / 2, 6: 1 / 3, 7: 1 / 3}],
+        "her2 x hr": [{5: 1}],
+        "her2 x her2_ihc": [{6: 1}, {7: 1}],
+    }
+    for term, rows in hypotheses.items():
+        contrast = np.array([[row.get(i, 0.0) for i in range(9)] for row in rows])
+        expected = fit.f_test(contrast)
+        assert tests.loc[term, "f"] == pytest.approx(float(np.squeeze(expected.fvalue)), rel=1e-8), term
+        assert tests.loc[term, "p_value"] == pytest.approx(float(expected.pvalue), rel=1e-8), term
+        assert (tests.loc[term, "df1"], tests.loc[term, "df2"]) == (len(rows), fit.df_resid)
+        assert tests.loc[term, "note"] == ""
+
+
+def test_a_regression_over_all_cohorts_that_is_not_weighted_says_so(ancova_set_of):
+    data = ancova_set_of({("A", "HR+"): 60, ("A", "HR-"): 30, ("B", "HR+"): 4})
+    twin = marginal_effect_twin(data).table
+    row = only(
+        twin,
+        outcome="Zeta cells",
+        method=COHORT_FIXED,
+        estimand="marginal_slope",
+        contrast="h + 1 SD over h, observed weights",
+        stratum=ALL,
     )
+    assert row["status"] == "observed"
+    assert row["note"] == ("not weighted: B has no residual variance of its own, so one serves all cohorts")
+    tests = ancova_tests(data)
+    tests = tests[tests["cell_type"] == "Zeta cells"]
+    assert tests.loc[tests["scope"] == "pooled", "note"].str.startswith("not weighted: B").all()
 
 
 # --- several cohorts ---------------------------------------------------------------------------------

@@ -20,9 +20,11 @@ from scipy import stats
 
 from bayes_her2.bayesian import ancova as ancova_module
 from bayes_her2.bayesian.ancova import ancova
+from bayes_her2.bayesian.ancova_estimands import coefficients
 from bayes_her2.bayesian.coordinates import Coordinates
+from bayes_her2.comparison import concordance
 from bayes_her2.data import DIFFERENCE_MINUS
-from bayes_her2.estimates import ALL, Rope
+from bayes_her2.estimates import ALL, COHORT_FIXED, Rope
 from bayes_her2.frequentist import marginal_effect_twin
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
@@ -194,7 +196,10 @@ def linear_predictor(
     pooled=False,
     shares=None,
 ) -> float:
-    """Mean in SDs of the outcome; HR status and IHC effects centred at their means over all tumours."""
+    """Mean in SDs of the outcome; HR status and IHC effects centred at their means over all tumours.
+
+    But in HR x IHC the HR status is 0 in the reference stratum.
+    """
     shares, negative = shares or shares_of(data)
 
     def own(name):
@@ -213,7 +218,7 @@ def linear_predictor(
     if "hr" in values:
         r = float(hr == "HR-") - negative
         eta += r * (at(values["hr"], cell_type=cell_type) + h * at(values["her2_x_hr"], cell_type=cell_type))
-        eta += r * centred("hr_x_ihc")
+        eta += float(hr == "HR-") * centred("hr_x_ihc")
     for name, value in zip(data.covariates.columns, covariates, strict=True):
         eta += value * at(values["covariate_slope"], covariate=name, cell_type=cell_type)
     if centre is not None:
@@ -456,7 +461,10 @@ def test_posterior_and_twin_have_the_same_rows(set_of, kind):
     one_cohort = len(data.cohorts) == 1  # its curve is the pooled one
     left = same[(same["_merge"] != "both") & ~(means & (same["scope"] == "cohort") & one_cohort)]
     left = left[~((left["estimand"] == "marginal_mean") & (left["cohort"] == "C"))]
-    assert left.empty
+    # A difference between the strata is common to the cohorts: only the twin has it cohort by cohort.
+    by_cohort = (left["stratum"] == DIFFERENCE_MINUS) & (left["scope"] == "cohort")
+    assert set(left["_merge"]) <= {"right_only"}
+    assert left[~by_cohort].empty
     both = same[(same["_merge"] == "both") & (same["scope"] == "cohort")]
     assert (both["unit_x"] == both["unit_y"]).all()
     assert (both["n_x"] == both["n_y"]).all()
@@ -513,6 +521,101 @@ def test_an_empty_cell_is_named_where_equal_weights_need_it(ancova_set_of):
     assert status(data, ALL, estimand="marginal_mean", weighting="observed").status == "observed"
 
 
+def test_a_level_that_a_cohort_lacks_is_borrowed_and_its_twin_has_none(ancova_set_of):
+    """Equal weights are over the levels of the study on both sides, so no verdict compares two averages."""
+    data = ancova_set_of(THREE)
+    in_b = data.tumours["cohort"] == "B"
+    levels = data.tumours["her2_ihc"].mask(in_b & (data.tumours["her2_ihc"] == "2+"), "1+")
+    data = replace(data, tumours=data.tumours.assign(her2_ihc=levels))
+    row = status(data, ALL, scope="cohort", cohort="B")
+    assert row.status == "borrowed"
+    assert row.note == "no tumours with IHC 2+ in B, which equal weights need: taken from other cohorts"
+    assert status(data, "HR+", scope="cohort", cohort="B").status == "borrowed"
+    assert status(data, ALL, scope="cohort", cohort="B", weighting="observed").status == "observed"
+    assert status(data, ALL).status == "observed"
+    twin = marginal_effect_twin(data).table
+    own = twin[(twin["cohort"] == "B") & (twin["outcome"] == "Zeta cells") & (twin["stratum"] == ALL)]
+    equal = own["contrast"].str.contains("equal")
+    assert set(own.loc[equal, "status"]) == {"not estimable"}
+    assert set(own.loc[equal, "note"]) == {"no tumours with IHC 2+ in B, which equal weights need"}
+    assert set(own.loc[~equal, "status"]) == {"observed"}
+    ours = model_file.estimates(one_draw(data, random_values(data, 1)), data)
+    verdicts = concordance(ours, marginal_effect_twin(data))
+    judged = verdicts[(verdicts["cohort"] == "B") & verdicts["contrast"].str.contains("equal")]
+    assert set(judged["verdict"]) == {"not estimable"}
+
+
+def test_a_stratum_that_one_cohort_lacks_makes_pooled_rows_borrowed(ancova_set_of):
+    data = ancova_set_of({("A", "HR+"): 60, ("A", "HR-"): 40, ("B", "HR+"): 200})
+    for weighting in ("observed", "equal"):
+        row = status(data, "HR-", weighting=weighting)
+        assert (row.status, row.n) == ("borrowed", 40)
+        assert row.note == (
+            "rests on A for HR- tumours; the slope of B there is inferred from its other stratum"
+        )
+        row = status(data, DIFFERENCE_MINUS, weighting=weighting)
+        assert (row.status, row.n) == ("borrowed", 100)
+        assert row.note == "the two strata are averaged over different cohorts: only A has both"
+    assert status(data, "HR-", scope="new cohort").status == "borrowed"
+    assert status(data, "HR+").status == "observed"
+    assert status(data, ALL, weighting="observed").status == "observed"
+
+
+def test_differences_between_strata_have_no_row_of_a_cohort(set_of):
+    """HR status and its interactions are common to the cohorts: their rows would be copies of the pooled one."""
+    data = set_of("monotonic")
+    table = model_file.estimates(one_draw(data, random_values(data, 1)), data).table
+    assert set(table.loc[table["stratum"] == DIFFERENCE_MINUS, "scope"]) == {"pooled"}
+
+
+def test_a_new_cohort_says_what_its_interval_leaves_out(set_of, ancova_set_of):
+    data = set_of("monotonic")
+    note = status(data, "HR-", scope="new cohort").note
+    assert note.startswith("only the slope is new: HR, IHC and interactions are those of all cohorts")
+    assert note.endswith("the interval is too narrow where cohorts differ in them")
+    outcome = data.outcome.copy()
+    outcome.loc[data.tumours["cohort"] != "A", "Alpha cells"] = np.nan
+    alone = replace(data, outcome=outcome)
+    row = status(alone, ALL, scope="new cohort", cell="Alpha cells")
+    assert row.status == "borrowed"
+    assert row.note.startswith(
+        "continuous in A alone: the spread between cohorts is the one that the other cell types show"
+    )
+    nowhere = replace(alone, outcome=outcome[["Alpha cells"]])
+    row = status(nowhere, ALL, scope="new cohort", cell="Alpha cells")
+    assert row.status == "prior-only"
+    one = set_of("one cohort")
+    assert status(one, ALL, scope="new cohort").note.startswith(
+        "one cohort: the spread between cohorts is the prior's"
+    )
+
+
+def test_pooled_slopes_are_matched_by_the_regression_that_averages_over_the_same_tumours(set_of):
+    data = set_of("monotonic")
+    ours = model_file.estimates(one_draw(data, random_values(data, 1)), data)
+    table = concordance(ours, marginal_effect_twin(data))
+    assert set(table.loc[table["scope"] == "pooled", "twin_method"]) == {COHORT_FIXED}
+
+
+def test_spreads_stand_beside_their_priors(set_of):
+    data = set_of("unordered")
+    values = random_values(data, 2)
+    posterior = xr.Dataset({name: v.expand_dims(chain=[0], draw=[0]) for name, v in values.items()})
+    table = model_file.heterogeneity(posterior, data, model_file.PRIORS, interval=0.95)
+    named = [v for v in variables(data) if v.endswith("_sd") and v != "log_residual_sd"]
+    assert len(table) == sum(values[v].size for v in named)
+    assert set(model_file.reported(posterior)) == {*named, "log_residual_sd"}
+    row = table[(table["term"] == "slope") & (table["between"] == "cohorts")].iloc[0]  # one row
+    assert row["point"] == pytest.approx(float(values["slope_between_cohorts_sd"]))
+    assert (row["unit"], row["n"], row["note"]) == ("SD of the outcome per SD of HER2", 3, "")
+    assert row["prior_median"] == pytest.approx(stats.halfnorm.median(scale=0.25))
+    assert row["prior_upper"] == pytest.approx(stats.halfnorm.ppf(0.975, scale=0.25))
+    rare = table[(table["between"] == "cohorts") & (table["cell_type"] == "Alpha cells")].iloc[0]  # one row
+    assert (rare["term"], rare["n"]) == ("intercept", 2)
+    assert rare["note"] == "two cohorts: one difference informs it"
+    assert "ihc: 2+ against 0" in set(table["term"])
+
+
 def test_the_region_of_practical_equivalence_is_in_sds_of_the_outcome(set_of):
     data = set_of("one cohort")
     sd = scale_of(data, "Zeta cells")[1]
@@ -525,7 +628,44 @@ def test_every_prior_says_what_it_means(set_of):
     said = {n: model_file.reader_scale(n, p, 0.95) for n, p in model_file.PRIORS.items()}
     assert said["slope_mean"] == "95%: -0.49 to 0.49 SD of the outcome per SD of HER2"
     assert said["ihc_step_shares"] == "95%: the first of two steps is 2.5% to 97.5% of the whole effect"
+    assert said["her2_x_hr_mean"].endswith("SD of the outcome per SD of HER2")
+    assert said["her2_x_ihc_between_cells_sd"].endswith("SD of the outcome per SD of HER2")
+    assert said["hr_x_ihc_mean"] == "95%: -0.49 to 0.49 SD of the outcome"
+    assert said["covariate_slope_mean"].startswith(
+        "95%: -0.49 to 0.49 SD of the outcome per unit of the covariate"
+    )
     assert said["log_residual_sd"] == "95%: 0.38 to 2.7 SD of the outcome"
+
+
+def test_the_ihc_effect_is_monotonic_in_the_reference_stratum_at_average_her2(set_of, density_of):
+    """Prior draws of the graph: one sign in HR+, either sign left to HR- (as mo(ihc) * hr of brms)."""
+    design = ancova(set_of("monotonic"))
+    graph = density_of("monotonic").model
+    drawn = pm.sample_prior_predictive(
+        400,
+        model=graph,
+        var_names=[v.name for v in graph.free_RVs],
+        random_seed=3,
+        compile_kwargs={"mode": PLAIN},
+    )["prior"].to_dataset()
+    with_typical = drawn.assign(
+        slope=drawn["slope_by_cohort"].mean("cohort"), intercept=drawn["intercept_by_cohort"].mean("cohort")
+    )
+    values = coefficients(with_typical, design, "cohort").to_numpy()
+    turns = {}
+    for hr in (0.0, 1.0):
+        n = len(design.levels)
+        at_levels = design._columns(
+            np.zeros(n),
+            np.full(n, hr),
+            design._code(np.arange(n)),
+            *(np.zeros((n, part.shape[1])) for part in (design.cohort_columns, design.centre_columns)),
+            np.zeros((n, design.covariates.shape[1])),
+        )
+        steps = np.diff(values.transpose(0, 1, 3, 2) @ at_levels.T, axis=-1)
+        turns[hr] = float((steps[..., 0] * steps[..., 1] < -1e-12).mean())
+    assert turns[0.0] == 0.0
+    assert 0.15 < turns[1.0] < 0.25  # 0.20 by simulation of two totals and two Dirichlet shares
 
 
 @pytest.mark.parametrize("kind", ["monotonic", "one stratum"])

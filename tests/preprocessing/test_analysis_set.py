@@ -170,7 +170,7 @@ def test_strata_that_only_a_third_cohort_links_are_accepted(tumours_of, data_of)
     sizes = {("A", "HR+"): 20, ("B", "HR-"): 20, ("C", "HR+"): 20, ("C", "HR-"): 20}
     data = data_of(*tumours_of(4, sizes, CELLS)).for_model("abundance")
     assert data.reference == "HR+"
-    assert any("informed by C alone: A, B has fewer than 10 tumours" in n for n in data.notices)
+    assert any("informed by C alone: A, B have fewer than 10 tumours" in n for n in data.notices)
 
 
 def test_a_cell_type_without_enough_zeros_or_positives_loses_that_part_in_that_stratum(tumours_of, data_of):

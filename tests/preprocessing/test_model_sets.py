@@ -97,8 +97,41 @@ def test_a_cohort_without_a_clinical_variable_is_left_out_of_it_with_a_notice(tw
 
 def test_a_rule_of_words_on_a_column_of_numbers_is_refused(two, data_of):
     choices = ModelChoices(clinical=(ClinicalOutcome("grade III", "grade", values=("III",)),))
-    with pytest.raises(DataError, match=r"grade holds numbers \(1, 2, 3\), the rule names III"):
+    with pytest.raises(DataError, match=r"grade holds numbers \(1, 2, 3\) in A, the rule names III"):
         data_of(*two, settings=choices).for_model("clinical")
+
+
+def test_a_grade_that_cohorts_write_differently_is_compared_label_by_label(two, data_of):
+    """Numbers in one cohort and text in the other: 3.0 is '3', and both are grade III."""
+    tumours, abundance = two
+    in_b = tumours["cohort"] == "B"
+    roman = tumours["grade"].map({1.0: "I", 2.0: "II", 3.0: "III"})
+    expected = (tumours["grade"] == 3).astype(float)
+    tumours["grade"] = tumours["grade"].astype(object).mask(in_b, roman)
+    choices = ModelChoices(clinical=(ClinicalOutcome("grade III", "grade", values=("3", "III")),))
+    data = data_of(tumours, abundance, settings=choices).for_model("clinical")
+    assert (data.clinical["grade III"] == expected).all()
+    assert not any("is the same in all tumours" in n for n in data.notices)
+    words = ModelChoices(clinical=(ClinicalOutcome("grade III", "grade", values=("III",)),))
+    with pytest.raises(
+        DataError, match=r"grade holds numbers \(1, 2, 3\) in A, the rule names III\. Write in"
+    ):
+        data_of(tumours, abundance, settings=words).for_model("clinical")
+
+
+def test_text_beside_a_cut_off_is_named(two, data_of):
+    tumours, abundance = two
+    tumours["age"] = tumours["age"].astype(object)
+    tumours.loc[["B/050", "B/051"], "age"] = "old"
+    choices = ModelChoices(clinical=(ClinicalOutcome("age > 50 years", "age", above=50.0),))
+    with pytest.raises(DataError, match=r"age > 50 needs numbers, and 2 tumours of B have old\. Map these"):
+        data_of(tumours, abundance, settings=choices).for_model("clinical")
+
+
+def test_rank_correlations_do_not_ask_for_zeros(two, data_of):
+    notices = data_of(*two).for_model("rank_correlation").notices
+    assert not any("zeros" in n for n in notices)
+    assert not any("shown beside its prior" in n for n in notices)
 
 
 def test_clinical_without_outcomes_says_how_to_define_one(two, data_of):

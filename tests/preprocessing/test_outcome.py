@@ -173,11 +173,44 @@ def test_an_empty_cell_has_its_notice(two, data_of):
     assert not any(n.startswith("No tumours in") for n in notices)
 
 
+def test_a_level_that_a_cohort_lacks_has_its_notice(two, data_of):
+    tumours, abundance = two
+    in_b = tumours["cohort"] == "B"
+    tumours["her2_ihc"] = tumours["her2_ihc"].mask(in_b & (tumours["her2_ihc"] == "2+"), "1+")
+    assert (
+        "B: no tumours with IHC 2+, so its rows with equal weights are borrowed and its own regression has none."
+        in made(data_of, tumours, abundance).notices
+    )
+
+
+def test_notices_name_no_part_and_no_spread_that_the_model_does_not_have(tumours_of, data_of):
+    """Zeros are needed for presence, which the analysis of covariance does not model; HR terms have no spread."""
+    tumours, abundance = tumours_of(3, SIZES | {("A", "HR-"): 8, ("B", "HR-"): 8}, CELLS)
+    tumours["her2_ihc"] = np.where(np.arange(len(tumours)) % 2, "0", "1+")
+    notices = made(data_of, tumours, abundance).notices
+    assert not any("(10 needed)" in n or "spread between cohorts on the prior" in n for n in notices)
+    assert any(n.startswith("A, B have fewer than 10 tumours in one HR stratum") for n in notices)
+    assert any(
+        n.startswith("Never zero: HR+: 0 zeros")
+        for n in data_of(tumours, abundance).for_model("abundance").notices
+    )
+
+
+def test_a_further_covariate_of_two_kinds_is_refused(two, data_of):
+    tumours, abundance = two
+    in_b = tumours["cohort"] == "B"
+    tumours["grade"] = pd.Series(3.0, index=tumours.index, dtype=object).mask(in_b, "III")
+    with pytest.raises(DataError, match="the covariate grade is a number in A and text in B; map the values"):
+        made(data_of, tumours, abundance, further_covariates=("grade",))
+
+
 def test_few_tumours_of_a_stratum_have_their_notice(tumours_of, data_of):
     tumours, abundance = tumours_of(3, SIZES | {("B", "HR-"): 8}, CELLS)
     tumours["her2_ihc"] = np.where(np.arange(len(tumours)) % 2, "0", "1+")
     data = made(data_of, tumours, abundance)
     assert any(
-        n.startswith("The HR interaction is informed by A alone: B has fewer than 10 tumours")
+        n.startswith(
+            "B has fewer than 10 tumours in one HR stratum: HR difference and interactions are common to the cohorts"
+        )
         for n in data.notices
     )

@@ -20,7 +20,7 @@ from bayes_her2.data import AnalysisSet
 from bayes_her2.estimates import ALL, Estimates
 from bayes_her2.frequentist import TWIN_TABLES, marginal_effect_twin
 from bayes_her2.report import render_report
-from bayes_her2.report.sections.marginal_effect import fixed
+from bayes_her2.report.sections.marginal_effect import factor, fixed
 
 SIZES = {("A", "HR+"): 40, ("A", "HR-"): 24, ("B", "HR+"): 36, ("B", "HR-"): 22}
 CELLS = {"Monocytes": 0.1, "B cells naive": 0.0, "Neutrophils": 0.6}
@@ -148,7 +148,7 @@ def test_slopes_stand_under_their_own_cell_type_and_weights(made: Made) -> None:
             & (estimates.table["contrast"] == f"h + 1 SD over h, {weighting} weights")
         ]
         ours = one(own, source="posterior", stratum=ALL, scope="pooled")
-        theirs = one(own[own["method"] != "cohort fixed"], source="twin", stratum=ALL, scope="pooled")
+        theirs = one(own[own["method"] == "cohort fixed"], source="twin", stratum=ALL, scope="pooled")
         assert posterior == fixed(ours["point"], ours["lower"], ours["upper"])
         assert twin == fixed(theirs["point"], theirs["lower"], theirs["upper"])
     assert "have none of the cell type: Neutrophils." in page.visible
@@ -178,6 +178,23 @@ def test_type_iii_tests_and_checks_are_those_of_the_twin(made: Made, two: Analys
     assert {r[0] for r in page.tables["linearity"][2:]} == {"B cells naive", "Monocytes"}
 
 
+def test_spreads_stand_beside_their_priors_on_the_page(made: Made, two: AnalysisSet) -> None:
+    page, _, folder = made
+    written = pd.read_csv(folder / "tables" / "marginal_effect_heterogeneity.csv", keep_default_na=False)
+    shown = page.tables["ancova_spreads"][1:]
+    assert len(shown) == len(written)
+    row = one(written, term="slope", between="cohorts")
+    line = next(r for r in shown if "two cohorts: one difference for each cell type informs it" in r)
+    assert fixed(row["point"], row["lower"], row["upper"]) in line
+    assert "0.17" in line  # the median of a half-normal distribution with scale 0.25
+
+
+def test_overwhelming_evidence_against_the_line_is_not_printed_as_a_number() -> None:
+    assert factor(21708.0) == "over 1,000,000"
+    assert factor(np.log10(2.5)) == "2.5"
+    assert factor(-1.0) == "0.10"
+
+
 def test_one_cohort_has_no_tables_by_cohort(alone: Made) -> None:
     page, _, _ = alone
     assert "marginal_slopes_by_cohort" not in page.tables
@@ -187,7 +204,10 @@ def test_one_cohort_has_no_tables_by_cohort(alone: Made) -> None:
 
 def test_an_empty_cell_is_said_where_there_is_no_number(alone: Made) -> None:
     page, estimates, _ = alone
-    assert "no tests, since 1 coefficients cannot be estimated (no tumours: HR- with IHC 2+)" in page.visible
+    assert (
+        "no test of HR, IHC and HR x IHC, since the tumours do not determine all of its coefficients (no tumours: HR- "
+        "with IHC 2+)" in page.visible
+    )
     means = estimates.select(estimand="marginal_mean", source="posterior", stratum=ALL, scope="pooled")
     assert set(means[means["contrast"] == "mean at h, equal weights"]["status"]) == {"prior-only"}
     assert "Pale band and dashed posterior: prior-only." in page.visible

@@ -45,6 +45,9 @@ TESTS = "marginal_effect_tests"
 CHECKS = "marginal_effect_residual_checks"
 LINEARITY = "marginal_effect_linearity"
 CURVES = "marginal_effect_linearity_curves"
+SPREADS = "marginal_effect_heterogeneity"
+LARGE_FACTOR = 6.0
+"""Common logarithm of a Bayes factor above which it is printed as that: beyond a million the size says nothing more."""
 
 type _Slopes = dict[tuple[str, str, str, str], Estimate]  # cell type, weighting, stratum, cohort
 
@@ -99,12 +102,12 @@ def measure(results: Results) -> str:
 
 
 def _slopes(results: Results, source: str, scope: str = "pooled") -> _Slopes:
-    """Marginal slopes of one side; of the twin those of the matched method."""
+    """Marginal slopes of one side; of the twin those of the matched method: pooled, one regression over all cohorts."""
     by_contrast = {slope_contrast(weighting): weighting for weighting in MEANING}
     return {
         (e.outcome, by_contrast[e.contrast], e.stratum, e.cohort): e
         for e in results.of_model(MODEL, source, estimand="marginal_slope", scope=scope)
-        if source == "posterior" or e.method != COHORT_FIXED
+        if source == "posterior" or scope != "pooled" or e.method == COHORT_FIXED
     }
 
 
@@ -142,7 +145,7 @@ def made_tables(results: Results) -> list[Table]:
     made.append(type_iii_table(results))
     if len(cohorts_of(results)) > 1:
         made.append(type_iii_table(results, by_cohort=True))
-    made += [linearity_table(results), residual_table(results)]
+    made += [spread_table(results), linearity_table(results), residual_table(results)]
     if results.rows("posterior_predictive", MODEL):
         made.append(predictive_table(results))
     return made
@@ -187,8 +190,8 @@ def slope_table(results: Results) -> Table:
             lines.append(Line(cell, cells, 2 if i == 0 else 0, "first" if i == 0 else ""))
     return Table(
         "marginal_slopes",
-        f"Marginal slopes, all tumours: {_what(results)}. Posterior with {formats.intervals_of(ours.values())} beside "
-        f"least squares with {formats.intervals_of(theirs.values())}. {who(results)} {measure(results)}",
+        f"Marginal slopes, all tumours: {_what(results)}. Posterior median with {formats.intervals_of(ours.values())} "
+        f"beside {_twin(results)} with {formats.intervals_of(theirs.values())}. {who(results)} {measure(results)}",
         "Cell type",
         (
             Column("Weights", words=True),
@@ -204,10 +207,18 @@ def slope_table(results: Results) -> Table:
         (
             f"Observed weights: {MEANING['observed']}; equal weights: {MEANING['equal']}.",
             "ROPE: the study's region of practical equivalence, in SDs of the cell type.",
+            *_fewer(results),
             *_left_out(results),
         ),
         small=True,
     )
+
+
+def _twin(results: Results) -> str:
+    """Say what the twin of a pooled row is."""
+    if len(cohorts_of(results)) == 1:
+        return "least squares"
+    return "least squares (one regression over all cohorts, with a term for each, averaged over the same tumours)"
 
 
 def _what(results: Results) -> str:
@@ -229,9 +240,9 @@ def stratum_table(results: Results) -> Table:
             lines.append(Line(cell, cells, 2 if i == 0 else 0, "first" if i == 0 else ""))
     return Table(
         "marginal_slopes_by_hr",
-        f"Marginal slopes by HR status: {_what(results)}. Observed weights: a stratum over its own tumours. Posterior "
-        f"with {formats.intervals_of(ours.values())}, above least squares with "
-        f"{formats.intervals_of(theirs.values())}. {who(results)} {measure(results)}",
+        f"Marginal slopes by HR status: {_what(results)}. Observed weights: a stratum over its own tumours; equal "
+        f"weights: every IHC level counts the same. Posterior median with {formats.intervals_of(ours.values())}, above "
+        f"{_twin(results)} with {formats.intervals_of(theirs.values())}. {who(results)} {measure(results)}",
         "Cell type",
         (
             Column("Weights", words=True),
@@ -239,7 +250,26 @@ def stratum_table(results: Results) -> Table:
         ),
         tuple(lines),
         "tables/estimates.csv",
+        _difference_notes(results),
         small=True,
+    )
+
+
+def _difference_notes(results: Results) -> tuple[str, ...]:
+    if len(cohorts_of(results)) == 1:
+        return ()
+    return (
+        "HR status and its interactions are common to the cohorts, so that the difference between the strata has no "
+        "row of a single cohort.",
+    )
+
+
+def _fewer(results: Results) -> list[str]:
+    """Cell types that not every cohort has as continuous, with their tumours."""
+    total = results.models[MODEL].n_tumours
+    fewer = [f"{r['cell_type']} (n = {formats.count(r['n'])})" for r in results.rows(SCALE) if r["n"] < total]
+    return (
+        [f"Continuous in some cohorts only, so of fewer tumours: {formats.listed(fewer)}."] if fewer else []
     )
 
 
@@ -266,9 +296,9 @@ def cohort_table(results: Results) -> Table:
             lines.append(Line(cell, cells, 2 if i == 0 else 0, "first" if i == 0 else ""))
     return Table(
         "marginal_slopes_by_cohort",
-        f"Marginal slopes cohort by cohort, all tumours ({unit(results)} per SD of HER2): posterior, partially "
+        f"Marginal slopes cohort by cohort, all tumours: {_what(results)}. Posterior median, partially "
         f"pooled, with {formats.intervals_of(ours.values())}, above each cohort's own least squares with "
-        f"{formats.intervals_of(theirs.values())}. {who(results)}",
+        f"{formats.intervals_of(theirs.values())}. {who(results)} {measure(results)}",
         "Cell type",
         (
             Column("Weights", words=True),
@@ -295,12 +325,7 @@ def type_iii_table(results: Results, *, by_cohort: bool = False) -> Table:
             cells = [Cell(cohort)] if by_cohort else []
             cells += [_test(found.get((cell, cohort, term))) for term in terms]
             lines.append(Line(cell, tuple(cells), len(mine) if i == 0 else 0))
-    notes = [
-        f"{cell}{', ' + cohort if cohort else ''}: no tests, since {note}."
-        for cell, cohort, note in dict.fromkeys(
-            (r["cell_type"], r["cohort"], r["note"]) for r in rows if r["note"]
-        )
-    ]
+    notes = _test_notes(rows)
     alone = [
         c for c in modelled(results) if several and not by_cohort and c not in {r["cell_type"] for r in rows}
     ]
@@ -324,6 +349,24 @@ def type_iii_table(results: Results, *, by_cohort: bool = False) -> Table:
     )
 
 
+def _test_notes(rows: Iterable[Row]) -> list[str]:
+    """Terms without a test, and why; remarks on the others."""
+    said: dict[tuple[str, str, str], list[str]] = {}
+    remarks: dict[str, None] = {}
+    for r in rows:
+        if r["p_value"] is None:
+            said.setdefault((r["cell_type"], r["cohort"], r["note"]), []).append(
+                TERMS.get(r["term"], r["term"].removeprefix("covariate "))
+            )
+        elif r["note"]:
+            remarks[f"{r['cell_type']}{', ' + r['cohort'] if r['cohort'] else ''}: {r['note']}."] = None
+    untested = [
+        f"{cell}{', ' + cohort if cohort else ''}: no test of {formats.listed(terms)}, since {note}."
+        for (cell, cohort, note), terms in said.items()
+    ]
+    return [*untested, *remarks]
+
+
 def _test(row: Row | None) -> Cell:
     if row is None or row["p_value"] is None:
         return Cell(formats.MISSING, look="off")
@@ -343,14 +386,14 @@ def linearity_table(results: Results) -> Table:
         cells = [
             Cell(fixed(row["departure_sd"], row["lower"], row["upper"])),
             Cell(formats.probability(row["p_matters"])),
-            Cell(formats.number(row["bayes_factor"], 2)),
+            Cell(factor(row["log10_bayes_factor"])),
             *(Cell(formats.p_value(tested.get((cell, cohort)))) for cohort in cohorts_of(results)),
         ]
         lines.append(Line(cell, tuple(cells)))
     first = next(iter(rows.values()), None)
     before = (
         (
-            f"Before the data the SD has median {formats.number(first['prior_median'], 2)}, and exceeds 0.1 with "
+            f"Before the data this SD has median {formats.number(first['prior_median'], 2)}, and exceeds 0.1 with "
             f"probability {formats.probability(first['prior_p_matters'])}: only a probability well away from that one "
             "says something.",
         )
@@ -359,9 +402,9 @@ def linearity_table(results: Results) -> Table:
     )
     return Table(
         "linearity",
-        "Is a straight line in HER2 enough? SD over tumours of the smooth departure from it (natural cubic "
-        f"spline, in SDs of the cell type): posterior median with {formats.level(results.study.interval)} credible "
-        "interval (equal-tailed), probability that it exceeds 0.1, and Bayes factor of a departure against a "
+        "Is a straight line in HER2 enough? SD over these tumours of the smooth departure of the mean from it (natural "
+        f"cubic spline, in SDs of the cell type): posterior median with {formats.level(results.study.interval)} "
+        "credible interval (equal-tailed), probability that it exceeds 0.1, and Bayes factor of a departure against a "
         "straight line; beside them the P value of least squares for the same spline, by cohort. "
         f"{who(results)}",
         "Cell type",
@@ -374,6 +417,54 @@ def linearity_table(results: Results) -> Table:
         tuple(lines),
         f"tables/{LINEARITY}.csv",
         before,
+        small=True,
+    )
+
+
+def factor(log10: float | None) -> str:
+    """Bayes factor; beyond a million as that."""
+    if log10 is None:
+        return formats.MISSING
+    return "over 1,000,000" if log10 > LARGE_FACTOR else formats.number(10.0**log10, 2)
+
+
+def spread_table(results: Results) -> Table:
+    """Spreads between cell types, cohorts and centres, beside their priors."""
+    rows = results.rows(SPREADS)
+    lines = []
+    for between in dict.fromkeys(r["between"] for r in rows):
+        mine = [r for r in rows if r["between"] == between]
+        for i, r in enumerate(mine):
+            cells = (
+                Cell(f"{r['term']}, {r['cell_type']}" if r["cell_type"] else r["term"]),
+                Cell(fixed(r["point"], r["lower"], r["upper"])),
+                Cell(formats.number(r["prior_median"], 2)),
+                Cell(formats.number(r["prior_upper"], 2)),
+                Cell(formats.count(r["n"])),
+                Cell(r["unit"]),
+                Cell(r["note"]),
+            )
+            lines.append(Line(between, cells, len(mine) if i == 0 else 0, "first" if i == 0 else ""))
+    level = formats.level(results.study.interval)
+    return Table(
+        "ancova_spreads",
+        "How much the terms of the analysis of covariance differ between cell types, and intercepts and slopes between "
+        f"cohorts: posterior median of the standard deviation with {level} credible interval (equal-tailed), beside "
+        "the median of its prior and the prior's quantile at the upper limit. HR status (HR: hormone receptor), IHC "
+        "level and interactions are common to the cohorts. A spread that looks like its prior was not learnt. "
+        f"{who(results)}",
+        "Between",
+        (
+            Column("Term", words=True),
+            Column("SD, posterior"),
+            Column("Prior median"),
+            Column("Prior, upper limit"),
+            Column("n informing"),
+            Column("Unit", words=True),
+            Column("Note", words=True),
+        ),
+        tuple(lines),
+        f"tables/{SPREADS}.csv",
         small=True,
     )
 
@@ -433,7 +524,8 @@ def predictive_table(results: Results) -> Table:
     return Table(
         "ancova_predictive",
         "Posterior predictive checks of the analysis of covariance: how often the observed statistic of a cell "
-        f"type, cohort and HR stratum lies inside its {formats.level(results.study.interval)} predictive interval. "
+        f"type, cohort and hormone receptor (HR) stratum lies inside its {formats.level(results.study.interval)} "
+        f"predictive interval. "
         f"{who(results)}",
         "Statistic",
         (Column("Inside"), Column("Missed in", words=True)),
@@ -539,8 +631,7 @@ def curves(results: Results, weighting: str) -> Drawing | None:
     caption = (
         f"Marginal mean abundance ({unit(results)}) of each continuous cell type along HER2, given hormone receptor "
         f"(HR) status and HER2 IHC level, {weighting} weights: {MEANING[weighting]}. Posterior medians with "
-        f"{formats.intervals_of(shown)}; dashed, the analysis of covariance by least squares"
-        f"{', one slope for all cohorts,' if len(results.models[MODEL].cohorts) > 1 else ''} with "
+        f"{formats.intervals_of(shown)}; dashed, {_twin(results)} with "
         f"{formats.intervals_of(e for rows in theirs.values() for e in rows)}. Each panel has its own axis. "
         + (f"Pale band and dashed posterior: {hollow}. " if hollow else "")
         + f"{who(results)} {measure(results)}"
@@ -610,9 +701,10 @@ def forest(results: Results, weighting: str) -> Drawing | None:
     away = [e.outcome for (_, _, s, _), e in ours.items() if s == ALL and _away(e)]
     caption = (
         f"Marginal slopes of HER2 ({unit(results)} per SD), {weighting} weights: {MEANING[weighting]}. Posterior "
-        f"medians with {formats.intervals_of(ours.values())}; below each its twin by least squares with "
-        f"{formats.intervals_of(theirs.values())}. Filled: the posterior interval excludes 0. Arrows mark intervals "
-        f"that leave the axis. {who(results)} {measure(results)}"
+        f"medians with {formats.intervals_of(ours.values())}; below each its twin, {_twin(results)}, with "
+        f"{formats.intervals_of(theirs.values())}. Given hormone receptor (HR) status, HER2 IHC level and their "
+        "interactions; HR- minus HR+ is the difference of the two slopes. Filled: the posterior interval excludes 0. "
+        f"Arrows mark intervals that leave the axis. {who(results)} {measure(results)}"
     )
     alt = (
         f"Forest plot of marginal slopes for {len(cells)} cell types; intervals exclude 0 over all tumours for "
@@ -647,7 +739,7 @@ def _slope_mark(axes: Any, y: float, e: Estimate, reach: float) -> None:
 def departure_figure(results: Results) -> Drawing | None:
     """Smooth departure from the straight line along HER2, one panel per cell type."""
     rows = results.rows(CURVES)
-    factors = {r["cell_type"]: r["bayes_factor"] for r in results.rows(LINEARITY)}
+    factors = {r["cell_type"]: r["log10_bayes_factor"] for r in results.rows(LINEARITY)}
     cells = [c for c in modelled(results) if any(r["cell_type"] == c for r in rows)]
     if not cells:
         return None
@@ -665,17 +757,18 @@ def departure_figure(results: Results) -> Drawing | None:
         ax.set_ylim(-reach, reach)
         ax.yaxis.set_major_locator(MaxNLocator(3))
         ax.set_title(cell, fontsize=8.2, fontweight="bold", loc="left", pad=4)
-        factor = f"BF {formats.number(factors.get(cell), 2)}"
-        ax.text(0.98, 0.95, factor, transform=ax.transAxes, ha="right", va="top", fontsize=7.2, color=GREY)
+        said = f"BF {factor(factors.get(cell))}"
+        ax.text(0.98, 0.95, said, transform=ax.transAxes, ha="right", va="top", fontsize=7.2, color=GREY)
     draw_key(
         figure, [("departure from the straight line, SDs of the cell type", {"color": BLUE, "lw": 1.5})], 0.01
     )
     caption = (
         "Smooth departure of the mean abundance from a straight line in HER2 (natural cubic spline, in SDs of the "
         f"cell type): posterior median with {formats.level(results.study.interval)} credible interval (equal-tailed). "
-        f"BF: Bayes factor of a departure against a straight line; under 1 it favours the line. {who(results)}"
+        f"BF: Bayes factor of a departure against a straight line; under 1 it favours the line. {who(results)} "
+        f"{measure(results)}"
     )
-    bent = [c for c in cells if (factors.get(c) or 0.0) > 3]
+    bent = [c for c in cells if (factors.get(c) or 0.0) > math.log10(3.0)]
     alt = (
         f"Departure from linearity of {len(cells)} cell types; Bayes factor above 3 for "
         f"{formats.listed(bent) or 'none'}."
@@ -700,7 +793,10 @@ SECTION = Section(
         ),
         LINEARITY: columns_of(
             "cell_type",
-            floats="departure_sd lower upper prior_median p_matters prior_p_matters bayes_factor",
+            floats="departure_sd lower upper prior_median p_matters prior_p_matters log10_bayes_factor",
+        ),
+        SPREADS: columns_of(
+            "term between cell_type unit note", ints="n", floats="point lower upper prior_median prior_upper"
         ),
         CURVES: columns_of("cell_type", floats="at departure lower upper"),
     },
