@@ -28,7 +28,7 @@ VERDICTS = {
     "new": "the posterior excludes 1, the twin does not",
     "contradicts": "opposite directions, both exclude 1",
     "both null": "neither interval excludes 1; how much that rules out, P(in ROPE) says",
-    "not compared": "the posterior row is borrowed or prior-only: shown, not judged",
+    "not compared": "the posterior row is borrowed or prior-only, or the twin has other tumours: shown, not judged",
     "not estimable": "at least one side gives no estimate",
 }
 """Verdict -> what it means."""
