@@ -45,7 +45,9 @@ RULES: dict[Rule, str] = {
 HER2 = "HER2 measure"
 INFILTRATE = "total TILs"
 _PUBLISHED_LEVEL = 0.95
-_STRATA = {HR_POSITIVE: "hr_positive", HR_NEGATIVE: "hr_negative"}
+STRATA_COLUMNS = {HR_POSITIVE: "hr_positive", HR_NEGATIVE: "hr_negative"}
+"""Stratum -> start of the names of its columns."""
+
 _LIMITS = ("point", "lower", "upper")
 
 
@@ -383,7 +385,7 @@ COLUMNS = (
     "twin_p_adjusted",
     "twin_same_direction",
     "twin_excludes_null",
-    *(f"{stratum}_{limit}" for stratum in _STRATA.values() for limit in _LIMITS),
+    *(f"{stratum}_{limit}" for stratum in STRATA_COLUMNS.values() for limit in _LIMITS),
     "compatible",
     "layer",
     "why",
@@ -557,7 +559,7 @@ def _rows(
         ]
         beside = _beside(claim, posterior, model, estimand, labels)
         for row in [_least_favourable(claim, rows)] if claim.rule == "every cohort" else rows:
-            yield row | {"why": "; ".join(filter(None, [row["why"], beside]))}
+            yield row | {"why": "; ".join(filter(None, [str(row["why"]), beside]))}
         return
     layer = "not testable here"
     yield base | {"layer": layer, "why": why or "; ".join(dict.fromkeys(filter(None, reasons)))}
@@ -595,7 +597,7 @@ def _in_strata(
     """Rows of either stratum on the quantity that a claim compares between them; none for other claims."""
     if claim.stratum not in (DIFFERENCE, DIFFERENCE_MINUS):
         return table.head(0)
-    frames = [_select(replace(claim, stratum=s), table, model, estimand, labels) for s in _STRATA]
+    frames = [_select(replace(claim, stratum=s), table, model, estimand, labels) for s in STRATA_COLUMNS]
     return pd.concat(frames)
 
 
@@ -631,7 +633,7 @@ def _strengths(signed: pd.DataFrame, strata: pd.DataFrame) -> pd.DataFrame:
     records = []
     for record in signed.to_dict("records"):
         both = own.get(_place(record), {})
-        parts = [record, *(both[s] for s in _STRATA if s in both)]
+        parts = [record, *(both[s] for s in STRATA_COLUMNS if s in both)]
         made: dict[Any, Any] = record | _status_of(parts) | {"p_in_rope": math.nan, "p_value": math.nan}
         if len(parts) < 3:
             made |= {"status": "not estimable", "note": "a stratum has no correlation of its own"}
@@ -656,10 +658,10 @@ def _both_strata(claim: Claim, strata: pd.DataFrame) -> pd.DataFrame:
     null = null_value(claim.estimates[0][1])
     records = []
     for both in _by_place(strata).values():
-        parts = [both[s] for s in _STRATA if s in both]
+        parts = [both[s] for s in STRATA_COLUMNS if s in both]
         made = parts[0] | _status_of(parts) | {"stratum": claim.stratum}
         made |= dict.fromkeys((*_LIMITS, "p_in_rope", "p_value", "p_adjusted"), math.nan)
-        if len(parts) < len(_STRATA):
+        if len(parts) < len(STRATA_COLUMNS):
             made |= {"status": "not estimable", "note": f"one stratum alone: {parts[0]['stratum']}"}
         elif made["status"] == "observed":
             made["n"] = sum(int(part["n"]) for part in parts)
@@ -730,7 +732,7 @@ def _strata_of(claim: Claim, row: Mapping[Any, Any], strata: pd.DataFrame) -> di
     """Points and limits of the posterior in either stratum, for claims about both."""
     both = _by_place(strata).get(_place(row), {})
     return {
-        f"{_STRATA[stratum]}_{limit}": float(record[limit])
+        f"{STRATA_COLUMNS[stratum]}_{limit}": float(record[limit])
         for stratum, record in both.items()
         for limit in _LIMITS
         if record["status"] == "observed"

@@ -299,8 +299,13 @@ def test_families_count_rows_tests_discoveries_and_verdicts():
             "scope": "pooled",
             "cohort": [None, "", "", ""],
             "twin_p": [0.001, 0.2, None, 0.5],
+            "contrast": "c",
+            "status": ["observed", "observed", "borrowed", "observed"],
+            "s_value": [0.01, 0.02, None, 0.3],
+            "fixed_p_bonferroni": [0.001, 0.01, None, None],
             "discovery_bayes": [True, True, False, False],
             "discovery_bonferroni": [True, False, False, False],
+            "discovery_fixed": [True, True, False, False],
             "verdict": ["agrees", "new", "not estimable", "both null"],
         }
     )
@@ -308,6 +313,9 @@ def test_families_count_rows_tests_discoveries_and_verdicts():
     assert found.loc["presence", ["n_rows", "n_tests"]].tolist() == [3, 2]
     counted = ["n_discoveries_bayes", "n_discoveries_bonferroni", "n_discoveries_both", "agrees", "new"]
     assert found.loc["presence", counted].tolist() == [2, 1, 1, 1, 1]
+    sizes = ["n_observed", "n_signs", "n_tests_fixed", "n_discoveries_fixed"]
+    assert found.loc["presence", sizes].tolist() == [2, 2, 2, 2]
+    assert found.loc["amount", sizes].tolist() == [1, 1, 0, 0]
     assert found.loc["amount", "both null"] == 1
 
 
@@ -322,6 +330,11 @@ def test_a_family_of_the_clinical_model_is_one_variable_over_all_cell_types():
             "scope": "pooled",
             "cohort": "",
             "twin_p": [0.001, 0.2, 0.3],
+            "contrast": "high over low",
+            "status": "observed",
+            "s_value": 0.01,
+            "fixed_p_bonferroni": None,
+            "discovery_fixed": False,
             "discovery_bayes": False,
             "discovery_bonferroni": False,
             "verdict": "both null",
@@ -329,3 +342,4 @@ def test_a_family_of_the_clinical_model_is_one_variable_over_all_cell_types():
     )
     found = families(rows).set_index("exposure")
     assert found["n_tests"].to_dict() == {"age > 50 years": 2, "grade III": 1}
+    assert (found["n_signs"] == 0).all()  # whatever its s-values, it calls none
