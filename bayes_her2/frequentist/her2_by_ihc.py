@@ -67,7 +67,8 @@ def her2_by_ihc(data: AnalysisSet, *, interval: float = 0.95) -> pd.DataFrame | 
         None where no cohort has IHC levels. ``row`` says what a row is: ``level`` (n, mean, sd, extremes and
         quartiles), ``not recorded`` (n), ``pair`` (P(measure in ``level`` > in ``other_level``), ties counted half,
         with Wilcoxon's test and Bonferroni over the pairs of the group), ``all levels`` (Kruskal-Wallis), ``verdict``
-        (``shape`` and a sentence, in which two levels are told apart by the adjusted P at 1 minus `interval`). Levels with fewer than 3 tumours are described and not tested.
+        (``shape`` and a sentence, in which levels are told
+        apart by the adjusted P at 1 minus `interval`). Levels with fewer than 3 tumours are described and not tested.
     """
     tumours = data.tumours
     groups = [(c, s) for c in data.cohorts for s in (*STRATA, ALL)]

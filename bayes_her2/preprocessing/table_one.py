@@ -114,7 +114,7 @@ def _levels(name: str, values: pd.Series) -> list[str] | str | None:
     """Levels of a category in order, None for a number, or why there is neither."""
     recorded = values.dropna()
     numeric = all(isinstance(v, int | float) for v in recorded)
-    distinct = recorded.unique()
+    distinct: list[Any] = list(recorded.unique())
     if numeric:
         whole = all(float(v).is_integer() for v in distinct)
         if not whole or not 0 < len(distinct) <= _CODE_LEVELS or name in (_HER2, "age"):

@@ -204,7 +204,8 @@ def families(results: Results) -> Table:
     return Table(
         "families",
         "Every family in which the twin has a test: number of outcomes tested (Bonferroni's multiplier) and of rows "
-        "that the tumours inform; discoveries among the latter by the posterior (sign calls: expected proportion of wrong "
+        "that the tumours inform; discoveries among the latter by the posterior (sign calls: expected proportion of "
+        "wrong "
         f"signs at most {study.false_discovery:g}), by the twin after Bonferroni at {study.alpha:g} within the family, "
         "by both, and by the twin's regression with cohort fixed; and the verdicts that matter most. "
         f"{who(results)}",
@@ -259,7 +260,8 @@ def _family_notes(results: Results) -> list[str]:
     if any(r["exposure"] == HR_STATUS for r in rows):
         notes.append(
             "HR strata compared: the seed study's own tests (Wilcoxon for a 'continuous' cell type, chi-squared for "
-            "one under its 'presence' rule) are one family of each estimand and cohort, all other cell types are another."
+            "one under its 'presence' rule) are one family of each estimand and cohort, all other cell types "
+            "another."
         )
     if any(r["n_tests"] and not r["n_signs"] for r in rows):
         notes.append(

@@ -93,7 +93,7 @@ def table_one(results: Results) -> Table:
     groups = []
     for variable in dict.fromkeys(r["variable"] for r in rows):
         mine = [r for r in rows if r["variable"] == variable]
-        name = results.study.measure if variable == "her2" else _variable(results, variable)
+        name = results.study.measure if variable == "her2" else variable_name(results, variable)
         members = []
         for level in dict.fromkeys(r["level"] for r in mine):
             found = {r["cohort"]: r for r in mine if r["level"] == level}
@@ -122,7 +122,7 @@ def table_one(results: Results) -> Table:
     )
 
 
-def _variable(results: Results, variable: str) -> str:
+def variable_name(results: Results, variable: str) -> str:
     """Name of a field: in the page's words, as the study labels it, or as the study names it, made readable."""
     label = results.study.labels.get(variable, "")
     known = VARIABLES.get(variable, "")
