@@ -114,7 +114,7 @@ def _levels(name: str, values: pd.Series) -> list[str] | str | None:
     """Levels of a category in order, None for a number, or why there is neither."""
     recorded = values.dropna()
     numeric = all(isinstance(v, int | float) for v in recorded)
-    distinct: list[Any] = list(recorded.unique())
+    distinct = recorded.unique()
     if numeric:
         whole = all(float(v).is_integer() for v in distinct)
         if not whole or not 0 < len(distinct) <= _CODE_LEVELS or name in (_HER2, "age"):
@@ -152,7 +152,7 @@ def _rows(name: str, cohort: str, values: pd.Series, levels: list[str] | str | N
         found = base | {"statistic": QUARTILES, "n": len(recorded), "median": median, "q1": q1, "q3": q3}
         return [found, missing]
     counts = recorded.map(as_label).value_counts()
-    found_levels = [
+    found_levels: list[dict[str, Any]] = [
         base
         | {
             "level": level,

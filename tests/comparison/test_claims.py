@@ -420,8 +420,8 @@ def test_the_note_on_the_prior_is_what_the_default_prior_does_to_the_printed_odd
     scales = stats.halfnorm(scale=spread).ppf((np.arange(1000) + 0.5) / 1000)
     prior = np.mean([stats.norm.pdf(grid, 0, math.hypot(shared, s)) for s in scales], axis=0)
     density = prior * stats.norm.pdf(estimate, grid, se)
-    below = np.cumsum(density) / density.sum()
-    median, lower, upper = (math.exp(grid[np.searchsorted(below, q)]) for q in (0.5, 0.025, 0.975))
+    below = (np.cumsum(density) - density / 2) / density.sum()
+    median, lower, upper = (math.exp(np.interp(q, below, grid)) for q in (0.5, 0.025, 0.975))
     share = (1.959964 * se / estimate) ** 2  # of the estimate that a prior must leave for the limit to be 0
     critical = math.sqrt(se**2 * share / (1 - share))
     note = next(claim.note for claim in CLAIMS if claim.name == DIFFERS)

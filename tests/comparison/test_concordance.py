@@ -126,7 +126,7 @@ def test_a_twin_that_had_to_leave_out_tumours_gives_way_to_the_one_that_has_them
     theirs = Estimates.from_records(
         [
             row("twin", "A", 1.92, n=63),
-            row("twin", "A", 0.80, n=98, method="cohort fixed"),
+            row("twin", "A", 0.87, n=98, method="cohort fixed"),
             row("twin", "B", 1.92, n=63),
             row("twin", "B", 1.50, n=80, method="cohort fixed"),
         ]
