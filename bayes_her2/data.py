@@ -26,7 +26,27 @@ DIFFERENCE = "HR- over HR+"
 HR_STATUS = "HR status"
 """Exposure of rows that compare the abundance of the strata, not the effect of HER2 in them."""
 HR_COMPARED = "HR- vs HR+"
-"""Stratum and contrast of such rows: HR- first."""
+"""Stratum of such rows: HR- first."""
+_SEED_TESTS = {"probability_greater": "continuous", "presence_difference": "presence"}
+
+
+def hr_contrast(estimand: str, rule: str) -> str:
+    """Contrast of a row that compares the strata: whether it is the test that the seed study would make.
+
+    By its rule on zeros the seed study tests a 'continuous' cell type with Wilcoxon's test (``probability_greater``),
+    one under 'presence' with chi-squared (``presence_difference``), and leaves out an 'excluded' one. Either kind is
+    a family of its own, for s-values and for Bonferroni alike.
+
+    Parameters
+    ----------
+    estimand
+        ``probability_greater`` or ``presence_difference``.
+    rule
+        Rule of the cell type in the cohort: 'continuous', 'presence' or 'excluded'.
+    """
+    return f"{HR_COMPARED}, {'' if _SEED_TESTS[estimand] == rule else 'not '}the seed study's test"
+
+
 DIFFERENCE_MINUS = "HR- minus HR+"
 """The same for estimands that are differences or correlations: the value in HR- minus that in HR+."""
 

@@ -104,7 +104,9 @@ def prior_draws(graph: pm.Model, coefficients: Sequence[str], seed: int) -> xr.D
             model=graph,
             var_names=wanted,
             random_seed=seed,
-            compile_kwargs={"mode": "FAST_COMPILE"},  # run once: compiling for speed takes longer than drawing
+            compile_kwargs={
+                "mode": "FAST_COMPILE"
+            },  # run once: compiling for speed takes longer than drawing
         )
     )["prior"].to_dataset()
 

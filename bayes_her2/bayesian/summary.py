@@ -20,13 +20,13 @@ from bayes_her2.bayesian.decisions import (
 from bayes_her2.bayesian.design import Structure
 from bayes_her2.data import (
     DIFFERENCE,
-    HR_COMPARED,
     HR_NEGATIVE,
     HR_POSITIVE,
     HR_STATUS,
     MIN_STRATUM,
     PRESENCE_HELD_BELOW,
     AnalysisSet,
+    hr_contrast,
 )
 from bayes_her2.estimates import ALL, HR_COMPARISONS, STANDARDISED, Estimates, Rope, kind_of, null_value
 
@@ -343,10 +343,17 @@ def _comparison(
         unit=unit,
         standing=behind,
         exposure=HR_STATUS,
-        contrast=HR_COMPARED,
+        contrast=hr_contrast(estimand, _rule(data, cell_type, cohort)),
         adjustment="none",
         outcome_sd=math.sqrt(present * (1.0 - present)),
     )
+
+
+def _rule(data: AnalysisSet, cell_type: str, cohort: str) -> str:
+    """Rule of the seed study on the zeros of a cell type in a cohort."""
+    rules = data.rules
+    found = rules.loc[(rules["cell_type"] == cell_type) & (rules["cohort"] == cohort), "rule"]
+    return str(found.item())
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,23 @@
 """What the seed study claims, and what the tumours of this study say to each claim.
 
 The claims are Pizzamiglio et al. 2025, npj Breast Cancer, doi 10.1038/s41523-025-00867-z: other tumours and, unless the
-study brings the 20-gene signature, another HER2 measure. So this is *replication with another measure*, a table of its
-own and not concordance: concordance is about the twin, in the same tumours.
+study brings the 20-gene signature (`has_seed_measure`), another HER2 measure. So this is *replication with another
+measure*, a table of its own and not concordance: concordance is about the twin, in the same tumours.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from bayes_her2.comparison.concordance import THIRD, Interval, matched_twins
-from bayes_her2.data import DIFFERENCE, HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, HR_STATUS
+from bayes_her2.data import DIFFERENCE, DIFFERENCE_MINUS, HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, HR_STATUS
 from bayes_her2.estimates import ALL, KEY, Estimates, comparable, kind_of, null_value
 
 LAYERS = {
@@ -25,16 +25,30 @@ LAYERS = {
     "weakened": "claimed direction with a posterior probability of at least 0.9, but the interval includes the null; "
     "or it excludes the null with less than a third of the published size",
     "not seen": "neither of these: the claimed direction has a posterior probability below 0.9",
-    "reversed": "the posterior interval excludes the null in the other direction",
+    "reversed": "the posterior interval excludes the null in the other direction (one of them, where a claim is about "
+    "several rows)",
     "not testable here": "these tumours, or the models that were fitted, give no such estimate",
 }
 PROBABLE = 0.9
 """Posterior probability of the claimed direction from which a claim is weakened and not unseen."""
 
+Rule = Literal["row", "every cohort", "weaker in HR-", "opposite"]
+RULES: dict[Rule, str] = {
+    "row": "the claim's own row: pooled where the tumours inform it, else each cohort's",
+    "every cohort": "the row of every cohort; the least favourable one is shown and gives the layer",
+    "weaker in HR-": "|correlation in HR+| minus |correlation in HR-| (`strength_between_strata`)",
+    "opposite": "the rows of both strata, each on its claimed side of the null; P(direction) is the least probability "
+    "that both are, given those of each",
+}
+"""What a claim is judged by."""
+
 HER2 = "HER2 measure"
 INFILTRATE = "total TILs"
 _PUBLISHED_LEVEL = 0.95
-_MINUS = "HR- minus HR+"
+STRATA_COLUMNS = {HR_POSITIVE: "hr_positive", HR_NEGATIVE: "hr_negative"}
+"""Stratum -> start of the names of its columns."""
+
+_LIMITS = ("point", "lower", "upper")
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,12 @@ class Claim:
         The limits are a range over cohorts and cell types, not an interval.
     note
         What the paper leaves open or contradicts.
+    rule
+        What it is judged by (`RULES`).
+    strata_values
+        Printed sizes in HR+ and HR- tumours, for claims about both.
+    beside
+        Outcomes that the paper's words may mean as well: their estimates are told in the remark and not counted.
     """
 
     name: str
@@ -77,6 +97,9 @@ class Claim:
     upper: float = math.nan
     is_range: bool = False
     note: str = ""
+    rule: Rule = "row"
+    strata_values: tuple[float, float] = (math.nan, math.nan)
+    beside: tuple[str, ...] = ()
 
 
 _RHO = (("rank_correlation", "spearman"),)
@@ -89,6 +112,14 @@ _FIG_3 = "Results (multivariable analysis), Fig. 3"
 _SUPPL_1 = "Results (immune cell distribution), Suppl. Fig. 1"
 _REVERSED = "the Discussion says the reverse; the printed P for interaction fits the Results"
 _RANGE = "a range over cohorts and cell types, not an interval; its weaker end is taken as the size"
+_LOWER = (
+    'the caption of Fig. 2b says odds ratios "for lower abundance", the Methods model high abundance; the text reads '
+    "an odds ratio under 1 as depletion, as here"
+)
+_PRIOR = (
+    "the default prior of the interaction (SD 0.71 on the log ratio) would not let the published estimate itself "
+    "exclude 1: its critical prior SD is 0.775, and under that prior it becomes 2.65 (0.93 to 10.8)"
+)
 
 
 def _rho(outcome: str, stratum: str, value: float, lower: float, upper: float, note: str = "") -> Claim:
@@ -107,12 +138,23 @@ def _rho(outcome: str, stratum: str, value: float, lower: float, upper: float, n
     )
 
 
-def _odds(outcome: str, stratum: str, value: float, lower: float, upper: float, note: str = "") -> Claim:
+def _odds(
+    outcome: str,
+    stratum: str,
+    value: float,
+    lower: float,
+    upper: float,
+    note: str = "",
+    *,
+    called: str = "",
+    beside: tuple[str, ...] = (),
+) -> Claim:
     direction = 1 if value > 1 else -1
     word = "rise" if direction > 0 else "fall"
+    name = called or outcome
     return Claim(
-        f"{outcome}, {stratum}, odds of high abundance",
-        f"the odds of high abundance of {outcome} {word} per SD of HER2 in {stratum} tumours",
+        f"{name}, {stratum}, odds of high abundance",
+        f"the odds of high abundance of {name} {word} per SD of HER2 in {stratum} tumours",
         _FIG_2B,
         _ODDS,
         outcome,
@@ -121,26 +163,61 @@ def _odds(outcome: str, stratum: str, value: float, lower: float, upper: float, 
         value=value,
         lower=lower,
         upper=upper,
-        note=note,
+        note="; ".join(filter(None, [note, _LOWER])),
+        beside=beside,
     )
 
 
-def _interaction(outcome: str, negative: float, positive: float, printed_p: float) -> Claim:
-    return Claim(
-        f"{outcome}, interaction with HR status",
-        f"HER2 acts on {outcome} in opposite directions in HR- and HR+ tumours",
-        _FIG_2B,
-        _ODDS,
-        outcome,
-        DIFFERENCE,
-        1 if negative > positive else -1,
-        value=negative / positive,
-        note=f"ratio of the printed odds ratios {negative} and {positive}; printed P for interaction {printed_p}; "
-        f"{_REVERSED}",
+def _by_stratum(
+    outcome: str, negative: float, positive: float, printed_p: float, note: str = ""
+) -> tuple[Claim, Claim]:
+    """Two claims: that the odds ratios of the strata differ, and that they lie on opposite sides of 1."""
+    higher = negative > positive
+    rising, falling = ("HR-", "HR+") if higher else ("HR+", "HR-")
+    direction = 1 if higher else -1
+    return (
+        Claim(
+            f"{outcome}, interaction with HR status",
+            f"the odds ratio of high abundance of {outcome} per SD of HER2 is {'higher' if higher else 'lower'} in HR- "
+            "than in HR+ tumours",
+            _FIG_2B,
+            _ODDS,
+            outcome,
+            DIFFERENCE,
+            direction,
+            value=negative / positive,
+            note="; ".join(
+                filter(
+                    None,
+                    [
+                        f"ratio of the printed odds ratios {negative:.2f} and {positive:.2f}; printed P for "
+                        f"interaction {printed_p}",
+                        note,
+                        _REVERSED,
+                        _LOWER,
+                    ],
+                )
+            ),
+        ),
+        Claim(
+            f"{outcome}, opposite directions by HR",
+            f"the odds of high abundance of {outcome} rise with HER2 in {rising} and fall in {falling} tumours",
+            _FIG_2B,
+            _ODDS,
+            outcome,
+            DIFFERENCE,
+            direction,
+            note=f"printed odds ratios {positive:.2f} in HR+ and {negative:.2f} in HR-; {_REVERSED}; {_LOWER}",
+            rule="opposite",
+            strata_values=(positive, negative),
+        ),
     )
 
 
-_CD4 = "the paper does not say which CD4 memory type, resting or activated: both are shown"
+_CD4 = (
+    "the Results do not say which CD4 memory type; the Methods name activated alone, which is judged, and list six of "
+    "seven T cell types"
+)
 _BY_HR = tuple(
     Claim(
         f"{outcome}, HR- against HR+",
@@ -162,9 +239,10 @@ _LESS_IN_HR_NEGATIVE = tuple(
         _FIG_2A,
         (("rank_correlation", "spearman_difference"),),
         outcome,
-        _MINUS,
+        DIFFERENCE_MINUS,
         1,
-        note="said in words only",
+        note='said in words only ("less pronounced")',
+        rule="weaker in HR-",
     )
     for outcome in ("T cells CD8", "NK cells activated")
 )
@@ -197,6 +275,7 @@ CLAIMS: tuple[Claim, ...] = (
             upper=-0.3,
             is_range=True,
             note=_RANGE,
+            rule="every cohort",
         )
         for outcome in ("T cells CD8", "Macrophages M1")
     ),
@@ -245,8 +324,16 @@ CLAIMS: tuple[Claim, ...] = (
     *_LESS_IN_HR_NEGATIVE,
     _odds("Plasma cells", HR_POSITIVE, 0.41, 0.27, 0.61),
     _odds("T cells CD8", HR_POSITIVE, 0.61, 0.42, 0.89),
-    _odds("T cells CD4 memory resting", HR_POSITIVE, 0.64, 0.44, 0.94, _CD4),
-    _odds("T cells CD4 memory activated", HR_POSITIVE, 0.64, 0.44, 0.94, _CD4),
+    _odds(
+        "T cells CD4 memory activated",
+        HR_POSITIVE,
+        0.64,
+        0.44,
+        0.94,
+        _CD4,
+        called="T cells CD4 memory",
+        beside=("T cells CD4 memory resting",),
+    ),
     _odds("NK cells activated", HR_POSITIVE, 0.64, 0.43, 0.93),
     _odds("T cells gamma delta", HR_POSITIVE, 0.65, 0.42, 1.00, "the printed interval reaches 1.00"),
     _odds("Mast cells resting", HR_POSITIVE, 0.56, 0.38, 0.83, _REVERSED),
@@ -255,8 +342,8 @@ CLAIMS: tuple[Claim, ...] = (
     _odds("Macrophages M1", HR_NEGATIVE, 0.28, 0.09, 0.92),
     _odds("Mast cells resting", HR_NEGATIVE, 5.29, 1.16, 24.0, _REVERSED),
     _odds("Neutrophils", HR_NEGATIVE, 0.16, 0.04, 0.61, _REVERSED),
-    _interaction("Mast cells resting", 5.29, 0.56, 0.005),
-    _interaction("Neutrophils", 0.16, 1.60, 0.001),
+    *_by_stratum("Mast cells resting", 5.29, 0.56, 0.005, _PRIOR),
+    *_by_stratum("Neutrophils", 0.16, 1.60, 0.001),
     *_ANCOVA,
     *_BY_HR,
 )
@@ -269,8 +356,11 @@ COLUMNS = (
     "published_value",
     "published_lower",
     "published_upper",
+    "published_is_range",
     "published_note",
     "measure",
+    "seed_measure",
+    "rule",
     "model",
     "estimand",
     "exposure",
@@ -295,6 +385,7 @@ COLUMNS = (
     "twin_p_adjusted",
     "twin_same_direction",
     "twin_excludes_null",
+    *(f"{stratum}_{limit}" for stratum in STRATA_COLUMNS.values() for limit in _LIMITS),
     "compatible",
     "layer",
     "why",
@@ -307,7 +398,8 @@ def claims(
     """Set each claim of the seed study beside the estimates of this study, and say in which layer it is.
 
     A claim is judged by the pooled posterior row where these tumours inform it (status observed), else by the
-    observed row of each cohort. `LAYERS` says what the layers mean.
+    observed row of each cohort; claims about every cohort and about both strata by the rows that they are about
+    (`RULES`). `LAYERS` says what the layers mean.
 
     Parameters
     ----------
@@ -325,13 +417,68 @@ def claims(
     pandas.DataFrame
         One row per claim, or one per cohort where only cohorts speak to it. ``compatible`` is 'yes' or 'no' where an
         interval is printed: whether the two estimates differ by no more than the sampling error of both at 95 %
-        (for a printed range: whether the intervals meet).
+        (for a printed range: whether the intervals meet). ``hr_positive_point`` and its like: the posterior in either
+        stratum, for claims about both.
     """
     table = estimates.table
     posterior, twin = table[table["source"] == "posterior"], table[table["source"] == "twin"]
     labels = {HER2: measure, INFILTRATE: infiltrate}
     rows = [row for claim in CLAIMS for row in _rows(claim, posterior, twin, labels, dict(left_out or {}))]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def has_seed_measure(label: str) -> bool:
+    """Whether a study's label names the seed study's own measure, the 20-gene signature (and not one like it)."""
+    return bool(re.search(r"\b20[- ]gene\b", label)) and not re.search(r"\blike\b|\bsimulated\b", label)
+
+
+def strength_between_strata(
+    signed: Interval, positive: Interval, negative: Interval, *, interval: float, p_above: float = math.nan
+) -> tuple[Interval, float]:
+    """Size of the correlation in HR+ minus its size in HR-, from intervals of both and of their signed difference.
+
+    |a| - |b| is positive where both a - b and a + b have the sign of a. The interval of the sum comes from those at
+    hand: Var(a + b) = 2 Var(a) + 2 Var(b) - Var(a - b), each variance from the width of its interval. The limits are
+    the less favourable ones of sum and difference: each is passed with at most twice its nominal probability.
+
+    Parameters
+    ----------
+    signed
+        Correlation in HR- minus that in HR+.
+    positive, negative
+        Correlation in HR+ and in HR- tumours.
+    interval
+        Probability of the three intervals.
+    p_above
+        Posterior probability that `signed` is above 0.
+
+    Returns
+    -------
+    Interval
+        Of the difference in size.
+    float
+        The least probability that it is positive, given those of sum and difference.
+    """
+    reach = 2.0 * NormalDist().inv_cdf(0.5 + interval / 2.0)
+    of_difference, first, second = ((one.upper - one.lower) / reach for one in (signed, positive, negative))
+    variance = 2.0 * first**2 + 2.0 * second**2 - of_difference**2
+    se = math.sqrt(max(variance, (first - second) ** 2))
+    middle = positive.point + negative.point
+    total = Interval(middle, middle - reach / 2.0 * se, middle + reach / 2.0 * se)
+    # Of the larger correlation less the other one, with either sign: HR+ first, then HR-.
+    if positive.point < 0:
+        ahead, p_ahead = (signed, _turned(total)), p_above
+    else:
+        ahead, p_ahead = (_turned(signed), total), 1.0 - p_above
+    behind = (_turned(total), _turned(signed)) if negative.point < 0 else (signed, total)
+    lower, upper = min(one.lower for one in ahead), -min(one.lower for one in behind)
+    p_sum = NormalDist().cdf(ahead[1].point / se) if se > 0 else math.nan
+    found = Interval(abs(positive.point) - abs(negative.point), lower, upper)
+    return found, max(0.0, p_ahead + p_sum - 1.0)
+
+
+def _turned(one: Interval) -> Interval:
+    return Interval(-one.point, -one.upper, -one.lower)
 
 
 def layer_of(
@@ -378,32 +525,233 @@ def _rows(
         "published_value": claim.value,
         "published_lower": claim.lower,
         "published_upper": claim.upper,
+        "published_is_range": claim.is_range,
         "published_note": claim.note,
         "measure": labels[HER2],
+        "seed_measure": has_seed_measure(labels[HER2]),
+        "rule": claim.rule,
         "model": claim.estimates[0][0],
         "estimand": claim.estimates[0][1],
         "exposure": claim.exposure,
         "outcome": claim.outcome,
         "stratum": claim.stratum,
+        "why": "",
     }
     why = _impossible(claim, labels)
     reasons: list[str] = []
     for model, estimand in () if why else claim.estimates:
         found = _select(claim, posterior, model, estimand, labels)
-        judged = found[found["status"] == "observed"].dropna(subset=["point", "lower", "upper"])
+        if claim.rule == "weaker in HR-":
+            found = _strengths(found, _in_strata(claim, posterior, model, "spearman", labels))
+        elif claim.rule == "opposite":
+            found = _both_strata(claim, _in_strata(claim, posterior, model, estimand, labels))
+        judged = found[found["status"] == "observed"]
+        if claim.rule != "opposite":
+            judged = judged.dropna(subset=list(_LIMITS))
         if judged.empty:
             reasons.append(_why_not(claim, posterior, found, model, left_out))
             continue
-        pooled = judged[judged["scope"] == "pooled"]
-        chosen = pooled if len(pooled) else judged[judged["scope"] == "cohort"]
-        records: list[dict[Any, Any]] = chosen.to_dict("records")
-        twins = _select(claim, twin, model, estimand, labels)
-        twins = matched_twins(twins) if len(twins) else twins
-        for record in records:
-            yield base | _judged(claim, record, twins)
+        strata = _in_strata(claim, posterior, model, _IN_STRATA.get(estimand, estimand), labels)
+        twins = _twin_answers(claim, twin, model, estimand, labels, found)
+        rows = [
+            base | _judged(claim, record, twins) | _strata_of(claim, record, strata)
+            for record in _chosen(claim, judged)
+        ]
+        beside = _beside(claim, posterior, model, estimand, labels)
+        for row in [_least_favourable(claim, rows)] if claim.rule == "every cohort" else rows:
+            yield row | {"why": "; ".join(filter(None, [str(row["why"]), beside]))}
         return
     layer = "not testable here"
     yield base | {"layer": layer, "why": why or "; ".join(dict.fromkeys(filter(None, reasons)))}
+
+
+_IN_STRATA = {"spearman_difference": "spearman"}
+"""Estimand that compares the strata -> the one that each of them has."""
+
+
+def _chosen(claim: Claim, judged: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows that a claim is judged by: pooled if there is one, else by cohort; or every cohort's."""
+    pooled, own = (judged[judged["scope"] == scope] for scope in ("pooled", "cohort"))
+    by_cohort = len(own) and (claim.rule == "every cohort" or not len(pooled))
+    records: list[dict[Any, Any]] = (own if by_cohort else pooled).to_dict("records")
+    return records
+
+
+def _least_favourable(claim: Claim, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Pick the row that says least for a claim about every cohort, and say what the others do."""
+    order = list(LAYERS)
+    worst = max(
+        rows,
+        key=lambda row: (order.index(row["layer"]), -row["p_direction"], -claim.direction * row["point"]),
+    )
+    if not worst["cohort"]:
+        return worst | {"why": "one cohort: there is no other to see it in"}
+    told = ", ".join(f"{row['cohort']} {row['layer']}" for row in rows)
+    n = f"of {len(rows)} cohorts" if len(rows) > 1 else "one cohort: there is no other to see it in"
+    return worst | {"why": f"the least favourable {n} ({told})" if len(rows) > 1 else n}
+
+
+def _in_strata(
+    claim: Claim, table: pd.DataFrame, model: str, estimand: str, labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """Rows of either stratum on the quantity that a claim compares between them; none for other claims."""
+    if claim.stratum not in (DIFFERENCE, DIFFERENCE_MINUS):
+        return table.head(0)
+    frames = [_select(replace(claim, stratum=s), table, model, estimand, labels) for s in STRATA_COLUMNS]
+    return pd.concat(frames)
+
+
+def _place(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Scope and cohort: what rows of the strata and their comparison have in common."""
+    return str(row["scope"]), str(row["cohort"]), str(row["fingerprint"])
+
+
+def _by_place(strata: pd.DataFrame) -> dict[tuple[str, ...], dict[str, dict[Any, Any]]]:
+    found: dict[tuple[str, ...], dict[str, dict[Any, Any]]] = {}
+    for record in strata.to_dict("records"):
+        found.setdefault(_place(record), {})[str(record["stratum"])] = record
+    return found
+
+
+def _interval_of(row: Mapping[Any, Any]) -> Interval:
+    return Interval(*(float(row[limit]) for limit in _LIMITS))
+
+
+def _status_of(rows: Sequence[Mapping[Any, Any]]) -> dict[str, str]:
+    """Status and note of what rests on several rows: that of the first which is not observed."""
+    for row in rows:
+        if row["status"] != "observed" or math.isnan(
+            float(row["point"]) + float(row["lower"]) + float(row["upper"])
+        ):
+            return {"status": str(row["status"]), "note": f"{row['stratum']}: {row['note'] or 'no interval'}"}
+    return {"status": "observed", "note": ""}
+
+
+def _strengths(signed: pd.DataFrame, strata: pd.DataFrame) -> pd.DataFrame:
+    """Signed differences between the strata, made into differences in size."""
+    own = _by_place(strata)
+    records = []
+    for record in signed.to_dict("records"):
+        both = own.get(_place(record), {})
+        parts = [record, *(both[s] for s in STRATA_COLUMNS if s in both)]
+        made: dict[Any, Any] = record | _status_of(parts) | {"p_in_rope": math.nan, "p_value": math.nan}
+        if len(parts) < 3:
+            made |= {"status": "not estimable", "note": "a stratum has no correlation of its own"}
+        if made["status"] == "observed":
+            difference, positive, negative = map(_interval_of, parts)
+            p = _probability(record, 1)
+            size, p_direction = strength_between_strata(
+                difference, positive, negative, interval=float(record["interval_prob"]), p_above=p
+            )
+            made |= dict(zip(_LIMITS, (size.point, size.lower, size.upper), strict=True))
+            made |= {
+                "p_direction": p_direction,
+                "unit": "|Spearman rho|, HR+ minus HR-",
+                "p_adjusted": math.nan,
+            }
+        records.append(made)
+    return pd.DataFrame(records, columns=[*signed.columns, "p_direction"])
+
+
+def _both_strata(claim: Claim, strata: pd.DataFrame) -> pd.DataFrame:
+    """Rows without a number of their own that carry whether both strata are as claimed."""
+    null = null_value(claim.estimates[0][1])
+    records = []
+    for both in _by_place(strata).values():
+        parts = [both[s] for s in STRATA_COLUMNS if s in both]
+        made = parts[0] | _status_of(parts) | {"stratum": claim.stratum}
+        made |= dict.fromkeys((*_LIMITS, "p_in_rope", "p_value", "p_adjusted"), math.nan)
+        if len(parts) < len(STRATA_COLUMNS):
+            made |= {"status": "not estimable", "note": f"one stratum alone: {parts[0]['stratum']}"}
+        elif made["status"] == "observed":
+            made["n"] = sum(int(part["n"]) for part in parts)
+            sides = [1 if value > null else -1 for value in claim.strata_values]
+            p = [_probability(part, side) for part, side in zip(parts, sides, strict=True)]
+            made["p_direction"] = max(0.0, sum(p) - 1.0)
+            made["same_direction"] = all(
+                (float(part["point"]) > null) == (side > 0) for part, side in zip(parts, sides, strict=True)
+            )
+            made["excludes_null"] = all(_interval_of(part).excludes(null) for part in parts)
+            made["layer"] = _layer_of_both(claim, parts, made["p_direction"])
+        records.append(made)
+    extra = ("p_direction", "same_direction", "excludes_null", "layer")
+    return pd.DataFrame(records, columns=[*strata.columns, *extra])
+
+
+def _layer_of_both(claim: Claim, parts: Sequence[Mapping[Any, Any]], p_direction: float) -> str:
+    null = null_value(claim.estimates[0][1])
+    layers = [
+        layer_of(
+            _interval_of(part),
+            estimand=str(part["estimand"]),
+            direction=1 if value > null else -1,
+            p_direction=p_direction,
+            published=value,
+        )
+        for part, value in zip(parts, claim.strata_values, strict=True)
+    ]
+    if "reversed" in layers:
+        return "reversed"
+    if set(layers) == {"holds"}:
+        return "holds"
+    sure = all(_interval_of(part).excludes(null) for part in parts)
+    return "weakened" if sure or p_direction >= PROBABLE else "not seen"
+
+
+def _probability(row: Mapping[Any, Any], direction: int) -> float:
+    """Posterior probability that a row is above (1) or below (-1) its null; NaN for a twin."""
+    null, p = null_value(str(row["estimand"])), row["pd"]
+    if pd.isna(p):
+        return math.nan
+    point = float(row["point"])
+    return float(p) if (point > null) == (direction > 0) and point != null else 1.0 - float(p)
+
+
+def _twin_answers(
+    claim: Claim,
+    twin: pd.DataFrame,
+    model: str,
+    estimand: str,
+    labels: Mapping[str, str],
+    posterior: pd.DataFrame,
+) -> pd.DataFrame:
+    """Choose the matched twin rows that answer a claim in the same way."""
+
+    def matched(rows: pd.DataFrame, ours: pd.DataFrame | None = None) -> pd.DataFrame:
+        return matched_twins(rows, ours) if len(rows) else rows
+
+    if claim.rule == "opposite":
+        return _both_strata(claim, matched(_in_strata(claim, twin, model, estimand, labels)))
+    own = matched(_select(claim, twin, model, estimand, labels), posterior)
+    if claim.rule == "weaker in HR-":
+        return _strengths(own, matched(_in_strata(claim, twin, model, "spearman", labels)))
+    return own
+
+
+def _strata_of(claim: Claim, row: Mapping[Any, Any], strata: pd.DataFrame) -> dict[str, float]:
+    """Points and limits of the posterior in either stratum, for claims about both."""
+    both = _by_place(strata).get(_place(row), {})
+    return {
+        f"{STRATA_COLUMNS[stratum]}_{limit}": float(record[limit])
+        for stratum, record in both.items()
+        for limit in _LIMITS
+        if record["status"] == "observed"
+    }
+
+
+def _beside(
+    claim: Claim, posterior: pd.DataFrame, model: str, estimand: str, labels: Mapping[str, str]
+) -> str:
+    """Say what the outcomes show that a claim may mean as well."""
+    told = []
+    for outcome in claim.beside:
+        rows = _select(replace(claim, outcome=outcome), posterior, model, estimand, labels)
+        rows = rows[rows["status"] == "observed"].dropna(subset=list(_LIMITS))
+        for record in _chosen(claim, rows) if len(rows) else ():
+            numbers = "{point:.2f} ({lower:.2f} to {upper:.2f})".format(**record)
+            where = f" in {record['cohort']}" if record["cohort"] else ""
+            told.append(f"{outcome}{where}, not counted: {numbers}")
+    return "; ".join(told)
 
 
 def _impossible(claim: Claim, labels: Mapping[str, str]) -> str:
@@ -468,44 +816,44 @@ def _judged(claim: Claim, row: Mapping[Any, Any], twins: pd.DataFrame) -> dict[s
     """One row of the table: the posterior, its matched twin, and the layer."""
     estimand = str(row["estimand"])
     null = null_value(estimand)
-    ours = Interval(float(row["point"]), float(row["lower"]), float(row["upper"]))
-    same = ours.point != null and (ours.point > null) == (claim.direction > 0)
-    p_direction = float(row["pd"]) if same else 1.0 - float(row["pd"])
-    found: dict[str, Any] = {
-        name: row[name]
-        for name in (
-            "model",
-            "estimand",
-            "exposure",
-            "outcome",
-            "scope",
-            "cohort",
-            "unit",
-            "n",
-            "point",
-            "lower",
-            "upper",
-        )
-    }
-    found |= {
-        "p_direction": p_direction,
-        "p_in_rope": row["p_in_rope"],
-        "same_direction": same,
-        "excludes_null": ours.excludes(null),
-        "compatible": _compatible(claim, ours, estimand, float(row["interval_prob"])),
-        "layer": layer_of(
-            ours,
-            estimand=estimand,
-            direction=claim.direction,
-            p_direction=p_direction,
-            published=claim.value,
-        ),
-        "why": row["note"],
-    }
+    ours = _interval_of(row)
+    names = (
+        "model",
+        "estimand",
+        "exposure",
+        "outcome",
+        "scope",
+        "cohort",
+        "unit",
+        "n",
+        *_LIMITS,
+        "p_in_rope",
+    )
+    found: dict[str, Any] = {name: row[name] for name in names}
+    if claim.rule == "opposite":
+        found |= {name: row[name] for name in ("p_direction", "same_direction", "excludes_null", "layer")} | {
+            "compatible": ""
+        }
+    else:
+        p_direction = row["p_direction"] if "p_direction" in row else _probability(row, claim.direction)
+        found |= {
+            "p_direction": p_direction,
+            "same_direction": ours.point != null and (ours.point > null) == (claim.direction > 0),
+            "excludes_null": ours.excludes(null),
+            "compatible": _compatible(claim, ours, estimand, float(row["interval_prob"])),
+            "layer": layer_of(
+                ours,
+                estimand=estimand,
+                direction=claim.direction,
+                p_direction=p_direction,
+                published=claim.value,
+            ),
+        }
+    found["why"] = row["note"]
     key = [k for k in KEY if k != "at"]
     match = twins[(twins[key] == pd.Series({k: row[k] for k in key})).all(axis=1)]
     for record in match.head(1).to_dict("records"):
-        theirs = Interval(*(float(record[c]) for c in ("point", "lower", "upper")))
+        theirs = _interval_of(record)
         found |= {
             "twin_method": record["method"],
             "twin_point": theirs.point,
@@ -514,7 +862,10 @@ def _judged(claim: Claim, row: Mapping[Any, Any], twins: pd.DataFrame) -> dict[s
             "twin_p": record["p_value"],
             "twin_p_adjusted": record["p_adjusted"],
         }
-        if not math.isnan(theirs.point):
+        if claim.rule == "opposite":
+            if record["status"] == "observed":
+                found |= {f"twin_{name}": record[name] for name in ("same_direction", "excludes_null")}
+        elif not math.isnan(theirs.point):
             found["twin_same_direction"] = (theirs.point > null) == (claim.direction > 0)
             found["twin_excludes_null"] = theirs.excludes(null)
     return found

@@ -30,10 +30,13 @@ VERDICTS = {
     "new": "the posterior's interval excludes the null, the twin's does not",
     "contradicts": "opposite directions, both intervals exclude the null",
     "both null": "neither interval excludes the null; how much is ruled out, P(in ROPE) says",
-    "not compared": "the posterior row is borrowed or prior-only: shown, not judged",
+    "not compared": "the posterior row is borrowed or prior-only, or the twin has other tumours: shown, not judged",
     "not estimable": "at least one side has no estimate from these tumours",
 }
 THIRD = 1.0 / 3.0
+
+WITHOUT_SIGN_CALLS = frozenset({"clinical"})
+"""Models whose posterior calls no signs: a fixed prior for each row, so that nothing protects many rows at once."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,12 @@ def concordance(
     Returns
     -------
     pandas.DataFrame
-        One row per posterior row of one model, with the twin that has its estimand (`matched_twins`); other twins are
-        second opinions without a verdict. ``difference`` is the posterior minus the twin on the scale of
-        `comparable` (logs for ratios, Fisher z for correlations).
+        One row per posterior row of one model, with the twin that has its estimand and its tumours (`matched_twins`);
+        other twins are second opinions without a verdict. ``difference`` is the posterior minus the twin on the scale
+        of `comparable` (logs for ratios, Fisher z for correlations). Where no twin rests on the same number of tumours
+        (``n``, ``n_twin``) the verdict is 'not compared'. Discoveries of either side are those of observed rows;
+        ``discovery_bayes`` is never true for models in `WITHOUT_SIGN_CALLS`. ``fixed_p_bonferroni`` and
+        ``discovery_fixed``: the same by the regression with cohort fixed, where the twin has one.
 
     Raises
     ------
@@ -109,8 +115,8 @@ def concordance(
         The two sides saw different tumours, or nothing matches.
     """
     # A mean has no value of no association: nothing to judge.
-    ours, theirs = (side.table[side.table["estimand"].map(kind_of) != "level"] for side in (posterior, twin))
-    theirs = matched_twins(theirs)
+    ours, every = (side.table[side.table["estimand"].map(kind_of) != "level"] for side in (posterior, twin))
+    theirs = matched_twins(every, ours)
     models = set(ours["model"])
     if len(models) > 1:
         raise DataError(f"concordance takes one model at a time, got {', '.join(sorted(models))}.")
@@ -127,25 +133,50 @@ def concordance(
         raise DataError(
             "no posterior row has a matched twin: check estimand, stratum and scope names on both sides."
         )
+    fixed = every.loc[every["method"] == COHORT_FIXED, [*key, "p_adjusted"]]
+    merged = merged.merge(
+        fixed.rename(columns={"p_adjusted": "fixed_p_bonferroni"}), on=key, how="left", validate="one_to_one"
+    )
     records: list[dict[Any, Any]] = merged.to_dict(orient="records")
     rows = [_row(record, false_discovery, alpha) for record in records]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def matched_twins(twin: pd.DataFrame) -> pd.DataFrame:
-    """Choose the twin of each key that has the posterior's estimand.
+def matched_twins(twin: pd.DataFrame, posterior: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Choose the twin of each key that has the posterior's estimand, and its tumours.
 
     Pooled slopes are matched by the meta-analysis of cohort slopes. Pooled averages over tumours are matched by
     the regression with cohort fixed, which averages over all tumours of the stratum as the posterior
-    does; a weighted mean of cohort ratios is another quantity. Second opinions on one quantity (`SECOND_OPINIONS`) are
-    left out.
+    does; a weighted mean of cohort ratios is another quantity. Where a meta-analysis had to leave out cohorts
+    (separated, or too few events) the regression with cohort fixed takes its place, if that rests on all of the
+    posterior's tumours. Second opinions on one quantity (`SECOND_OPINIONS`) are left out.
+
+    Parameters
+    ----------
+    twin
+        Rows of the twin.
+    posterior
+        Rows of the posterior, for the tumours behind them; None where they do not matter.
     """
     twin = twin[~twin["method"].isin(SECOND_OPINIONS)]
     averaged = (twin["scope"] == "pooled") & twin["estimand"].isin(STANDARDISED)
     fixed = twin["method"] == COHORT_FIXED
-    has_fixed = twin.loc[averaged & fixed, [k for k in KEY if k != "at"]].apply(tuple, axis=1)
-    keys = twin[[k for k in KEY if k != "at"]].apply(tuple, axis=1)
-    several = keys.isin(set(has_fixed)) & averaged
+    labels = [k for k in KEY if k != "at"]
+    keys = pd.Series(list(twin[labels].itertuples(index=False, name=None)), index=twin.index, dtype=object)
+    several = keys.isin(set(keys[averaged & fixed])) & averaged
+    if posterior is not None and fixed.any():
+        sizes = dict(zip(posterior[labels].itertuples(index=False, name=None), posterior["n"], strict=True))
+        same = pd.Series(
+            [
+                pd.notna(n) and pd.notna(wanted) and n == wanted
+                for n, wanted in zip(twin["n"], keys.map(sizes), strict=True)
+            ],
+            index=twin.index,
+            dtype=bool,
+        )
+        complete = set(keys[fixed & same & (twin["status"] == "observed")])
+        short = set(keys[~fixed & ~same & (twin["status"] == "observed")])
+        several |= keys.isin(complete & short)
     return twin[(fixed & several) | (~fixed & ~several)]
 
 
@@ -160,6 +191,7 @@ COLUMNS = [
     "cohort",
     "unit",
     "n",
+    "n_twin",
     "n_zero",
     "posterior_point",
     "posterior_lower",
@@ -171,12 +203,14 @@ COLUMNS = [
     "twin_status",
     "twin_p",
     "twin_p_bonferroni",
+    "fixed_p_bonferroni",
     "pd",
     "lfsr",
     "s_value",
     "p_in_rope",
     "discovery_bayes",
     "discovery_bonferroni",
+    "discovery_fixed",
     "difference",
     "verdict",
     "status",
@@ -200,6 +234,8 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
     ours = Interval(*(number(f"{c}_posterior") for c in ("point", "lower", "upper")))
     theirs = Interval(*(number(f"{c}_twin") for c in ("point", "lower", "upper")))
     judged = record["status_posterior"] == "observed"
+    n, n_twin = record["n_posterior"], record["n_twin"]
+    same_tumours = pd.isna(n) or pd.isna(n_twin) or n == n_twin
     both = record["status_twin"] == "observed"
     both = both and not any(
         math.isnan(v) for v in (ours.point, ours.lower, ours.upper, theirs.point, theirs.lower, theirs.upper)
@@ -209,6 +245,8 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         difference = comparable(kind, ours.point) - comparable(kind, theirs.point)
     s_value, adjusted = number("s_value_posterior"), number("p_adjusted_twin")
     notes = [str(record[f"note_{side}"]) for side in ("posterior", "twin")]
+    if judged and both and not same_tumours:
+        notes[1] = f"other tumours, {n_twin} of {n}{f' ({notes[1]})' if notes[1] else ''}"
     return {
         "model": record["model"],
         "outcome": record["outcome"],
@@ -219,7 +257,8 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         "scope": record["scope"],
         "cohort": record["cohort"],
         "unit": record["unit_posterior"],
-        "n": record["n_posterior"],
+        "n": n,
+        "n_twin": n_twin,
         "n_zero": record["n_zero_posterior"],
         "posterior_point": ours.point,
         "posterior_lower": ours.lower,
@@ -231,18 +270,21 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         "twin_status": record["status_twin"],
         "twin_p": number("p_value_twin"),
         "twin_p_bonferroni": adjusted,
+        "fixed_p_bonferroni": number("fixed_p_bonferroni"),
         "pd": number("pd_posterior"),
         "lfsr": number("lfsr_posterior"),
         "s_value": s_value,
         "p_in_rope": number("p_in_rope_posterior"),
         "discovery_bayes": bool(
-            record["status_posterior"] == "observed"
+            judged
+            and record["model"] not in WITHOUT_SIGN_CALLS
             and s_value <= false_discovery
             and number("lfsr_posterior") <= false_discovery
         ),
-        "discovery_bonferroni": bool(adjusted <= alpha),
+        "discovery_bonferroni": bool(judged and adjusted <= alpha),
+        "discovery_fixed": bool(judged and number("fixed_p_bonferroni") <= alpha),
         "difference": difference,
-        "verdict": _verdict(ours, theirs, estimand=estimand, numbers=both, judged=judged),
+        "verdict": _verdict(ours, theirs, estimand=estimand, numbers=both, judged=judged and same_tumours),
         "status": record["status_posterior"],
         "note": "; twin: ".join(n for n in notes if n)
         if notes[0]

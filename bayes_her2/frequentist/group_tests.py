@@ -10,16 +10,13 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from bayes_her2.data import HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, HR_STATUS, AnalysisSet
-from bayes_her2.estimates import Estimates
+from bayes_her2.data import HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, HR_STATUS, AnalysisSet, hr_contrast
+from bayes_her2.estimates import HR_COMPARISONS, Estimates
 from bayes_her2.frequentist.adjustment import bonferroni, rows_of
 from bayes_her2.frequentist.two_groups import METHOD, UNIT, probability_greater
 
-FAMILY = ("estimand", "cohort", "by_rule")
+FAMILY = ("estimand", "cohort", "contrast")
 """Columns that define a Bonferroni family; the outcomes tested within it are its tests."""
-
-_RULE_OF = {"probability_greater": "continuous", "presence_difference": "presence"}
-"""Estimand -> rule of the seed study under which it is the study's own test."""
 
 _SMALL_EXPECTED_COUNT = 5.0
 
@@ -31,9 +28,9 @@ def group_tests(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     test (``probability_greater``); and the share of tumours with the cell type present, HR- minus HR+, with
     Newcombe's interval (``presence_difference``) and the chi-squared test without continuity correction,
     or Fisher's exact test where an expected count is under 5. The seed study tests the first under its
-    'continuous' rule and the second under its 'presence' rule: the note names the rule, and the study's own tests
-    are a Bonferroni family (estimand x cohort) apart from the others; the size of a family is the number
-    of cell types tested.
+    'continuous' rule and the second under its 'presence' rule: the note names the rule, the contrast says whether a
+    row is the study's own test (`hr_contrast`), and these are a Bonferroni family (estimand x cohort) apart from the
+    others; the size of a family is the number of cell types tested.
 
     Parameters
     ----------
@@ -59,7 +56,7 @@ def group_tests(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
     ):
         counts = data.counts
         rows = counts[(counts["cell_type"] == cell_type) & (counts["cohort"] == cohort)]
-        for estimand, own_rule in _RULE_OF.items():
+        for estimand in HR_COMPARISONS:
             of_presence = estimand == "presence_difference"
             base = {
                 "source": "twin",
@@ -68,7 +65,7 @@ def group_tests(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
                 "outcome": cell_type,
                 "exposure": HR_STATUS,
                 "estimand": estimand,
-                "contrast": HR_COMPARED,
+                "contrast": hr_contrast(estimand, rule),
                 "adjustment": "none",
                 "stratum": HR_COMPARED,
                 "scope": "cohort",
@@ -82,10 +79,10 @@ def group_tests(data: AnalysisSet, *, interval: float = 0.95) -> Estimates:
             }
             found = _compare(data, cell_type, cohort, estimand, interval)
             note = "; ".join(filter(None, [f"{rule} rule", str(found.get("note", ""))]))
-            records.append(base | found | {"note": note, "by_rule": rule == own_rule})
+            records.append(base | found | {"note": note})
     table = pd.DataFrame(records)
     table["p_adjusted"] = bonferroni(table, FAMILY)
-    return Estimates.from_records(rows_of(table.drop(columns="by_rule")))
+    return Estimates.from_records(rows_of(table))
 
 
 def _compare(

@@ -67,7 +67,8 @@ def her2_by_ihc(data: AnalysisSet, *, interval: float = 0.95) -> pd.DataFrame | 
         None where no cohort has IHC levels. ``row`` says what a row is: ``level`` (n, mean, sd, extremes and
         quartiles), ``not recorded`` (n), ``pair`` (P(measure in ``level`` > in ``other_level``), ties counted half,
         with Wilcoxon's test and Bonferroni over the pairs of the group), ``all levels`` (Kruskal-Wallis), ``verdict``
-        (``shape`` and a sentence). Levels with fewer than 3 tumours are described and not tested.
+        (``shape`` and a sentence, in which levels are told
+        apart by the adjusted P at 1 minus `interval`). Levels with fewer than 3 tumours are described and not tested.
     """
     tumours = data.tumours
     groups = [(c, s) for c in data.cohorts for s in (*STRATA, ALL)]
@@ -191,7 +192,7 @@ def _verdict(
         for pair in pairs
         if _apart(pair)
     ]
-    shown = f"Told apart: {', '.join(sure)}." if sure else "No two levels are told apart."
+    shown = "Told apart (adjusted P, Bonferroni over the pairs): " + f"{', '.join(sure) if sure else 'none'}."
     where = base["cohort"] + ("" if base["stratum"] == ALL else f", {base['stratum']}")
     bell = (
         ""
@@ -206,13 +207,12 @@ def _verdict(
 
 
 def _apart(pair: Mapping[str, Any]) -> bool:
-    """Whether the interval of a pair excludes 0.5, or the groups do not overlap at all."""
-    if math.isnan(pair["lower"]):
-        return pair["point"] in (0.0, 1.0)
-    return bool(pair["lower"] > 0.5 or pair["upper"] < 0.5)
+    """Whether the Bonferroni-adjusted P value of a pair is at most 1 minus the probability of the intervals."""
+    return bool(pair["p_adjusted"] <= 1.0 - pair["interval_prob"] + 1e-12)
 
 
 def _interval(pair: Mapping[str, Any]) -> str:
+    adjusted = f"adjusted P = {pair['p_adjusted']:.2g}"
     if math.isnan(pair["lower"]):
-        return f"{pair['point']:.2f} ({pair['text']})"
-    return f"{pair['point']:.2f} ({pair['lower']:.2f} to {pair['upper']:.2f})"
+        return f"{pair['point']:.2f} ({pair['text']}; {adjusted})"
+    return f"{pair['point']:.2f} ({pair['lower']:.2f} to {pair['upper']:.2f}; {adjusted})"

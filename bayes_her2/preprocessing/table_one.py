@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_her2.data import CohortTable
+from bayes_her2.labels import as_label
 from bayes_her2.preprocessing.receptors import HER2_CLASSES
 
 OVERALL = "all cohorts"
@@ -61,8 +62,8 @@ def table_one(cohorts: Sequence[CohortTable], tumours: pd.DataFrame) -> pd.DataF
     pandas.DataFrame
         ``variable``, ``level`` ('' for numbers), ``cohort`` (or 'all cohorts'), ``statistic``, ``n``, ``percent``,
         ``median``, ``q1``, ``q3``, ``n_missing``. Each variable has a row for what is missing, whose statistic is
-        'field not recorded' where a cohort has no such field. A text field with more than 20 different values has one
-        row, 'not tabulated'.
+        'field not recorded' where a cohort has no such field. A text field with more than 20 different values has
+        the row 'not tabulated' instead of its levels.
     """
     own = [_fields(cohort, tumours) for cohort in cohorts]
     own = [frame for frame in own if len(frame)]
@@ -118,8 +119,8 @@ def _levels(name: str, values: pd.Series) -> list[str] | str | None:
         whole = all(float(v).is_integer() for v in distinct)
         if not whole or not 0 < len(distinct) <= _CODE_LEVELS or name in (_HER2, "age"):
             return None
-        return [f"{v:g}" for v in sorted(float(v) for v in distinct)]
-    levels = sorted(str(v) for v in distinct)
+        return [as_label(v) for v in sorted(float(v) for v in distinct)]
+    levels = sorted({as_label(v) for v in distinct})
     if len(levels) > MAX_LEVELS:
         return f"{len(levels)} different values"
     given = {
@@ -142,16 +143,16 @@ def _rows(name: str, cohort: str, values: pd.Series, levels: list[str] | str | N
         "percent": 100.0 * n_missing / n,
     }
     if isinstance(levels, str):
-        return [base | {"level": levels, "statistic": NOT_TABULATED, "n": len(recorded)}]
+        found = base | {"level": levels, "statistic": NOT_TABULATED, "n": len(recorded)}
+        return [*([found] if len(recorded) else []), missing]
     if levels is None:
         if recorded.empty:
             return [missing]
         q1, median, q3 = (float(q) for q in recorded.astype(float).quantile([0.25, 0.5, 0.75]))
         found = base | {"statistic": QUARTILES, "n": len(recorded), "median": median, "q1": q1, "q3": q3}
         return [found, missing]
-    as_text = recorded.map(lambda v: f"{v:g}" if isinstance(v, int | float) else str(v))
-    counts = as_text.value_counts()
-    found_levels = [
+    counts = recorded.map(as_label).value_counts()
+    found_levels: list[dict[str, Any]] = [
         base
         | {
             "level": level,
@@ -161,4 +162,9 @@ def _rows(name: str, cohort: str, values: pd.Series, levels: list[str] | str | N
         }
         for level in levels
     ]
+    counted = sum(row["n"] for row in found_levels)
+    if counted + n_missing != n:
+        raise RuntimeError(
+            f"Table 1, {name!r} of {cohort}: {counted} tumours in levels and {n_missing} missing are not all {n}."
+        )
     return [*(found_levels if len(recorded) else []), missing]

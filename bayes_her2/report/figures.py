@@ -23,7 +23,7 @@ from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.report import formats
 from bayes_her2.report.load import Estimate, Results, Row
-from bayes_her2.report.words import PART_TITLES, PARTS, matched_twins, n_tumours, who
+from bayes_her2.report.words import PART_TITLES, PARTS, matched_twins, n_tumours, pooled_rows, scope_word, who
 
 INK = "#1a1a1a"
 GREY = "#6b6b6b"
@@ -519,7 +519,7 @@ def interaction(results: Results) -> Drawing | None:
     caption = (
         "Does the association differ by hormone receptor status? Ratio per SD of HER2 in HR- divided by "
         "the ratio in "
-        f"HR+ (pooled), posterior medians with {formats.intervals_of(shown)}, log axes. Above 1: "
+        f"HR+ ({scope_word(results)}), posterior medians with {formats.intervals_of(shown)}, log axes. Above 1: "
         "more of the "
         f"cell type with higher HER2 in HR- than in HR+. {who(results)} {_measure(results)}. {how_to_read(panels)}"
     )
@@ -561,7 +561,7 @@ def high_abundance(results: Results) -> Drawing | None:
     caption = (
         "Odds of high abundance (at or above the cohort's median where under 25 % are zero, presence "
         "otherwise) per "
-        "SD of HER2, by hormone receptor (HR) status, pooled: posterior with "
+        f"SD of HER2, by hormone receptor (HR) status, {scope_word(results)}: posterior with "
         f"{formats.intervals_of(shown)} beside "
         f"its frequentist twin with {formats.intervals_of(twins)}, log axes. {who(results)} "
         f"{_measure(results)}. "
@@ -631,7 +631,7 @@ def concordance(results: Results, contrast: str) -> Drawing:
     shown = [e for e in results.posterior() if e.stratum == contrast and e.estimand in PARTS]
     twins = [e for e in matched_twins(results) if e.stratum == contrast and e.estimand in PARTS]
     caption = (
-        f"Posterior beside its frequentist twin {words} (HR: hormone receptor), pooled, ratio per SD of "
+        f"Posterior beside its frequentist twin {words} (HR: hormone receptor), {scope_word(results)}, ratio per SD of "
         "HER2, log "
         f"axes: {formats.intervals_of(shown)} and {formats.intervals_of(twins)}. The verdict stands in the "
         f"margin unless both intervals include 1. {who(results)} {_measure(results)}. {how_to_read(panels)}"
@@ -948,7 +948,7 @@ def recovery(results: Results) -> Drawing | None:
     draw_legend(figure, legend, 0.2, left / WIDTH)
     shown = results.posterior()
     caption = (
-        "Recovery of the planted ratios (simulated data, pooled rows): posterior medians with "
+        f"Recovery of the planted ratios (simulated data, {pooled_rows(results)}): posterior medians with "
         f"{formats.intervals_of(shown)} against the truth, by hormone receptor (HR) status, log axes. "
         f"{who(results)}"
     )

@@ -11,7 +11,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,10 +87,10 @@ BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
 INFERENCE: dict[str, dict[str, Kind]] = {
     "concordance": columns_of(
         "model outcome exposure estimand contrast stratum scope cohort unit twin_method verdict status note",
-        ints="n n_zero",
+        ints="n n_twin n_zero",
         floats="posterior_point posterior_lower posterior_upper twin_point twin_lower twin_upper twin_p "
         "twin_p_bonferroni pd lfsr s_value p_in_rope difference",
-        bools="discovery_bayes discovery_bonferroni",
+        bools="discovery_bayes discovery_bonferroni discovery_fixed",
     ),
     "parts_disagree": columns_of("outcome stratum", floats="presence amount overall"),
     "posterior_predictive": columns_of(
@@ -174,6 +174,20 @@ class StudyText:
     covariates: tuple[str, ...]
     centre: bool
     batch: bool
+    multiplier: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> str:
+        """Unit of abundance in words."""
+        if self.multiplier:
+            return f"share of immune cells times {self.multiplier}"
+        return "share of all immune cells" if self.scale == "relative" else "score"
+
+    @property
+    def short_unit(self) -> str:
+        """Unit of abundance in one or two words, for axes."""
+        return "scaled share" if self.multiplier else "share" if self.scale == "relative" else "score"
 
 
 @dataclass(frozen=True)
@@ -465,7 +479,15 @@ def _read_study(path: Path, faults: Faults) -> StudyText | None:
         covariates=tuple(str(c) for c in model.get("covariates", ())),
         centre=bool(model.get("centre", False)),
         batch=bool(model.get("batch", False)),
+        multiplier=str(abundance.get("multiplier") or ""),
+        labels=_field_labels(content.get("rank_correlation", {})),
     )
+
+
+def _field_labels(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Labels that the study gives to fields of its own."""
+    named = [*settings.get("measures", ()), *([i] if (i := settings.get("infiltrate")) else [])]
+    return {str(m["field"]): str(m["label"]) for m in named if isinstance(m, dict) and m.get("label")}
 
 
 def _read_provenance(path: Path, faults: Faults) -> Mapping[str, Any]:

@@ -20,6 +20,8 @@ from bayes_her2.report.words import (
     VERDICTS,
     exclusive_lists,
     matched_twins,
+    pooled_rows,
+    scope_word,
     short,
     who,
 )
@@ -219,7 +221,8 @@ def headline(results: Results) -> Table:
         lines.append(Line(PART_TITLES[estimand][0], tuple(cells)))
     return Table(
         "headline",
-        "Pooled posterior rows whose interval excludes 1, out of the rows observed, by estimand and "
+        f"{'Posterior' if len(results.cohorts) == 1 else 'Pooled posterior'} rows whose interval excludes 1, out of "
+        "the rows observed, by estimand and "
         "hormone receptor "
         "(HR) status. HR means hormone receptor throughout. Ratios per SD of HER2 "
         f"({results.study.measure}); {formats.intervals_of(pooled)}, not adjusted for the number of cell "
@@ -556,6 +559,19 @@ def priors(results: Results, model: str = MODEL) -> Table:
     )
 
 
+_ENTERS = {
+    "abundance": "Observed shares and mean amounts by cohort enter the checks that name them; no association with HER2 "
+    "does.",
+    "high_abundance": "Observed shares by cohort enter the first check; no association with HER2 does.",
+    "clinical": "Observed shares by cohort enter the first check; no association with abundance does.",
+    "marginal_effect": "Observed levels and SDs of the outcome by cohort enter the checks that name them; no "
+    "association with HER2 does.",
+    "rank_correlation": "Observed correlations, those with the HER2 measure among them, enter the check that names "
+    "correlations in the sample.",
+}
+"""Model -> what of the data its prior predictive gates see."""
+
+
 def prior_predictive(results: Results, model: str = MODEL) -> Table:
     """Prior predictive gates."""
     lines = tuple(
@@ -572,8 +588,7 @@ def prior_predictive(results: Results, model: str = MODEL) -> Table:
     return Table(
         "prior_predictive",
         "Prior predictive gates: what the priors alone imply, against the range that was declared "
-        "reasonable. No data "
-        "enter.",
+        f"reasonable. {_ENTERS.get(model, '')}".rstrip(),
         "Check",
         (Column("Value"), Column("Allowed"), Column("Gate", words=True)),
         lines,
@@ -704,7 +719,7 @@ def interactions(results: Results) -> Table:
     return Table(
         "interactions",
         "Interaction with hormone receptor (HR) status: ratio per SD of HER2 in HR- divided by that in HR+ "
-        "(pooled), posterior "
+        f"({scope_word(results)}), posterior "
         f"median with {formats.intervals_of(shown)}. {_adjusted(shown)} {who(results)}",
         "Cell type",
         (
@@ -762,7 +777,7 @@ def high_abundance(results: Results) -> Table:
     twins = [e for e in results.twins() if e.estimand in ("high_abundance", "high_abundance_conditional")]
     return Table(
         "high_abundance",
-        "High abundance by hormone receptor (HR) status, pooled: marginal odds ratio per SD of HER2, "
+        f"High abundance by hormone receptor (HR) status, {scope_word(results)}: marginal odds ratio per SD of HER2, "
         "posterior with "
         f"{formats.intervals_of(shown)} beside the frequentist twin of the same estimand, and the twin's "
         "conditional odds ratio "
@@ -851,11 +866,11 @@ def verdict_counts(results: Results) -> Table:
         )
         lines.append(Line(verdict, cells))
     without = sum(not r["verdict"] for r in rows)
-    notes = (f"{formats.plural(without, 'pooled row')} without a verdict (not observed).",) if without else ()
+    notes = (f"{formats.plural(without, 'row')} without a verdict (not observed).",) if without else ()
     return Table(
         "verdict_counts",
         "Does the posterior say what the frequentist analysis of the same tumours, estimand and covariates "
-        "says? Number of pooled rows "
+        f"says? Number of {pooled_rows(results)} "
         f"by verdict, estimand and hormone receptor (HR) status. {who(results)}",
         "Verdict",
         (
@@ -895,7 +910,7 @@ def concordance(results: Results, *, everything: bool) -> Table:
                 (
                     Cell(short(r["estimand"])),
                     Cell(r["stratum"]),
-                    Cell(f"{formats.count(r['n'])} ({formats.count(r['n_zero'])})"),
+                    Cell(f"{formats.count(r['n'])} ({formats.count(r['n_zero'])})", sub=_twin_tumours(r)),
                     _posterior_cell(r),
                     _twin_cell(r, by_method, others),
                     _text(r["verdict"], "off" if r["verdict"] in quiet else f"verdict {r['verdict']}"),
@@ -921,7 +936,7 @@ def concordance(results: Results, *, everything: bool) -> Table:
     study = results.study
     return Table(
         "concordance_all" if everything else "concordance",
-        f"Posterior beside frequentist twin, pooled, {which}: ratio per SD of HER2 by hormone receptor "
+        f"Posterior beside frequentist twin, {scope_word(results)}, {which}: ratio per SD of HER2 by hormone receptor "
         "(HR) status, "
         f"{formats.intervals_of(shown)} and {formats.intervals_of(twins)}{beneath}. {who(results)}",
         "Cell type",
@@ -956,6 +971,12 @@ def concordance(results: Results, *, everything: bool) -> Table:
         ),
         small=True,
     )
+
+
+def _twin_tumours(row: Row) -> str:
+    """Say how many tumours the twin rests on where that is another number."""
+    differs = row["n_twin"] is not None and row["n_twin"] != row["n"]
+    return f"twin {formats.count(row['n_twin'])}" if differs else ""
 
 
 def _uncertainty(pd: float | None) -> float | None:
@@ -1006,7 +1027,7 @@ def other_twins(results: Results) -> Table:
             groups.append((cell, members))
     return Table(
         "other_twins",
-        "The twin by other methods, pooled: ratio per SD of HER2 by hormone receptor (HR) status, "
+        f"The twin by other methods, {scope_word(results)}: ratio per SD of HER2 by hormone receptor (HR) status, "
         f"{formats.intervals_of(twins.values())}. {who(results)}",
         "Cell type",
         (
@@ -1376,7 +1397,8 @@ def recovery(results: Results) -> Table:
             groups.append((cell, members))
     return Table(
         "recovery",
-        "Simulated data: planted ratio per SD of HER2 beside the pooled posterior estimate with "
+        "Simulated data: planted ratio per SD of HER2 beside the posterior estimate "
+        f"({scope_word(results)}) with "
         f"{formats.intervals_of(results.posterior())}, by hormone receptor (HR) status. {who(results)}",
         "Cell type",
         (

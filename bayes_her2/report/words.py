@@ -28,7 +28,7 @@ VERDICTS = {
     "new": "the posterior excludes 1, the twin does not",
     "contradicts": "opposite directions, both exclude 1",
     "both null": "neither interval excludes 1; how much that rules out, P(in ROPE) says",
-    "not compared": "the posterior row is borrowed or prior-only: shown, not judged",
+    "not compared": "the posterior row is borrowed or prior-only, or the twin has other tumours: shown, not judged",
     "not estimable": "at least one side gives no estimate",
 }
 """Verdict -> what it means."""
@@ -51,6 +51,16 @@ def who(results: Results) -> str:
     """Tumours and cohorts, for captions."""
     cohorts = formats.plural(len(results.cohorts), "cohort")
     return f"n\u00a0=\u00a0{formats.count(n_tumours(results))} tumours, {cohorts}."
+
+
+def scope_word(results: Results, scope: str = "pooled") -> str:
+    """Scope as printed: the cohort's name instead of 'pooled' where there is one cohort and nothing to pool."""
+    return results.cohorts[0] if scope == "pooled" and len(results.cohorts) == 1 else scope
+
+
+def pooled_rows(results: Results) -> str:
+    """Words for rows over all cohorts: ``pooled rows``, or ``rows`` where there is one cohort."""
+    return "rows" if len(results.cohorts) == 1 else "pooled rows"
 
 
 def matched_twins(results: Results) -> list[Estimate]:
@@ -115,7 +125,8 @@ def verdict_line(results: Results) -> str:
         return "no verdict"
     judged = sum(n for name, n in counts if name not in ("not compared", "not estimable"))
     return (
-        f"{formats.plural(len(rows), 'pooled row')}, {formats.count(judged)} of them with a verdict: "
+        f"{formats.plural(len(rows), pooled_rows(results).removesuffix('s'))}, {formats.count(judged)} of them with a "
+        f"verdict: "
         f"{', '.join(found)}"
     )
 
@@ -133,10 +144,13 @@ def discovery_line(results: Results) -> str:
     )
     bonferroni = sum(bool(r["discovery_bonferroni"]) for r in rows)
     both = sum(bool(r["discovery_bayes"] and r["discovery_bonferroni"]) for r in rows)
+    fixed = sum(bool(r["discovery_fixed"]) for r in rows)
+    one = len(results.cohorts) == 1
     return (
         f"{formats.plural(bayes, 'row')} by the posterior (sign calls: expected proportion of wrong signs at most "
         f"{results.study.false_discovery:g}, {wide} of them with an interval that includes 1), "
-        f"{bonferroni} by the twin after Bonferroni at {results.study.alpha:g}, {both} by both (each within "
+        f"{bonferroni} by the twin after Bonferroni at {results.study.alpha:g}"
+        f"{'' if one else f' ({fixed} by one regression with cohort fixed)'}, {both} by both (each within "
         "its family: the cell types of one estimand and stratum)"
     )
 
@@ -522,7 +536,7 @@ def recovery_lines(results: Results) -> tuple[tuple[str, int, int], ...]:
     rows = [r for r in results.rows("recovery") if r["covered"] is not None]
     pooled = [r for r in rows if r["scope"] == "pooled"]
     groups = [(short(e).lower(), [r for r in pooled if r["estimand"] == e]) for e in ESTIMANDS]
-    groups.append(("all pooled rows", pooled))
+    groups.append((f"all {pooled_rows(results)}", pooled))
     for scope in dict.fromkeys(r["scope"] for r in rows if r["scope"] != "pooled"):
         groups.append((f"{scope} rows", [r for r in rows if r["scope"] == scope]))
     return tuple((name, sum(bool(r["covered"]) for r in mine), len(mine)) for name, mine in groups if mine)

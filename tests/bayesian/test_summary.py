@@ -8,7 +8,7 @@ import xarray as xr
 from bayes_her2.models import abundance
 
 from bayes_her2.bayesian.design import structure
-from bayes_her2.data import DIFFERENCE
+from bayes_her2.data import DIFFERENCE, HR_COMPARED, hr_contrast
 from bayes_her2.estimates import Rope
 
 STRATA = ["HR+", "HR-", DIFFERENCE]
@@ -115,3 +115,26 @@ def test_a_stratum_of_fewer_than_ten_tumours_does_not_make_a_row_observed(small_
     rows = cohorts[(cohorts["outcome"] == "Neutrophils") & (cohorts["stratum"] == "HR-")].set_index("cohort")
     assert rows.loc[cohort, "status"] == "borrowed"
     assert rows.loc[other, "status"] == "observed"
+
+
+def test_comparisons_of_the_strata_are_families_of_the_seed_studys_rule(small_data):
+    names, cohorts = list(small_data.abundance.columns), list(small_data.cohorts)
+    rng = np.random.default_rng(5)
+    values = 0.5 + rng.normal(0.02, 0.03, (2, 200, 1, len(cohorts), len(names)))
+    draws = xr.DataArray(
+        values,
+        dims=("chain", "draw", "stratum", "cohort", "cell_type"),
+        coords={"stratum": [HR_COMPARED], "cohort": cohorts, "cell_type": names},
+    )
+    table = abundance.estimates({("probability_greater", "cohort"): draws}, small_data).table
+    rules = small_data.rules.set_index(["cell_type", "cohort"])["rule"]
+    expected = [
+        hr_contrast("probability_greater", rules[o, c])
+        for o, c in zip(table["outcome"], table["cohort"], strict=True)
+    ]
+    assert table["contrast"].tolist() == expected
+    observed = table[table["status"] == "observed"]
+    for _, rows in observed.groupby(["cohort", "contrast"]):
+        # the surest sign of a family is called at its own false sign rate, the last at the mean of all of them
+        assert rows["s_value"].min() == pytest.approx(rows["lfsr"].min())
+        assert rows["s_value"].max() == pytest.approx(rows["lfsr"].mean())

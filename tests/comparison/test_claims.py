@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
+from bayes_her2.bayesian.model import load_model
 from bayes_her2.comparison import CLAIMS, LAYERS, claims, families
-from bayes_her2.comparison.claims import INFILTRATE, layer_of
+from bayes_her2.comparison.claims import INFILTRATE, has_seed_measure, layer_of, strength_between_strata
 from bayes_her2.comparison.concordance import Interval
 from bayes_her2.data import DIFFERENCE, HR_COMPARED, HR_STATUS, LM22_CELL_TYPES
 from bayes_her2.estimates import Estimates, kind_of
@@ -254,6 +256,194 @@ def test_claims_are_named_once_and_about_known_cell_types_and_estimands():
             assert claim.lower <= claim.value <= claim.upper
 
 
+HIGH = {"model": "high_abundance", "estimand": "high_abundance_conditional", "outcome": "Mast cells resting"}
+
+
+def by_stratum(positive: tuple[float, ...], negative: tuple[float, ...], **more) -> list[dict]:
+    """Rows of both strata and of the ratio between them: (point, lower, upper, pd) of each stratum."""
+    names = ("point", "lower", "upper", "pd")
+    ratio = {"point": negative[0] / positive[0], "lower": 1.3, "upper": 9.0, "pd": 0.99}
+    return [
+        row(**HIGH, stratum="HR+", **dict(zip(names, positive, strict=True)), **more),
+        row(**HIGH, stratum="HR-", **dict(zip(names, negative, strict=True)), **more),
+        row(**HIGH, stratum=DIFFERENCE, **ratio, **more),
+    ]
+
+
+DIFFERS, OPPOSITE = (
+    "Mast cells resting, interaction with HR status",
+    "Mast cells resting, opposite directions by HR",
+)
+
+
+def test_two_odds_ratios_on_one_side_of_1_may_differ_but_are_not_opposite():
+    found = judge(*by_stratum((1.5, 1.2, 1.9, 0.99), (5.0, 2.0, 12.0, 0.99)))
+    assert of(found, DIFFERS)["layer"].item() == "holds"
+    assert of(found, OPPOSITE)["layer"].item() == "reversed"  # HR+ rises where a fall is claimed
+    assert not of(found, OPPOSITE)["same_direction"].item()
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "layer"),
+    [
+        ((0.5, 0.3, 0.8, 0.99), (5.0, 2.0, 12.0, 0.99), "holds"),
+        ((0.5, 0.3, 0.8, 0.99), (1.5, 1.1, 2.0, 0.99), "weakened"),  # under a third of log 5.29
+        ((0.7, 0.4, 1.1, 0.96), (3.0, 0.9, 9.0, 0.95), "weakened"),  # at least 0.96 + 0.95 - 1 = 0.91
+        ((0.7, 0.4, 1.1, 0.94), (3.0, 0.9, 9.0, 0.95), "not seen"),
+        ((0.5, 0.3, 0.8, 0.99), (1.1, 0.4, 2.9, 0.60), "not seen"),
+    ],
+)
+def test_opposite_directions_need_both_strata_on_their_own_side(positive, negative, layer):
+    assert of(judge(*by_stratum(positive, negative)), OPPOSITE)["layer"].item() == layer
+
+
+def test_opposite_directions_are_shown_by_both_strata_and_need_both():
+    rows = by_stratum((0.5, 0.3, 0.8, 0.99), (5.0, 2.0, 12.0, 0.99))
+    found = of(judge(*rows), OPPOSITE)
+    assert found[["hr_positive_point", "hr_negative_upper"]].to_numpy().tolist() == [[0.5, 12.0]]
+    assert math.isnan(found["point"].item())
+    rows[1] |= {"status": "borrowed", "note": "no HR- tumours in B"}
+    gone = of(judge(*rows), OPPOSITE)
+    assert gone["layer"].item() == "not testable here"
+    assert "borrowed (HR-: no HR- tumours in B)" in gone["why"].item()
+
+
+def test_no_claim_is_worded_as_an_effect():
+    for claim in CLAIMS:
+        assert "acts on" not in claim.words
+        assert "effect" not in claim.words
+
+
+def correlations(positive: float, negative: float, half: float = 0.12) -> list[dict]:
+    """CD8 in HR+ and HR- with intervals of this half width, independent, and their signed difference."""
+    ours = {"pd": 0.99}
+    wide = half * math.sqrt(2)
+    signed = negative - positive
+    return [
+        row(stratum="HR+", point=positive, lower=positive - half, upper=positive + half, **ours),
+        row(stratum="HR-", point=negative, lower=negative - half, upper=negative + half, **ours),
+        row(
+            stratum="HR- minus HR+",
+            estimand="spearman_difference",
+            point=signed,
+            lower=signed - wide,
+            upper=signed + wide,
+            **ours,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "layer"),
+    [
+        (-0.40, -0.05, "holds"),
+        (-0.12, 0.12, "not seen"),  # 0.24 apart and equally strong
+        (-0.10, 0.35, "reversed"),  # stronger in HR-, with the other sign
+        (-0.10, -0.45, "reversed"),
+        (-0.40, 0.02, "holds"),
+    ],
+)
+def test_a_weaker_correlation_is_one_of_smaller_size_and_not_a_higher_one(positive, negative, layer):
+    found = of(judge(*correlations(positive, negative)), "T cells CD8, HR- less than HR+")
+    assert found["layer"].item() == layer
+    assert found["point"].item() == pytest.approx(abs(positive) - abs(negative))
+
+
+@pytest.mark.parametrize(
+    ("means", "correlation"),
+    [((-0.3, -0.1), 0.4), ((-0.1, 0.12), 0.0), ((0.2, -0.05), -0.3), ((0.02, 0.3), 0.2)],
+)
+def test_sizes_are_compared_as_the_draws_would(means, correlation):
+    rng = np.random.default_rng(8)
+    covariance = np.array([[0.05**2, correlation * 0.05 * 0.09], [correlation * 0.05 * 0.09, 0.09**2]])
+    draws = rng.multivariate_normal(means, covariance, 100_000)
+
+    def interval(values: np.ndarray) -> Interval:
+        return Interval(*np.quantile(values, [0.5, 0.025, 0.975]))
+
+    signed = draws[:, 1] - draws[:, 0]
+    size = np.abs(draws[:, 0]) - np.abs(draws[:, 1])
+    found, p = strength_between_strata(
+        interval(signed),
+        interval(draws[:, 0]),
+        interval(draws[:, 1]),
+        interval=0.95,
+        p_above=(signed > 0).mean(),
+    )
+    assert p <= (size > 0).mean() + 0.01
+    assert (size < found.lower).mean() < 0.05 + 0.002
+    assert (size > found.upper).mean() < 0.05 + 0.002
+
+
+EVERY = "T cells CD8, rank correlation"
+
+
+def test_in_every_cohort_is_judged_by_every_cohort_and_not_by_the_pooled_row():
+    pooled = row(stratum="all", point=-0.3, lower=-0.4, upper=-0.2)
+    own = {"stratum": "all", "scope": "cohort"}
+    yes = row(**own, cohort="A", point=-0.35, lower=-0.45, upper=-0.25)
+    no = row(**own, cohort="B", point=-0.02, lower=-0.15, upper=0.11, pd=0.6)
+    found = of(judge(pooled, yes, no), EVERY)
+    assert found[["cohort", "layer"]].to_numpy().tolist() == [["B", "not seen"]]
+    assert found["why"].item() == "the least favourable of 2 cohorts (A holds, B not seen)"
+    both = of(judge(pooled, yes, row(**own, cohort="B", point=-0.25, lower=-0.4, upper=-0.1)), EVERY)
+    assert both[["cohort", "layer"]].to_numpy().tolist() == [["B", "holds"]]
+    alone = of(judge(pooled, yes), EVERY)
+    assert "one cohort" in alone["why"].item()
+    assert found["published_is_range"].item()
+
+
+def test_the_direction_of_figure_2b_is_questioned_beside_every_claim_of_it():
+    of_2b = [claim for claim in CLAIMS if "Fig. 2b" in claim.where]
+    assert len(of_2b) == 11 + 2 * 2
+    assert all('"for lower abundance"' in claim.note for claim in of_2b)
+
+
+def test_cd4_memory_is_one_claim_whose_other_type_is_told_and_not_counted():
+    ours = {k: v for k, v in HIGH.items() if k != "outcome"}
+    activated = row(**ours, outcome="T cells CD4 memory activated", point=0.9, lower=0.6, upper=1.2, pd=0.7)
+    resting = row(**ours, outcome="T cells CD4 memory resting", point=0.6, lower=0.5, upper=0.8)
+    assert len([claim for claim in CLAIMS if "CD4 memory" in claim.name]) == 1
+    found = of(judge(activated, resting), "T cells CD4 memory, HR+, odds of high abundance")
+    assert found["layer"].tolist() == ["not seen"]
+    assert found["why"].item() == "T cells CD4 memory resting, not counted: 0.60 (0.50 to 0.80)"
+
+
+def test_the_note_on_the_prior_is_what_the_default_prior_does_to_the_printed_odds_ratios():
+    priors = load_model("high_abundance").PRIORS
+    shared, spread = (
+        priors[f"high_interaction_{name}"].params["sigma"] for name in ("mean", "between_cells_sd")
+    )
+    estimate = math.log(5.29 / 0.56)
+    se = math.hypot(math.log(24.0 / 1.16), math.log(0.83 / 0.38)) / (2 * 1.959964)
+    grid = np.linspace(-8, 8, 8001)
+    scales = stats.halfnorm(scale=spread).ppf((np.arange(1000) + 0.5) / 1000)
+    prior = np.mean([stats.norm.pdf(grid, 0, math.hypot(shared, s)) for s in scales], axis=0)
+    density = prior * stats.norm.pdf(estimate, grid, se)
+    below = (np.cumsum(density) - density / 2) / density.sum()
+    median, lower, upper = (math.exp(np.interp(q, below, grid)) for q in (0.5, 0.025, 0.975))
+    share = (1.959964 * se / estimate) ** 2  # of the estimate that a prior must leave for the limit to be 0
+    critical = math.sqrt(se**2 * share / (1 - share))
+    note = next(claim.note for claim in CLAIMS if claim.name == DIFFERS)
+    assert f"SD {math.hypot(shared, spread):.2f} on the log ratio" in note
+    assert f"critical prior SD is {critical:.3f}" in note
+    assert f"{median:.2f} ({lower:.2f} to {upper:.1f})" in note
+
+
+@pytest.mark.parametrize(
+    ("label", "same"),
+    [
+        ("HER2 20-gene signature", True),
+        ("simulated HER2 score (20-gene like)", False),
+        ("ERBB2 mRNA, log2", False),
+    ],
+)
+def test_the_seed_studys_own_measure_is_known_by_its_name(label, same):
+    assert has_seed_measure(label) is same
+    found = claims(Estimates.from_records([row(exposure=label)]), measure=label)
+    assert set(found["seed_measure"]) == {same}
+
+
 @pytest.mark.real_data
 def test_printed_numbers_are_those_of_the_evidence_table():
     folder = os.environ.get("BAYES_HER2_DATA")
@@ -285,7 +475,7 @@ def test_printed_numbers_are_those_of_the_evidence_table():
         found = printed[f"{outcome} {quantity} {exposure}".strip(), claim.stratum]
         np.testing.assert_equal((claim.value, claim.lower, claim.upper), found)
         checked += 1
-    assert checked == 3 + 7 + 11 + 1
+    assert checked == 3 + 7 + 11
 
 
 def test_families_count_rows_tests_discoveries_and_verdicts():
@@ -299,8 +489,13 @@ def test_families_count_rows_tests_discoveries_and_verdicts():
             "scope": "pooled",
             "cohort": [None, "", "", ""],
             "twin_p": [0.001, 0.2, None, 0.5],
+            "contrast": "c",
+            "status": ["observed", "observed", "borrowed", "observed"],
+            "s_value": [0.01, 0.02, None, 0.3],
+            "fixed_p_bonferroni": [0.001, 0.01, None, None],
             "discovery_bayes": [True, True, False, False],
             "discovery_bonferroni": [True, False, False, False],
+            "discovery_fixed": [True, True, False, False],
             "verdict": ["agrees", "new", "not estimable", "both null"],
         }
     )
@@ -308,6 +503,9 @@ def test_families_count_rows_tests_discoveries_and_verdicts():
     assert found.loc["presence", ["n_rows", "n_tests"]].tolist() == [3, 2]
     counted = ["n_discoveries_bayes", "n_discoveries_bonferroni", "n_discoveries_both", "agrees", "new"]
     assert found.loc["presence", counted].tolist() == [2, 1, 1, 1, 1]
+    sizes = ["n_observed", "n_signs", "n_tests_fixed", "n_discoveries_fixed"]
+    assert found.loc["presence", sizes].tolist() == [2, 2, 2, 2]
+    assert found.loc["amount", sizes].tolist() == [1, 1, 0, 0]
     assert found.loc["amount", "both null"] == 1
 
 
@@ -322,6 +520,11 @@ def test_a_family_of_the_clinical_model_is_one_variable_over_all_cell_types():
             "scope": "pooled",
             "cohort": "",
             "twin_p": [0.001, 0.2, 0.3],
+            "contrast": "high over low",
+            "status": "observed",
+            "s_value": 0.01,
+            "fixed_p_bonferroni": None,
+            "discovery_fixed": False,
             "discovery_bayes": False,
             "discovery_bonferroni": False,
             "verdict": "both null",
@@ -329,3 +532,4 @@ def test_a_family_of_the_clinical_model_is_one_variable_over_all_cell_types():
     )
     found = families(rows).set_index("exposure")
     assert found["n_tests"].to_dict() == {"age > 50 years": 2, "grade III": 1}
+    assert (found["n_signs"] == 0).all()  # whatever its s-values, it calls none

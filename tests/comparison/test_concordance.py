@@ -121,6 +121,53 @@ def test_pooled_slopes_are_matched_by_the_meta_analysis_of_cohorts():
     assert list(table["twin_method"]) == ["common effect"]
 
 
+def test_a_twin_that_had_to_leave_out_tumours_gives_way_to_the_one_that_has_them_all():
+    ours = Estimates.from_records([row("posterior", "A", 0.89, n=98), row("posterior", "B", 0.89, n=98)])
+    theirs = Estimates.from_records(
+        [
+            row("twin", "A", 1.92, n=63),
+            row("twin", "A", 0.87, n=98, method="cohort fixed"),
+            row("twin", "B", 1.92, n=63),
+            row("twin", "B", 1.50, n=80, method="cohort fixed"),
+        ]
+    )
+    table = concordance(ours, theirs).set_index("outcome")
+    assert table.loc["A", ["twin_method", "n", "n_twin", "verdict"]].tolist() == [
+        "cohort fixed",
+        98,
+        98,
+        "agrees",
+    ]
+    assert table.loc["B", ["twin_method", "n", "n_twin"]].tolist() == ["common effect", 98, 63]
+    assert table.loc["B", "verdict"] == "not compared"
+    assert table.loc["B", "note"] == "twin: other tumours, 63 of 98"
+
+
+def test_discoveries_of_either_side_are_those_of_observed_rows():
+    ours = Estimates.from_records([row("posterior", "A", 2.0), row("posterior", "B", 2.0, status="borrowed")])
+    both = [row("twin", o, 2.0, method=m) for o in "AB" for m in ("common effect", "cohort fixed")]
+    table = concordance(ours, Estimates.from_records(both)).set_index("outcome")
+    for side in ("bayes", "bonferroni", "fixed"):
+        assert table[f"discovery_{side}"].to_dict() == {"A": True, "B": False}, side
+
+
+def test_the_clinical_model_calls_no_signs_and_its_twin_may_discover():
+    named = {"model": "clinical", "estimand": "clinical_odds"}
+    table = concordance(
+        Estimates.from_records([row("posterior", "A", 2.0, **named)]),
+        Estimates.from_records([row("twin", "A", 2.0, **named)]),
+    ).iloc[0]
+    assert not table["discovery_bayes"]
+    assert table["discovery_bonferroni"]
+
+
+def test_where_no_regression_has_cohort_fixed_it_discovers_nothing():
+    ours = Estimates.from_records([row("posterior", "A", 2.0)])
+    table = concordance(ours, Estimates.from_records([row("twin", "A", 2.0)])).iloc[0]
+    assert not table["discovery_fixed"]
+    assert pd.isna(table["fixed_p_bonferroni"])
+
+
 def test_discoveries_follow_the_declared_limits():
     ours = Estimates.from_records([row("posterior", "A", 2.0, s_value=0.06)])
     theirs = Estimates.from_records([row("twin", "A", 2.0, p_adjusted=0.04)])

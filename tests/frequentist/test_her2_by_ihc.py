@@ -133,4 +133,34 @@ def test_groups_that_do_not_overlap_have_a_point_and_say_why_there_is_no_interva
     abundance = pd.DataFrame({"A": np.linspace(0.1, 0.2, 8)}, index=tumours.index)
     table = her2_by_ihc(make_set(tumours, abundance, min_part=1))
     text = table[table["row"] == "verdict"]["text"].iloc[0]
-    assert "P(1+ > 0) = 1.00 (the two groups do not overlap: no interval)" in text
+    # Wilcoxon, 4 against 4 without overlap: U = 16, exact P = 2 / 70, one pair
+    assert "P(1+ > 0) = 1.00 (the two groups do not overlap: no interval; adjusted P = 0.029)" in text
+
+
+def test_levels_are_told_apart_by_the_adjusted_p_and_not_by_their_interval(make_set) -> None:
+    rng = np.random.default_rng(4)
+    values = {"0": rng.normal(0, 1, 40), "1+": rng.normal(0, 1, 40), "2+": rng.normal(0, 1, 40)}
+    # 1+ is moved until the pair's interval excludes 0.5 while three times its P does not reach 0.05
+    for shift in np.arange(0.0, 1.5, 0.01):
+        p = stats.mannwhitneyu(values["1+"] + shift, values["0"]).pvalue
+        if values["1+"].mean() + shift > values["0"].mean() and 0.02 < p < 0.035:
+            break
+    tumours = pd.DataFrame(
+        {
+            "cohort": "K1",
+            "hr": "HR+",
+            "her2_ihc": np.repeat(["0", "1+", "2+"], 40),
+            "her2_sd": np.concatenate(
+                [values["0"], values["1+"] + shift, (values["0"] + values["1+"] + shift) / 2]
+            ),
+        },
+        index=[f"K1/{i}" for i in range(120)],
+    )
+    table = her2_by_ihc(make_set(tumours, pd.DataFrame({"A": rng.gamma(2.0, 1.0, 120)}, index=tumours.index)))
+    own = table[table["stratum"] == "all"]
+    pair = own[(own["row"] == "pair") & (own["level"] == "1+") & (own["other_level"] == "0")].iloc[0]
+    assert pair["lower"] > 0.5
+    assert pair["p_adjusted"] > 0.05
+    text = own[own["row"] == "verdict"]["text"].item()
+    assert "1+ above 0" not in text
+    assert f"adjusted P = {pair['p_adjusted']:.2g}" in text

@@ -173,6 +173,16 @@ def test_the_seed_studys_own_group_tests_are_a_family_apart(ruled) -> None:
             assert np.allclose(rows["p_adjusted"].astype(float), expected)
 
 
+def test_the_contrast_names_the_family(ruled) -> None:
+    table = group_tests(ruled).table
+    own = table[~table["contrast"].str.contains(", not the seed study's test")]
+    pairs = set(zip(own["estimand"], own["outcome"], strict=True))
+    assert pairs == {("probability_greater", "continuous"), ("presence_difference", "presence")}
+    for _, rows in table.groupby(["estimand", "contrast"]):
+        adjusted = np.minimum(1.0, len(rows) * rows["p_value"].astype(float))
+        assert np.allclose(rows["p_adjusted"].astype(float), adjusted)
+
+
 def test_a_cohort_with_one_stratum_has_no_group_comparison(make_set) -> None:
     tumours = pd.DataFrame(
         {"cohort": "K1", "hr": "HR+", "her2_sd": np.linspace(-1, 1, 30)}, index=[f"K1/{i}" for i in range(30)]

@@ -94,9 +94,40 @@ def test_codes_are_counted_ids_are_not_tabulated_and_nothing_is_there_twice(two)
     table = table_one(*two)
     assert {count(table, "A", "grade", level) for level in ("3",)} == {2}
     remark = table[table["variable"] == "remark"]
-    assert set(remark["statistic"]) == {"not tabulated"}
-    assert set(remark["level"]) == {"30 different values"}
+    assert set(remark.loc[remark["level"] != "missing", "statistic"]) == {"not tabulated"}
+    assert set(remark["level"]) == {"30 different values", "missing"}
     assert "ERBB2" not in set(table["variable"])
+
+
+def one_field(table_of, name: str, **values: list) -> pd.DataFrame:
+    """Table 1 of cohorts that record one field, each with its own values."""
+    cohorts = []
+    for cohort, own in values.items():
+        index = pd.Index([str(i) for i in range(len(own))], name="tumour")
+        fields = {"her2": [float(i) for i in range(len(own))], name: own}
+        cohorts.append(table_of(cohort, pd.DataFrame(fields, index=index)))
+    tumours = pd.concat(
+        [pd.DataFrame({"cohort": c.name}, index=[f"{c.name}/{i}" for i in c.tumours.index]) for c in cohorts]
+    ).assign(hr="HR+", her2_class="0")
+    return table_one(cohorts, tumours)
+
+
+def test_a_code_that_is_a_number_here_and_text_there_is_one_level(table_of) -> None:
+    table = one_field(table_of, "grade", A=[1.0, 3.0, 3.0, None], B=["3", "2", "not graded"])
+    assert {level: count(table, "A", "grade", level) for level in ("1", "3", "missing")} == {
+        "1": 1,
+        "3": 2,
+        "missing": 1,
+    }
+    assert count(table, "B", "grade", "3") == 1
+    assert count(table, "all cohorts", "grade", "3") == 3
+    assert set(table.loc[table["variable"] == "grade", "level"]) == {"1", "2", "3", "not graded", "missing"}
+
+
+def test_text_that_is_not_tabulated_says_how_much_is_missing(table_of) -> None:
+    table = one_field(table_of, "remark", A=[f"text {i}" for i in range(25)] + [None] * 5)
+    assert count(table, "A", "remark", "25 different values") == 25
+    assert count(table, "A", "remark", "missing") == 5
 
 
 def test_measures_of_different_platforms_are_not_pooled(two) -> None:

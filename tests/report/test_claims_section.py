@@ -90,6 +90,14 @@ def test_a_claim_shows_the_published_and_the_present_number(page: Any) -> None:
     assert row[4:7] == [">0.99", "0.07", "yes"]
 
 
+def test_a_published_range_is_not_printed_as_an_interval(page: Any) -> None:
+    row = next(
+        r for r in page.tables["claims"] if r[1].startswith("T cells CD8 fall as HER2 rises, in every cohort")
+    )
+    assert row[2] == "range −0.60 to −0.30"
+    assert "or a range where it says so" in page.visible
+
+
 def test_a_claim_that_cannot_be_tested_says_why(page: Any) -> None:
     rows = [row for row in page.tables["claims"] if row[0] == "not testable here"]
     assert any("model marginal_effect left out: External: no IHC level." in row[-1] for row in rows)
@@ -99,6 +107,7 @@ def test_families_count_the_tests_of_each(page: Any) -> None:
     grid = page.tables["families"]
     assert grid[0][:4] == ["Model", "Estimand", "HR", "Scope"]
     assert any(row[1].startswith("presence") and row[2:4] == ["HR+", "pooled"] for row in grid)
+    assert "'new' is expected" in page.visible
 
 
 def test_a_folder_without_claims_has_no_such_section(finished: tuple[Path, Any]) -> None:

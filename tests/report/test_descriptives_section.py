@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from bayes_her2.data import HR_COMPARED, HR_STATUS
 from bayes_her2.report import render_report
+from bayes_her2.report.load import load_results
+from bayes_her2.report.sections.descriptives import variable_name
 
 COHORTS = ("Discovery", "Confirmatory", "External")
 CELLS = ("T cells CD8", "Monocytes", "Macrophages M2")
@@ -86,12 +89,12 @@ def describe(folder: Path, *, ihc: bool = True) -> Path:
             "cohort": cohort,
             "stratum": stratum,
             "cell_type": cell,
-            "n": 50,
+            "n": 500,
             "mean": 0.4 - 0.1 * c + 0.01 * s,
             "median": 0.1,
             "q1": 0.05,
             "q3": 0.2,
-            "share_present": 0.9 - 0.2 * c,
+            "share_present": (0.998, 0.7, 1.0)[c],
             "rank": c + 1,
         }
         for cohort in (*COHORTS, "all cohorts")
@@ -134,7 +137,14 @@ def measure_rows() -> list[dict[str, Any]]:
                 "highest": 9,
             }
             rows.append(base | numbers | {"row": "level", "level": level, "n": 20 + i})
-        pair = {"point": 0.71, "lower": 0.6, "upper": 0.8, "interval_prob": 0.95, "p_value": 0.01}
+        pair = {
+            "point": 0.71,
+            "lower": 0.6,
+            "upper": 0.8,
+            "interval_prob": 0.95,
+            "p_value": 0.01,
+            "p_adjusted": 0.03,
+        }
         rows.append(base | pair | {"row": "pair", "level": "1+", "other_level": "0", "n": 41})
         rows.append(base | {"row": "all levels", "p_value": 0.013, "n": 41})
         rows.append(
@@ -176,7 +186,7 @@ def test_the_measure_by_level_has_its_verdict_and_its_numbers(page: Any) -> None
         "21",
         "6.10",
         "6.20 (5.50 to 6.90)",
-        "over 0: 0.71 (0.60 to 0.80)",
+        "over 0: 0.71 (0.60 to 0.80), adjusted P 0.030",
         "",
     ] in grid
     assert any(row[0] == "Discovery, all tumours" and row[-1] == "0.013" for row in grid)
@@ -187,7 +197,25 @@ def test_composition_and_macrophages_stand_under_their_labels(page: Any) -> None
     row = next(row for row in grid if row[0] == "Monocytes")
     assert row[1:4] == ["0.30 70 %", "0.31 70 %", "0.32 70 %"]
     assert [row[0] for row in grid[2:]] == list(CELLS)
+    # 499 of 500 is not all of them
+    assert {row[0]: row[1].split(" ", 1)[1] for row in grid[2:]} == {
+        "T cells CD8": ">99 %",
+        "Monocytes": "70 %",
+        "Macrophages M2": "100 %",
+    }
     assert ["Discovery, HR-", "all levels", "40", "0.330 (0.100 to 0.400)", "5", "3"] in page.tables["m1_m2"]
+
+
+@pytest.mark.usefixtures("page")
+def test_units_and_fields_are_named_as_the_study_has_them(made: dict[str, Any]) -> None:
+    results = load_results(made["folder"])
+    scaled = replace(results.study, scale="absolute", multiplier="leukocyte_fraction")
+    assert scaled.unit == "share of immune cells times leukocyte_fraction"
+    assert replace(scaled, multiplier="").unit == "score"
+    named = replace(results, study=replace(results.study, labels={"ki67": "Ki-67, % of cells"}))
+    assert variable_name(named, "ki67") == "Ki-67, % of cells"
+    assert variable_name(named, "total_til") == "Total TIL score, mean log2 expression"
+    assert variable_name(named, "my_field") == "My field"
 
 
 def test_comparisons_of_the_strata_stand_beside_their_twin(page: Any) -> None:

@@ -51,6 +51,14 @@ VARIABLES = {
     "centre": "Centre",
     "batch": "Batch",
     "pam50": "PAM50 subtype",
+    "erbb2": "ERBB2 expression, as recorded",
+    "esr1": "ESR1 expression, as recorded",
+    "pgr_expression": "PGR expression, as recorded",
+    "total_til": "Total TIL score, mean log2 expression",
+    "leukocyte_fraction": "Leukocyte fraction, share of cells",
+    "purity": "Tumour purity, share of cells",
+    "her2_protein": "HER2 protein (RPPA), as recorded",
+    "nodes": "Nodal status",
 }
 """Fields of `table_one.csv` in words; others are printed as the study names them."""
 
@@ -85,7 +93,7 @@ def table_one(results: Results) -> Table:
     groups = []
     for variable in dict.fromkeys(r["variable"] for r in rows):
         mine = [r for r in rows if r["variable"] == variable]
-        name = results.study.measure if variable == "her2" else VARIABLES.get(variable, variable)
+        name = results.study.measure if variable == "her2" else variable_name(results, variable)
         members = []
         for level in dict.fromkeys(r["level"] for r in mine):
             found = {r["cohort"]: r for r in mine if r["level"] == level}
@@ -112,6 +120,13 @@ def table_one(results: Results) -> Table:
         ),
         small=True,
     )
+
+
+def variable_name(results: Results, variable: str) -> str:
+    """Name of a field: in the page's words, as the study labels it, or as the study names it, made readable."""
+    label = results.study.labels.get(variable, "")
+    known = VARIABLES.get(variable, "")
+    return known or label or _capital(variable.replace("_", " "))
 
 
 def _absent(rows: Sequence[Row], cohort: str) -> bool:
@@ -159,7 +174,8 @@ def her2_by_ihc(results: Results) -> Table:
         for i, r in enumerate(levels):
             pairs = [p for p in mine if p["row"] == "pair" and p["level"] == r["level"]]
             text = "; ".join(
-                f"over {p['other_level']}: {formats.interval(p['point'], p['lower'], p['upper'], GREATER)}"
+                f"over {p['other_level']}: {formats.interval(p['point'], p['lower'], p['upper'], GREATER)}, "
+                f"adjusted P {formats.p_value(p['p_adjusted'])}"
                 for p in pairs
             )
             members.append(
@@ -186,7 +202,8 @@ def her2_by_ihc(results: Results) -> Table:
         "her2_by_ihc",
         f"{_capital(results.study.measure)} by HER2 IHC level: mean, median (quartiles), and the probability that a "
         "tumour of the level has a higher value than one of a lower level, ties counted half, with "
-        f"{formats.level(prob)} confidence intervals (DeLong, logit). P: Kruskal-Wallis over the levels. "
+        f"{formats.level(prob)} confidence intervals (DeLong, logit; not adjusted) and P by Wilcoxon's test, "
+        "adjusted by Bonferroni over the pairs. P: Kruskal-Wallis over the levels. "
         f"{who(results)}",
         "Cohort",
         (
@@ -217,10 +234,10 @@ def composition(results: Results) -> Table:
         for cohort, stratum in columns:
             r = rows.get((cohort, stratum, cell))
             text = formats.number(r["mean"], 2) if r else formats.MISSING
-            present = round(100 * r["share_present"]) if r else 0
+            present = formats.percent(round(r["n"] * r["share_present"]), r["n"]) if r else ""
             cells.append(Cell(text, sub=f"{present} %" if r else ""))
         lines.append(Line(cell, tuple(cells)))
-    unit = "share of all immune cells" if results.study.scale == "relative" else "score"
+    unit = results.study.unit
     return Table(
         "cell_composition",
         f"What the infiltrate is made of: mean {unit} of each cell type, zeros included, and beneath it the percentage "
@@ -327,6 +344,7 @@ def compared(results: Results, estimand: str) -> Table:
     test = (
         "Wilcoxon's test" if estimand == "probability_greater" else "the chi-squared or Fisher's exact test"
     )
+    own = "'continuous'" if estimand == GREATER else "'presence'"
     return Table(
         f"compared_{estimand}",
         f"{what} with {formats.intervals_of(of_side['posterior'])}, beside its twin with "
@@ -347,8 +365,9 @@ def compared(results: Results, estimand: str) -> Table:
         "tables/estimates.csv",
         (
             "Seed study's rule: by its zero share it would test a 'continuous' cell type with Wilcoxon, one under "
-            "'presence' with chi-squared, and leave out an 'excluded' one. Bonferroni counts the cell types of that "
-            "rule apart from the others.",
+            "'presence' with chi-squared, and leave out an 'excluded' one. Its own tests here are those of the "
+            f"{own} cell types of a cohort; they are one family, all others of the cohort another, for "
+            "Bonferroni and for the posterior's s-values.",
         ),
         small=True,
     )
@@ -500,7 +519,9 @@ def composition_figure(results: Results) -> Drawing | None:
         axes.yaxis.set_major_locator(FixedLocator(range(len(order))))
         axes.yaxis.set_major_formatter(FixedFormatter(order if i == 0 else [""] * len(order)))
         axes.set_title(cohort, fontsize=9, fontweight="bold", loc="left", pad=5)
-        axes.set_xlabel("mean share" if results.study.scale == "relative" else "mean score")
+        axes.set_xlabel(
+            f"mean {results.study.unit}" if len(cohorts) < 3 else f"mean {results.study.short_unit}"
+        )
         axes.grid(axis="x", color="#e6e8eb", lw=0.6)
         axes.set_axisbelow(True)
     draw_key(
@@ -509,7 +530,7 @@ def composition_figure(results: Results) -> Drawing | None:
         left / WIDTH,
     )
     named = formats.listed(order[:3])
-    unit = "share of all immune cells" if results.study.scale == "relative" else "score"
+    unit = results.study.unit
     return Drawing(
         "cell_composition",
         f"Composition of the infiltrate: mean {unit} of each cell type by cohort and hormone receptor (HR) status, "
