@@ -303,6 +303,21 @@ class DecisionSettings(_Block):
         return rope
 
 
+class ModelSampling(_Block):
+    """`[sampling.MODEL]`: what one model samples otherwise than the others."""
+
+    chains: Annotated[int, Strict(), Field(ge=1)] | None = Field(
+        default=None, description="Markov chains. Default: that of [sampling], as for the next three."
+    )
+    tune: Annotated[int, Strict(), Field(ge=1)] | None = Field(
+        default=None, description="Tuning steps of each chain."
+    )
+    draws: Annotated[int, Strict(), Field(ge=1)] | None = Field(
+        default=None, description="Draws kept of each chain."
+    )
+    target_accept: Share | None = Field(default=None, description="Target acceptance rate of the sampler.")
+
+
 class SamplingSettings(_Block):
     """`[sampling]`: how the posterior is drawn."""
 
@@ -318,6 +333,22 @@ class SamplingSettings(_Block):
         default=None,
         description="Chains run at the same time. Does not change the draws. Default: all cores.",
     )
+    abundance: ModelSampling = Field(default=ModelSampling(), description="[sampling.abundance], see there.")
+    high_abundance: ModelSampling = Field(
+        default=ModelSampling(), description="[sampling.high_abundance], see there."
+    )
+    clinical: ModelSampling = Field(default=ModelSampling(), description="[sampling.clinical], see there.")
+    rank_correlation: ModelSampling = Field(
+        default=ModelSampling(), description="[sampling.rank_correlation], see there."
+    )
+    marginal_effect: ModelSampling = Field(
+        default=ModelSampling(), description="[sampling.marginal_effect], see there."
+    )
+
+    def of(self, model: str) -> SamplingSettings:
+        """Return the settings of one model: its own where it has them, those of all models elsewhere."""
+        own = getattr(self, model).model_dump(exclude_none=True)
+        return self.model_copy(update=own)
 
 
 class PriorSetting(_Block):
@@ -787,6 +818,7 @@ def schema_markdown() -> str:
         ("[marginal_effect]", MarginalEffectSettings),
         ("[decisions]", DecisionSettings),
         ("[sampling]", SamplingSettings),
+        ("[sampling.MODEL]", ModelSampling),
         ("[priors.MODEL.NAME]", PriorSetting),
         ("[[exclude]]", ExcludeRule),
         ("[[cohort]]", CohortFiles),

@@ -307,6 +307,11 @@ def _among(outcome: ClinicalOutcome, tumours: pd.DataFrame) -> pd.Series:
     """Whether a value is among those of an outcome's rule, compared as labels: 3, 3.0 and '3' are one."""
     labels = tumours[outcome.field].map(as_label, na_action="ignore")
     named = [as_label(v) for v in outcome.values or ()]
+    if labels.notna().any() and not labels.isin(named).any():
+        raise DataError(
+            f"clinical outcome '{outcome.name}': no tumour has {outcome.field} {' or '.join(named)}; recorded are "
+            f"{_some(labels.dropna())}. Correct `values`."
+        )
     for cohort, own in labels.dropna().groupby(tumours["cohort"]):
         unlike = {_is_number(v) for v in own}.isdisjoint({_is_number(v) for v in named})
         if unlike:
@@ -315,11 +320,6 @@ def _among(outcome: ClinicalOutcome, tumours: pd.DataFrame) -> pd.Series:
                 f"clinical outcome '{outcome.name}': {outcome.field} holds {kind} ({_some(own)}) in {cohort}, the rule "
                 f"names {', '.join(named)}. Write in `values` what {cohort} records too, besides the {other}."
             )
-    if labels.notna().any() and not labels.isin(named).any():
-        raise DataError(
-            f"clinical outcome '{outcome.name}': no tumour has {outcome.field} {' or '.join(named)}; recorded are "
-            f"{_some(labels.dropna())}. Correct `values`."
-        )
     return labels.isin(named)
 
 

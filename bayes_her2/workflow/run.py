@@ -185,7 +185,7 @@ class _Job:
         self.name, self.data = name, data
         self.model: ModelFile = load_model(name)
         self.priors = resolve_priors(self.model.priors_for(data), study.priors.get(name, {}), name)
-        settings = study.sampling
+        settings = study.sampling.of(name)
         self.sampling = Sampling(
             chains=settings.chains,
             tune=settings.tune,

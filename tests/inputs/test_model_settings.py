@@ -103,3 +103,17 @@ def test_text_in_a_measure_is_a_fault_and_not_a_gap(simple):
 def test_a_field_of_words_is_no_measure(simple):
     simple.settings["rank_correlation"] = {"measures": ["stage"]}
     assert any("'stage' holds words (0, I, II, III, IV), not numbers" in f for f in simple.study_faults())
+
+
+def test_a_model_samples_by_its_own_settings_and_else_by_those_of_all(simple):
+    simple.settings["sampling"] = {"tune": 300, "draws": 900, "rank_correlation": {"draws": 2500}}
+    sampling = simple.study().sampling
+    rank, clinical = sampling.of("rank_correlation"), sampling.of("clinical")
+    assert (rank.chains, rank.tune, rank.draws, rank.target_accept) == (4, 300, 2500, 0.9)
+    assert (clinical.chains, clinical.tune, clinical.draws, clinical.target_accept) == (4, 300, 900, 0.9)
+
+
+def test_sampling_of_a_model_that_is_not_there_is_refused(simple):
+    simple.settings["sampling"] = {"rank_corelation": {"draws": 2500}}
+    with pytest.raises(DataError, match="rank_corelation.*rank_correlation"):
+        simple.study()
