@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -229,9 +230,16 @@ class Behind:
         self.data = data
         self.of_row: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._made: dict[tuple[str, ...], Standing] = {}
+        self._rows_made: dict[tuple[str, str], pd.DataFrame] = {}
         self.design = rank_design(data)
-        self.table = pd.concat([support(data, p).assign(pairing=p.name) for p in pairings(data)])
-        for pairing in pairings(data):
+        made = pairings(data)
+        table = pd.concat([support(data, p).assign(pairing=p.name) for p in made])
+        self._support = {
+            tuple(str(part) for part in key): rows.reset_index(drop=True)
+            for key, rows in table.groupby(["pairing", "outcome", "exposure"], sort=False)
+        }
+        self._none = table.iloc[:0]
+        for pairing in made:
             names = [str(c) for c in pairing.exposures.columns]
             self.of_row |= {e: (pairing.name, (e,)) for e in names}
             self.of_row |= {against(names[0], m): (pairing.name, (names[0], m)) for m in names[1:]}
@@ -245,9 +253,10 @@ class Behind:
 
     def _rows(self, exposure: str, outcome: str) -> pd.DataFrame:
         """Support of a row: of one exposure, or of two that are compared."""
+        if (exposure, outcome) in self._rows_made:
+            return self._rows_made[exposure, outcome]
         pairing, exposures = self.of_row[exposure]
-        table = self.table[(self.table["pairing"] == pairing) & (self.table["outcome"] == outcome)]
-        parts = [table[table["exposure"] == e].reset_index(drop=True) for e in exposures]
+        parts = [self._support.get((pairing, outcome, e), self._none) for e in exposures]
         both = parts[0].copy()
         for part in parts[1:]:
             for column in ("reason", "ties"):
@@ -255,6 +264,7 @@ class Behind:
                     "; ".join(dict.fromkeys(t for t in texts if t))
                     for texts in zip(both[column], part[column], strict=True)
                 ]
+        self._rows_made[exposure, outcome] = both
         return both
 
     def _standing(self, exposure: str, outcome: str, stratum: str, scope: str, cohort: str) -> Standing:
@@ -313,6 +323,17 @@ class Behind:
         return Standing(n, n_zero, "observed", "")
 
 
+_KEPT: dict[str, tuple[weakref.ref[AnalysisSet], Behind]] = {}
+
+
+def behind_of(data: AnalysisSet) -> Behind:
+    """Return what stands behind the rows of an analysis set, made once for the tables that ask in turn."""
+    kept = _KEPT.get("last")
+    if kept is None or kept[0]() is not data:
+        kept = _KEPT["last"] = (weakref.ref(data), Behind(data))
+    return kept[1]
+
+
 def _remarks(rows: pd.DataFrame, *, by_cohort: bool) -> list[str]:
     """Say what a reader should know of the groups behind a row: tumours without a value, ties of the exposure."""
     several = rows["stratum"].nunique() > 1
@@ -360,7 +381,7 @@ def summarise_correlations(
     interval, rope
         As in `tabulate`.
     """
-    behind = Behind(data)
+    behind = behind_of(data)
 
     def describe(estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
         exposure = named["exposure"]
@@ -397,7 +418,7 @@ def strength_table(draws: Mapping[tuple[str, str], xr.DataArray], data: Analysis
         ``probability_negligible``, ``probability_weak``, ``probability_moderate``, ``probability_strong``.
     """
     edges = [start for _, start in STRENGTHS] + [1.0 + 1e-9]
-    behind, rows = Behind(data), []
+    behind, rows = behind_of(data), []
     for scope in ("pooled", "cohort"):
         array = draws["spearman", scope]
         labels = [str(d) for d in array.dims if d not in ("chain", "draw")]
@@ -448,7 +469,7 @@ def comparison_table(
     """
     first, *further = (str(c) for c in pairings(data)[0].exposures.columns)
     tail = (1.0 - interval) / 2.0
-    behind, rows = Behind(data), []
+    behind, rows = behind_of(data), []
     for scope in ("pooled", "cohort"):
         rho, gap = draws["spearman", scope], draws["strength_difference", scope]
         for other in further:
@@ -503,7 +524,7 @@ def matrix_table(draws: Mapping[tuple[str, str], xr.DataArray], data: AnalysisSe
     of_infiltrate = [str(c) for c in data.infiltrate.columns]
     pooled = draws["spearman", "pooled"].median(("chain", "draw"))
     members = groups_of(data, everything.index)
-    behind, rows = Behind(data), []
+    behind, rows = behind_of(data), []
     for stratum in data.strata:
         sample, n = _within_cohorts([everything.loc[members[c, stratum]] for c in data.cohorts])
         for i, one in enumerate(names):

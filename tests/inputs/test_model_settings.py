@@ -115,5 +115,5 @@ def test_a_model_samples_by_its_own_settings_and_else_by_those_of_all(simple):
 
 def test_sampling_of_a_model_that_is_not_there_is_refused(simple):
     simple.settings["sampling"] = {"rank_corelation": {"draws": 2500}}
-    with pytest.raises(DataError, match="rank_corelation.*rank_correlation"):
+    with pytest.raises(DataError, match=r"rank_corelation.*rank_correlation"):
         simple.study()

@@ -114,7 +114,7 @@ def test_a_grade_that_cohorts_write_differently_is_compared_label_by_label(two, 
     assert not any("is the same in all tumours" in n for n in data.notices)
     words = ModelChoices(clinical=(ClinicalOutcome("grade III", "grade", values=("III",)),))
     with pytest.raises(
-        DataError, match=r"no tumour has grade III; recorded are 1, 2, 3\. Write in"
+        DataError, match=r"grade holds numbers \(1, 2, 3\) in A, the rule names III\. Write in"
     ):
         data_of(tumours, abundance, settings=words).for_model("clinical")
 
