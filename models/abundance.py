@@ -100,7 +100,7 @@ PRIORS: dict[str, Prior] = {
     "presence_interaction_between_cells_sd": Prior(
         "HalfNormal",
         {"sigma": 0.5},
-        "not tighter than the slopes' own: a prior SD under 0.57 would by itself overturn published interactions",
+        "not tighter than the slopes' own: a prior SD under 0.57 would by itself overturn both published interactions",
     ),
     "presence_interaction_between_cohorts_sd": Prior("HalfNormal", {"sigma": 0.25}, _COHORTS),
     "presence_covariate_mean": Prior(

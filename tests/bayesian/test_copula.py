@@ -9,6 +9,7 @@ import pytest
 from rank_studies import laplace, log_density, scores, simulated_set
 from scipy import stats
 from scipy.special import log_ndtr, ndtri
+from slow_studies import record
 
 from bayes_her2.bayesian.censored import censored_loglik
 from bayes_her2.bayesian.copula import (
@@ -184,17 +185,35 @@ def test_intervals_cover_with_free_margins(zero_share, rho):
 @pytest.mark.slow
 @pytest.mark.parametrize(("zero_share", "rho"), SETTINGS)
 def test_intervals_cover_with_free_margins_in_2000_fits(zero_share, rho):
-    assert 0.935 <= coverage(2_000, rho, zero_share, "free", 12) <= 0.965
+    found = record(
+        "copula_coverage",
+        f"margins free, rho {rho}, zeros {zero_share:.0%}",
+        fits=2_000,
+        seed="12",
+        value=coverage(2_000, rho, zero_share, "free", 12),
+        expected="0.935 to 0.965",
+    )
+    assert 0.935 <= found <= 0.965
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.6, 0.75])
 @pytest.mark.parametrize("zero_share", [0.0, 0.4])
 def test_known_margins_leak_information(zero_share, rho):
-    known = coverage(2_000, rho, zero_share, "known", 12)
+    known, partly = (
+        record(
+            "copula_coverage",
+            f"margins {margins}, rho {rho}, zeros {zero_share:.0%}",
+            fits=2_000,
+            seed="12",
+            value=coverage(2_000, rho, zero_share, margins, 12),
+            expected="below 0.935: known margins leak information",
+        )
+        for margins in ("known", "exposure known")
+    )
     assert 0.86 <= known <= 0.92
     # Freeing slope and residual SD of the outcome is not enough while the exposure's SD counts as known.
-    assert known < coverage(2_000, rho, zero_share, "exposure known", 12) < 0.935
+    assert known < partly < 0.935
 
 
 def test_known_margins_leak_information_in_a_few_fits():
@@ -262,4 +281,12 @@ def test_the_difference_of_two_dependent_measures_is_covered(zero_share):
 @pytest.mark.parametrize(("rho", "between"), [((0.5, 0.25), 0.5), ((0.3, 0.3), 0.7), ((0.6, 0.2), 0.6)])
 def test_the_difference_of_two_dependent_measures_is_covered_in_6000_fits(rho, between, zero_share):
     shares = [difference_coverage(2_000, rho, between, zero_share, seed) for seed in (22, 23, 24)]
-    assert 0.935 <= np.mean(shares) <= 0.965
+    found = record(
+        "copula_difference_coverage",
+        f"rho {rho[0]} and {rho[1]}, between measures {between}, zeros {zero_share:.0%}",
+        fits=6_000,
+        seed="22, 23, 24",
+        value=float(np.mean(shares)),
+        expected="0.935 to 0.965",
+    )
+    assert 0.935 <= found <= 0.965

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,13 @@ def test_every_page_says_simulated(demo):
     page = (demo / "report.html").read_text()
     assert "SIMULATED DATA" in page
     assert json.loads((demo / "provenance.json").read_text())["simulated"] is True
+
+
+@pytest.mark.parametrize("kind", ["Table", "Figure"])
+def test_exhibits_of_all_models_are_numbered_in_reading_order(demo, kind):
+    captions = re.findall(rf"<b>{kind} (\d+)\.</b>", (demo / "report.html").read_text(encoding="utf-8"))
+    assert [int(n) for n in captions] == list(range(1, len(captions) + 1))
+    assert len(captions) > 20
 
 
 def test_the_first_attempt_passes_the_gate(demo):

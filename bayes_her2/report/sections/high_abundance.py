@@ -582,14 +582,14 @@ def tables(results: Results) -> list[Table]:
     made = [interactions(results)] if DIFFERENCE in results.contrasts else []
     if separated(results):
         made.append(separations(results))
-    made.append(odds(results))
-    if len(results.models[MODEL].cohorts) > 1:
-        made.append(by_cohort(results))
-    made.append(cutoffs(results))
     if results.rows(PRIOR_SWEEP):
         made.append(sweep(results))
     if results.rows(SPREADS):
         made.append(spreads(results))
+    made.append(odds(results))
+    if len(results.models[MODEL].cohorts) > 1:
+        made.append(by_cohort(results))
+    made.append(cutoffs(results))
     if results.rows("posterior_predictive", MODEL):
         made.append(misses(results))
     return made

@@ -142,10 +142,10 @@ def made_tables(results: Results) -> list[Table]:
     made = [slope_table(results), stratum_table(results)]
     if len(cohorts_of(results)) > 1:
         made.append(cohort_table(results))
-    made.append(type_iii_table(results))
+    made += [spread_table(results), type_iii_table(results)]
     if len(cohorts_of(results)) > 1:
         made.append(type_iii_table(results, by_cohort=True))
-    made += [spread_table(results), linearity_table(results), residual_table(results)]
+    made += [linearity_table(results), residual_table(results)]
     if results.rows("posterior_predictive", MODEL):
         made.append(predictive_table(results))
     return made
