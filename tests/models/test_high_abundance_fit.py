@@ -140,7 +140,7 @@ def test_shares_are_replicated_at_both_ends_of_her2(draws, data):
 def test_further_tables_name_the_rule_and_the_spread(draws, data):
     _, posterior, estimands = draws
     tables = model_file.tables(posterior, estimands, data, model_file.PRIORS, interval=0.95)
-    assert set(tables) == {"heterogeneity", "interaction_sweep", "counts"}
+    assert set(tables) == {"heterogeneity", "interaction_sweep", "prior_on_published", "counts"}
     assert set(tables["heterogeneity"]["part"]) == {"high"}
     assert set(tables["interaction_sweep"]["part"]) == {"high"}
     counts = tables["counts"].set_index(["cell_type", "cohort", "hr"])
