@@ -166,7 +166,9 @@ def test_an_unknown_model_is_named_with_the_known_ones(study_file, tmp_path, cap
 
 
 def test_a_fit_that_fails_the_gate_prints_no_result(study_file, tmp_path, capsys):
-    few = with_settings(study_file, "[sampling]\nchains = 2\ntune = 100\ndraws = 50", "few_draws.toml")
+    few = with_settings(
+        study_file, "[sampling.abundance]\nchains = 2\ntune = 100\ndraws = 50", "few_draws.toml"
+    )
     out = tmp_path / "out"
     assert exit_code(["run", str(few), "--out", str(out), "--only", "abundance", "-q"]) == 1
     message = capsys.readouterr().err
