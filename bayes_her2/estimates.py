@@ -78,7 +78,8 @@ HR_COMPARISONS = ("probability_greater", "presence_difference")
 """Estimands that, in the abundance model, compare the hormone receptor strata of a cohort."""
 
 COHORT_FIXED = "cohort fixed"
-"""Method of the twin that treats cohorts as fixed: shown beside the main twin, never given a verdict."""
+"""Method of the twin that treats cohorts as fixed: the matched one of averages over all tumours
+(`STANDARDISED`), and of rows for which the main twin had to leave out tumours; shown beside the main twin elsewhere."""
 
 PROFILE_LIKELIHOOD = "logistic regression (profile likelihood)"
 """Method of twin rows with profile-likelihood limits and likelihood-ratio P values."""

@@ -118,3 +118,23 @@ def test_lock_and_house_files_name_no_address_and_no_machine():
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
     names = {entry.split("[")[0].split(">")[0].split("=")[0] for entry in wanted}
     assert names <= pinned, f"run `make lock`: {sorted(names - pinned)} are not in requirements.lock"
+
+
+def test_no_text_of_the_project_has_the_marks_of_an_unfinished_merge():
+    files = [
+        f
+        for pattern in (
+            "*.md",
+            "*.toml",
+            "bayes_her2/**/*.py",
+            "bayes_her2/**/*.j2",
+            "models/*.py",
+            "tests/**/*.py",
+        )
+        for f in ROOT.glob(pattern)
+    ]
+    assert len(files) > 100
+    marks = ("<" * 7 + " ", ">" * 7 + " ")
+    assert [
+        str(f) for f in files if any(ln.startswith(marks) for ln in f.read_text("utf-8").splitlines())
+    ] == []

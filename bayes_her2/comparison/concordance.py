@@ -35,9 +35,6 @@ VERDICTS = {
 }
 THIRD = 1.0 / 3.0
 
-WITHOUT_SIGN_CALLS = frozenset({"clinical"})
-"""Models whose posterior calls no signs: a fixed prior for each row, so that nothing protects many rows at once."""
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -106,7 +103,7 @@ def concordance(
         other twins are second opinions without a verdict. ``difference`` is the posterior minus the twin on the scale
         of `comparable` (logs for ratios, Fisher z for correlations). Where no twin rests on the same number of tumours
         (``n``, ``n_twin``) the verdict is 'not compared'. Discoveries of either side are those of observed rows;
-        ``discovery_bayes`` is never true for models in `WITHOUT_SIGN_CALLS`. ``fixed_p_bonferroni`` and
+        ``discovery_bayes`` is never true without an s-value. ``fixed_p_bonferroni`` and
         ``discovery_fixed``: the same by the regression with cohort fixed, where the twin has one.
 
     Raises
@@ -145,8 +142,8 @@ def concordance(
 def matched_twins(twin: pd.DataFrame, posterior: pd.DataFrame | None = None) -> pd.DataFrame:
     """Choose the twin of each key that has the posterior's estimand, and its tumours.
 
-    Pooled slopes are matched by the meta-analysis of cohort slopes. Pooled averages over tumours are matched by
-    the regression with cohort fixed, which averages over all tumours of the stratum as the posterior
+    Pooled slopes are matched by the meta-analysis of cohort slopes. Pooled averages over tumours (`STANDARDISED`)
+    are matched by the regression with cohort fixed, which averages over all tumours of the stratum as the posterior
     does; a weighted mean of cohort ratios is another quantity. Where a meta-analysis had to leave out cohorts
     (separated, or too few events) the regression with cohort fixed takes its place, if that rests on all of the
     posterior's tumours. Second opinions on one quantity (`SECOND_OPINIONS`) are left out.
@@ -276,10 +273,7 @@ def _row(record: dict[Any, Any], false_discovery: float, alpha: float) -> dict[s
         "s_value": s_value,
         "p_in_rope": number("p_in_rope_posterior"),
         "discovery_bayes": bool(
-            judged
-            and record["model"] not in WITHOUT_SIGN_CALLS
-            and s_value <= false_discovery
-            and number("lfsr_posterior") <= false_discovery
+            judged and s_value <= false_discovery and number("lfsr_posterior") <= false_discovery
         ),
         "discovery_bonferroni": bool(judged and adjusted <= alpha),
         "discovery_fixed": bool(judged and number("fixed_p_bonferroni") <= alpha),

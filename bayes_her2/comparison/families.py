@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bayes_her2.comparison.concordance import VERDICTS, WITHOUT_SIGN_CALLS
+from bayes_her2.comparison.concordance import VERDICTS
 
 FAMILY = ("model", "estimand", "exposure", "contrast", "stratum", "scope", "cohort")
 """Columns that define a family; s-values and Bonferroni are within it, over cell types."""
@@ -37,12 +37,11 @@ def families(concordance: pd.DataFrame) -> pd.DataFrame:
     bayes, classical, fixed = (
         concordance[f"discovery_{side}"].astype(bool) for side in ("bayes", "bonferroni", "fixed")
     )
-    called = ~concordance["model"].isin(WITHOUT_SIGN_CALLS)
     counted = concordance[keys].assign(
         cohort=concordance["cohort"].fillna(""),
         n_rows=1,
         n_observed=(concordance["status"] == "observed").astype(int),
-        n_signs=(concordance["s_value"].notna() & called).astype(int),
+        n_signs=concordance["s_value"].notna().astype(int),
         n_tests=concordance["twin_p"].notna().astype(int),
         n_tests_fixed=concordance["fixed_p_bonferroni"].notna().astype(int),
         n_discoveries_bayes=bayes.astype(int),

@@ -522,7 +522,7 @@ def test_a_family_of_the_clinical_model_is_one_variable_over_all_cell_types():
             "twin_p": [0.001, 0.2, 0.3],
             "contrast": "high over low",
             "status": "observed",
-            "s_value": 0.01,
+            "s_value": float("nan"),
             "fixed_p_bonferroni": None,
             "discovery_fixed": False,
             "discovery_bayes": False,

@@ -151,10 +151,10 @@ def test_discoveries_of_either_side_are_those_of_observed_rows():
         assert table[f"discovery_{side}"].to_dict() == {"A": True, "B": False}, side
 
 
-def test_the_clinical_model_calls_no_signs_and_its_twin_may_discover():
+def test_a_row_without_an_s_value_calls_no_sign_and_its_twin_may_discover():
     named = {"model": "clinical", "estimand": "clinical_odds"}
     table = concordance(
-        Estimates.from_records([row("posterior", "A", 2.0, **named)]),
+        Estimates.from_records([row("posterior", "A", 2.0, s_value=float("nan"), **named)]),
         Estimates.from_records([row("twin", "A", 2.0, **named)]),
     ).iloc[0]
     assert not table["discovery_bayes"]
