@@ -1,18 +1,20 @@
 """Command line: each command calls one public function.
 
-Exit codes: 0 done, 1 the analysis refused to print results, 2 bad input or no room to write, 130 interrupted.
+Exit codes: 0 done, 1 no results (the analysis refused, or a process was ended from outside), 2 bad input or no room to
+write, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +24,7 @@ from bayes_her2.bayesian.model import MODELS
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.report import render_report
 from bayes_her2.workflow.check import Checked, check_study
+from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 
 BAD_INPUT = 2
@@ -44,14 +47,25 @@ Only = Annotated[
         help=f"Fit and report this model alone (may be repeated): {', '.join(MODELS)}. Default: those of the study.",
     ),
 ]
+AtOnce = Annotated[
+    int | None,
+    Parameter(
+        name="--at-once",
+        validator=validators.Number(gte=1),
+        help="Models to fit at the same time, about 1.5 GiB of memory each. Default: one for each core.",
+    ),
+]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
 
 
 @app.command
-def demo(*, out: Out = Path("results/demo"), only: Only = (), quiet: Quiet = False) -> None:
+def demo(
+    *, out: Out = Path("results/demo"), only: Only = (), at_once: AtOnce = None, quiet: Quiet = False
+) -> None:
     """Simulate the seed study's three cohorts and analyse them from files to report."""
-    console = _console(quiet)
-    _finish(console, run_demo(out, only=only, say=console.print, progress=not quiet))
+    with Bars(_console(quiet)) as bars:
+        result = run_demo(out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
+        _finish(bars, result)
 
 
 @app.command
@@ -67,7 +81,7 @@ def check(study: Path, *, quiet: Quiet = False) -> None:
 
 
 @app.command
-def run(study: Path, *, out: Out, only: Only = (), quiet: Quiet = False) -> None:
+def run(study: Path, *, out: Out, only: Only = (), at_once: AtOnce = None, quiet: Quiet = False) -> None:
     """Analyse a study from its files to its report. Run again to resume: finished fits are reused.
 
     Parameters
@@ -75,8 +89,9 @@ def run(study: Path, *, out: Out, only: Only = (), quiet: Quiet = False) -> None
     study
         The study file (TOML).
     """
-    console = _console(quiet)
-    _finish(console, run_study(study, out, only=only, say=console.print, progress=not quiet))
+    with Bars(_console(quiet)) as bars:
+        result = run_study(study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
+        _finish(bars, result)
 
 
 @app.command
@@ -131,9 +146,12 @@ def _console(quiet: bool) -> Console:
     return Console(quiet=quiet, highlight=False)
 
 
-def _finish(console: Console, result: RunResult) -> None:
-    total = sum(result.seconds.values())
-    console.print(f"Done in {total:.0f} s. Report: {result.report}")
+def _at_once(asked: int | None) -> int:
+    return asked or os.cpu_count() or 1
+
+
+def _finish(bars: Bars, result: RunResult) -> None:
+    bars.say(f"Done in {result.total_seconds:.0f} s. Report: {result.report}")
 
 
 def _show(console: Console, checked: Checked) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,9 +10,11 @@ from time import perf_counter
 from typing import Literal
 
 import numpy as np
+import nutpie
 import pandas as pd
 import pymc as pm
 import xarray as xr
+from nutpie.sample import CompiledModel
 from threadpoolctl import threadpool_limits
 
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
@@ -28,6 +29,9 @@ NETCDF_ENGINE: Literal["h5netcdf"] = "h5netcdf"
 ESTIMAND_GROUP = "estimands"
 ESTIMAND_VARIABLE = "value"
 RETRY_TARGET_ACCEPT = 0.95
+
+Progress = Callable[[int, int], None]
+"""Receives the draws finished so far and the draws in all, over all chains, warm-up included."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def fit_model(
     priors: Mapping[str, Prior] | None = None,
     sampling: Sampling | None = None,
     *,
-    progress: bool = True,
+    progress: bool | Progress = True,
     on_retry: Callable[[tuple[str, ...]], None] | None = None,
 ) -> Fit:
     """Sample a model, check every reported quantity, and try once more if the gate is not passed.
@@ -208,7 +212,7 @@ def fit_model(
     sampling
         Sampler settings.
     progress
-        Whether to show a progress bar.
+        Whether to show a progress bar; or what to call, from another thread, as draws are finished.
     on_retry
         Called with the reasons before the second attempt.
 
@@ -226,12 +230,13 @@ def fit_model(
     start = perf_counter()
     graph = module.build(data, priors)
     used, retried = asked, False
-    tree, diagnostics = _attempt(module, graph, data, priors, used, progress=progress)
+    ready = compiled(graph)
+    tree, diagnostics = _attempt(module, ready, data, priors, used, progress=progress)
     if not diagnostics.passed:
         if on_retry is not None:
             on_retry(diagnostics.reasons)
         used, retried = asked.harder(), True
-        tree, diagnostics = _attempt(module, graph, data, priors, used, progress=progress)
+        tree, diagnostics = _attempt(module, ready, data, priors, used, progress=progress)
     return Fit(
         draws=tree,
         model=name,
@@ -248,14 +253,14 @@ def fit_model(
 
 def _attempt(
     module: ModelFile,
-    graph: pm.Model,
+    ready: CompiledModel,
     data: AnalysisSet,
     priors: Mapping[str, Prior],
     sampling: Sampling,
     *,
-    progress: bool,
+    progress: bool | Progress,
 ) -> tuple[xr.DataTree, Diagnostics]:
-    raw = sample(graph, sampling, progress=progress)
+    raw = sample(ready, sampling, progress=progress)
     posterior = raw["posterior"].to_dataset()
     rng = np.random.default_rng([sampling.seed, 1])
     estimands = module.estimand_draws(posterior, data, priors, rng)
@@ -274,30 +279,38 @@ def _attempt(
     return xr.DataTree.from_dict(groups), diagnostics
 
 
-def sample(graph: pm.Model, sampling: Sampling, *, progress: bool) -> xr.DataTree:
-    """Draw from a model with every setting named."""
+def compiled(graph: pm.Model) -> CompiledModel:
+    """Compile a model once, for as many samplings as are needed."""
+    ready: CompiledModel = nutpie.compile_pymc_model(graph)
+    return ready
+
+
+def sample(graph: pm.Model | CompiledModel, sampling: Sampling, *, progress: bool | Progress) -> xr.DataTree:
+    """Draw from a model, compiled or not, with every setting named."""
     if sampling.sampler != "nutpie":
         raise DataError(f"sampler {sampling.sampler!r} is not supported; known: nutpie.")
-    quiet = logging.getLogger("pymc")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)
-    try:
-        # Chains run side by side: linear algebra with threads of its own would make them wait for each other
-        # (measured: twice the time).
-        with graph, threadpool_limits(1):
-            tree: xr.DataTree = pm.sample(
-                draws=sampling.draws,
-                tune=sampling.tune,
-                chains=sampling.chains,
-                cores=min(sampling.cores, sampling.chains),
-                random_seed=sampling.seed,
-                nuts_sampler="nutpie",
-                target_accept=sampling.target_accept,
-                progressbar=progress,
-                compute_convergence_checks=False,
-            )
-    finally:
-        quiet.setLevel(level)
+    report = progress if callable(progress) else None
+
+    def count(chains: list[nutpie.ChainProgress]) -> None:
+        if report is not None:
+            report(sum(c.finished_draws for c in chains), sum(c.total_draws for c in chains))
+
+    # Chains run side by side: linear algebra with threads of its own would make them wait for each other
+    # (measured: twice the time).
+    with threadpool_limits(1):
+        tree: xr.DataTree = nutpie.sample(
+            compiled(graph) if isinstance(graph, pm.Model) else graph,
+            draws=sampling.draws,
+            tune=sampling.tune,
+            chains=sampling.chains,
+            cores=min(sampling.cores, sampling.chains),
+            seed=sampling.seed,
+            target_accept=sampling.target_accept,
+            save_warmup=False,
+            progress_bar=progress is True,
+            progress_rate=500,
+            progress_callback=count if report is not None else None,
+        )
     return tree
 
 

@@ -72,10 +72,14 @@ class ResultsFolder:
         now = {"decisions_hash": decisions, "priors": {**before, **priors}}
         if now != known:
             write_text(record, json.dumps(now, indent=2) + "\n")
-        for leftover in self.out.rglob(".*.part"):
-            leftover.unlink(missing_ok=True)
+        self.remove_half_written()
         shutil.rmtree(self.staging, ignore_errors=True)
         (self.staging / "tables").mkdir(parents=True)
+
+    def remove_half_written(self) -> None:
+        """Remove what a process that was ended had begun to write."""
+        for leftover in self.out.rglob(".*.part"):
+            leftover.unlink(missing_ok=True)
 
     @property
     def posterior(self) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import arviz as az
@@ -13,7 +12,7 @@ import pytest
 from bayes_her2.models import abundance
 from scipy import stats
 
-from bayes_her2.bayesian.fit import Sampling, fit_hash, fit_model, read_fit, sample
+from bayes_her2.bayesian.fit import Sampling, compiled, fit_hash, fit_model, read_fit, sample
 from bayes_her2.bayesian.model import load_model
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
@@ -113,12 +112,16 @@ def test_the_planted_differences_between_the_strata_are_recovered(small_fit, sma
 
 
 def test_draws_do_not_depend_on_the_number_of_cores(small_data):
-    graph = abundance.build(small_data, abundance.priors_for(small_data))
+    graph = compiled(abundance.build(small_data, abundance.priors_for(small_data)))
     settings = Sampling(chains=2, tune=50, draws=20, seed=3, cores=1)
-    one = sample(graph, settings, progress=False)["posterior"].to_dataset()
+    seen: list[tuple[int, int]] = []
+    one = sample(graph, settings, progress=lambda *finished: seen.append(finished))["posterior"].to_dataset()
     two = sample(graph, replace(settings, cores=2), progress=False)["posterior"].to_dataset()
     for name in one.data_vars:
         np.testing.assert_array_equal(one[name].to_numpy(), two[name].to_numpy())
+    # Progress counts every draw of every chain, warm-up included.
+    assert seen[-1] == (2 * 70, 2 * 70)
+    assert sorted(seen) == seen
 
 
 def test_a_fit_survives_the_file_without_loss(small_fit, tmp_path):
@@ -216,13 +219,6 @@ def test_every_prior_in_the_table_has_a_reason_and_says_whether_it_is_used(small
     assert table.loc["presence_slope_between_cohorts_sd", "in_model"]
     assert not table.loc["presence_covariate_mean", "in_model"]
     assert table.loc["presence_slope_mean", "reader_scale"] == "95%: odds ratio 0.38 to 2.7"
-
-
-def test_sampling_leaves_the_loggers_as_they_were(small_data):
-    before = logging.getLogger("pymc").level
-    graph = abundance.build(small_data, abundance.priors_for(small_data))
-    sample(graph, Sampling(chains=1, tune=20, draws=5, cores=1), progress=False)
-    assert logging.getLogger("pymc").level == before
 
 
 def test_an_unknown_sampler_is_refused(small_data):

@@ -118,7 +118,7 @@ def test_both_sides_saw_the_same_tumours(results):
 def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_file):
     before = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
     fit_written = (results / "posterior" / "abundance.nc").stat().st_mtime_ns
-    again = run_study(study_file, results, only=["abundance"], progress=False)
+    again = run_study(study_file, results, only=["abundance"])
     assert again.reused == tuple(json.loads((results / "provenance.json").read_text())["models"])
     assert (results / "posterior" / "abundance.nc").stat().st_mtime_ns == fit_written
     after = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
@@ -183,7 +183,7 @@ def test_a_fit_that_fails_the_gate_prints_no_result(study_file, tmp_path, capsys
     assert "Posterior beside frequentist twin" not in page
     assert leftovers(out) == []
     with pytest.raises(AnalysisRefusedError):
-        run_study(few, out, only=["abundance"], progress=False)
+        run_study(few, out, only=["abundance"])
 
 
 def run_aside(study_file: Path, out: Path, before: str = "") -> subprocess.Popen[str]:
