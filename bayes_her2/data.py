@@ -535,6 +535,86 @@ class AnalysisSet:
         return fingerprint(*tables)
 
 
+@dataclass(frozen=True, order=True)
+class EvidenceExclusion:
+    """One published result that is not pooled, and why.
+
+    Attributes
+    ----------
+    study, row_id
+        The study and the row of the evidence table.
+    reason
+        In words that a report can print.
+    """
+
+    study: str
+    row_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class EvidenceData:
+    """Published results about one outcome that may be pooled: what a meta-analysis sees, on either side.
+
+    One row per study (and HR stratum, where both were asked for); no two rows share patients.
+
+    Attributes
+    ----------
+    outcome, exposure, reference
+        What is compared: the ratio of ``exposure`` over ``reference`` ('HER2-low', 'HER2-0').
+    scale
+        'odds ratio', 'risk ratio' or 'hazard ratio': the ratio whose logarithm is pooled.
+    adjustment
+        'crude', or 'adjusted' (regression or weighting); never both.
+    likelihood
+        ``binomial`` where every study has its counts, ``normal`` on the log scale otherwise.
+    studies
+        Index ``study`` (unique label: the study's key, with the HR stratum where both were asked for). Columns
+        ``hr`` ('HR+', 'HR-' or 'all'), ``year``, ``log_ratio`` and ``se`` (float64; both NA for a study with a zero
+        cell, which happens under ``binomial`` alone), ``n_exposed``, ``events_exposed``, ``n_reference``,
+        ``events_reference`` (Int64, NA under ``normal`` where a study has no counts), ``row_id`` (of the evidence
+        table; parts of one study joined by ' + '), ``overlap_group``, ``setting``, ``doi``, ``pmid``, ``verified``.
+    exclusions
+        Rows about the same outcome that are not in ``studies``, with the reason.
+    notices
+        Remarks: counts derived from percentages, zero cells, fewer than three studies, ...
+    """
+
+    outcome: str
+    exposure: str
+    reference: str
+    scale: str
+    adjustment: str
+    likelihood: Literal["binomial", "normal"]
+    studies: pd.DataFrame
+    exclusions: tuple[EvidenceExclusion, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def coords(self) -> dict[str, list[str]]:
+        """Labels: ``study``, and ``hr`` (strata that occur, HR+ first)."""
+        present = set(self.studies["hr"])
+        return {
+            "study": [str(label) for label in self.studies.index],
+            "hr": [stratum for stratum in (*STRATA, "all") if stratum in present],
+        }
+
+    @property
+    def n_studies(self) -> int:
+        """Number of studies, each counted once, in however many HR strata."""
+        return int(self.studies["overlap_group"].nunique())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what is pooled, independent of the order of studies."""
+        asked = {
+            name: getattr(self, name) for name in ("outcome", "exposure", "reference", "scale", "adjustment")
+        }
+        settings = pd.DataFrame(asked | {"likelihood": self.likelihood}, index=["settings"])
+        numbers = ["hr", "log_ratio", "se", "n_exposed", "events_exposed", "n_reference", "events_reference"]
+        return fingerprint(self.studies[numbers], settings)
+
+
 def _too_few(stratum: str, n: int, n_true: int, n_high: int) -> str:
     """Why a clinical outcome cannot be set against high abundance in a stratum, or ''."""
     sides = {
