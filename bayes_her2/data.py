@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import pandas as pd
 
@@ -533,6 +533,14 @@ class AnalysisSet:
             chosen = {"outcome_scale": self.settings.outcome_scale, "ihc_effect": self.settings.ihc_effect}
             tables.append(pd.DataFrame(chosen, index=["settings"]))
         return fingerprint(*tables)
+
+
+class ModelData(Protocol):
+    """What a model is fitted to: an `AnalysisSet`, `EvidenceData`, ...; whatever it is, it has a fingerprint."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over what the fit sees, independent of the order of rows."""
 
 
 @dataclass(frozen=True, order=True)

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
 from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.data import MIN_EACH_SIDE, MIN_STRATUM, PRESENCE_HELD_BELOW, AnalysisSet
+from bayes_her2.data import MIN_EACH_SIDE, MIN_STRATUM, PRESENCE_HELD_BELOW, ModelData
 from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash, versions
@@ -172,7 +172,7 @@ def read_fit(path: Path) -> Fit:
     )
 
 
-def fit_hash(model: ModelFile, data: AnalysisSet, priors: Mapping[str, Prior], sampling: Sampling) -> str:
+def fit_hash(model: ModelFile, data: ModelData, priors: Mapping[str, Prior], sampling: Sampling) -> str:
     """Hash of everything that determines the draws, so that a finished fit is found again."""
     settings = asdict(sampling)
     settings.pop("cores")
@@ -192,7 +192,7 @@ def fit_hash(model: ModelFile, data: AnalysisSet, priors: Mapping[str, Prior], s
 
 def fit_model(
     model: str | ModelFile,
-    data: AnalysisSet,
+    data: ModelData,
     priors: Mapping[str, Prior] | None = None,
     sampling: Sampling | None = None,
     *,
@@ -206,7 +206,7 @@ def fit_model(
     model
         Name of a model file, or the module.
     data
-        Its analysis set.
+        Its data: an analysis set, or what the model file names in ``DATA``.
     priors
         One prior for each name of the model's ``PRIORS``; its defaults if None.
     sampling
@@ -254,7 +254,7 @@ def fit_model(
 def _attempt(
     module: ModelFile,
     ready: CompiledModel,
-    data: AnalysisSet,
+    data: ModelData,
     priors: Mapping[str, Prior],
     sampling: Sampling,
     *,

@@ -12,32 +12,38 @@ import pandas as pd
 import pymc as pm
 
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
 
 MODELS: tuple[str, ...] = ("abundance", "high_abundance", "rank_correlation", "marginal_effect", "clinical")
-"""Model files, in the order in which a run fits and a report shows them."""
+"""Models of tumours, in the order in which a run fits and a report shows them."""
+
+MODELS_OF_RESULTS: tuple[str, ...] = ("evidence_synthesis", "treatment_response")
+"""Models of published results and of treated patients: their data are not an `AnalysisSet`."""
 
 
 class ModelFile(Protocol):
-    """A module of `bayes_her2.models`: one scientific question."""
+    """A module of `bayes_her2.models`: one scientific question.
+
+    ``data`` is what the module names in its ``DATA``: an `AnalysisSet` for every model of `MODELS`.
+    """
 
     __name__: str
     __file__: str | None
     QUESTION: str
+    DATA: str
     ESTIMANDS: Mapping[str, str]
     PRIORS: Mapping[str, Prior]
     TWIN: str
 
-    def priors_for(self, data: AnalysisSet) -> dict[str, Prior]:
+    def priors_for(self, data: Any) -> dict[str, Prior]:
         """Return the default priors for a data set."""
 
-    def build(self, data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+    def build(self, data: Any, priors: Mapping[str, Prior]) -> pm.Model:
         """Return the model as a graph; pure."""
 
     def estimand_draws(
-        self, posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+        self, posterior: Any, data: Any, priors: Mapping[str, Prior], rng: np.random.Generator
     ) -> dict[tuple[str, str], Any]:
         """Turn draws of coefficients into draws of the estimands, by (estimand, scope)."""
 
@@ -47,21 +53,21 @@ class ModelFile(Protocol):
     def estimates(
         self,
         draws: Mapping[tuple[str, str], Any],
-        data: AnalysisSet,
+        data: Any,
         *,
         interval: float,
         rope: Rope,
     ) -> Estimates:
         """Summarise the draws of the estimands."""
 
-    def prior_checks(self, graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
+    def prior_checks(self, graph: pm.Model, data: Any, seed: int) -> pd.DataFrame:
         """Numeric gates on the prior: ``check``, ``value``, ``lower``, ``upper``, ``passed``."""
 
     def reader_scale(self, name: str, prior: Prior, interval: float) -> str:
         """Say what a prior means on the reader's scale."""
 
     def predictive_checks(
-        self, graph: pm.Model, posterior: Any, data: AnalysisSet, seed: int, interval: float
+        self, graph: pm.Model, posterior: Any, data: Any, seed: int, interval: float
     ) -> pd.DataFrame:
         """Replicate the data; no rows where a model has no such check.
 
@@ -73,7 +79,7 @@ class ModelFile(Protocol):
         self,
         posterior: Any,
         draws: Mapping[tuple[str, str], Any],
-        data: AnalysisSet,
+        data: Any,
         priors: Mapping[str, Prior],
         *,
         interval: float,
@@ -89,7 +95,8 @@ def load_model(name: str) -> ModelFile:
     DataError
         Unknown name; the message lists the models.
     """
-    if name not in MODELS:
-        raise DataError(f"no model is named {name!r}; known: {', '.join(MODELS)}.")
+    known = (*MODELS, *MODELS_OF_RESULTS)
+    if name not in known:
+        raise DataError(f"no model is named {name!r}; known: {', '.join(known)}.")
     module: ModuleType = import_module(f"bayes_her2.models.{name}")
     return cast("ModelFile", module)
