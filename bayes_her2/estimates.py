@@ -87,7 +87,11 @@ PROFILE_LIKELIHOOD = "logistic regression (profile likelihood)"
 BOOTSTRAP = "percentile bootstrap"
 """Method of the twin's second interval for the same correlation."""
 
-SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP})
+REML_WALD = "meta-analysis (REML, Wald)"
+DERSIMONIAN_LAIRD = "meta-analysis (DerSimonian-Laird, Wald)"
+"""Methods of the meta-analysis that stand beside REML with Hartung-Knapp intervals."""
+
+SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, REML_WALD, DERSIMONIAN_LAIRD})
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 
 Kind = Literal["ratio", "correlation", "difference", "probability", "level"]
@@ -111,6 +115,8 @@ KINDS: dict[str, Kind] = {
     # analysis of covariance
     "marginal_slope": "difference",
     "marginal_mean": "level",
+    # meta-analysis: odds, risk or hazard ratio of published studies
+    "published_ratio": "ratio",
     # spreads between cohorts and between cell types
     "between_sd": "level",
     # groups

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import stats
 
-from bayes_her2.data import EvidenceData, EvidenceExclusion
+from bayes_her2.data import MIN_STUDIES, EvidenceData, EvidenceExclusion
 from bayes_her2.errors import DataError, name_some
 from bayes_her2.evidence.schema import (
     BINARY_OUTCOMES,
@@ -28,9 +28,6 @@ from bayes_her2.evidence.schema import (
 )
 from bayes_her2.evidence.table import EvidenceTable
 from bayes_her2.inputs.fields import suggestion
-
-MIN_STUDIES = 3
-"""Below this number of studies the spread between them is mostly prior."""
 
 _ADJUSTMENTS = {"crude": ("crude",), "adjusted": ("adjusted", "weighted")}
 _COUNTS = ["n_exposed", "events_exposed", "n_reference", "events_reference"]

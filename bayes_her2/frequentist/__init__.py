@@ -17,6 +17,7 @@ from bayes_her2.frequentist.marginal_effect import (
     ancova_tests,
     marginal_effect_twin,
 )
+from bayes_her2.frequentist.meta_analysis import meta_analysis_twin, small_study_check
 from bayes_her2.frequentist.precision import precision
 from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
@@ -36,7 +37,9 @@ __all__ = [
     "her2_by_ihc",
     "high_abundance_twin",
     "marginal_effect_twin",
+    "meta_analysis_twin",
     "precision",
     "rank_correlation_twin",
     "rank_tests",
+    "small_study_check",
 ]
