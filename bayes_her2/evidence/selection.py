@@ -302,6 +302,14 @@ def _remark(rows: list[dict[str, Any]], strata: tuple[str, ...], notices: list[s
             f"weighted: {name_some(weighted)}; the others are adjusted by regression (a marginal and a conditional odds"
             " ratio differ even without confounding)"
         )
+    further = [row["study"] for row in rows if row["role"] == "further"]
+    if further:
+        notices.append(
+            f"no main result, so a further one (subset, other follow-up) is taken: {name_some(further)}"
+        )
+    mixed = {row["measure"] == "counts" for row in rows} == {True, False}
+    if mixed:
+        notices.append("some studies have counts and some a ratio: the counts enter as log ratios (Woolf)")
     unverified = [row["study"] for row in rows if row["verified"] != "source text"]
     if unverified:
         notices.append(f"second-hand, not verified in the source: {name_some(unverified, 40)}")
