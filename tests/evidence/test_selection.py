@@ -91,7 +91,7 @@ def test_a_meta_analysis_is_never_pooled_again(read):
         ({"hr_stratum": "HR-"}, "another HR stratum: HR-"),
         ({"setting": "metastatic"}, "another setting: metastatic"),
         (
-            {"measure": "statement", "events_exposed": "", "events_reference": "", "counts": ""},
+            {"measure": "statement", "direction": "lower", "events_exposed": "", "events_reference": "", "counts": ""},
             "no counts and no ratio, only words or proportions",
         ),
         ({"design": "single arm", "reference": ""}, "a single arm compares nothing"),

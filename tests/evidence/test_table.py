@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from bayes_her2.errors import DataError
@@ -159,6 +160,25 @@ def test_a_proportion_in_per_cent_and_a_median_without_unit(read):
     }
     (fault,) = faults_of(read, median)
     assert fault.endswith("unit: a median needs a unit ('months')")
+
+
+def test_a_result_in_words_needs_its_direction(read):
+    words = (
+        RESPONSE
+        | {"measure": "statement"}
+        | dict.fromkeys(("events_exposed", "events_reference", "counts"), "")
+    )
+    (fault,) = faults_of(read, words)
+    assert fault.endswith("direction: a result in words needs its direction: lower, higher or no difference")
+    assert len(read(words | {"direction": "lower"})) == 1
+
+
+def test_a_workbook_gives_the_same_table_as_a_csv(read, tmp_path):
+    cells = pd.DataFrame([RESPONSE]).assign(
+        n_exposed=100, events_exposed=20.0, n_reference=80, events_reference=24
+    )
+    cells.assign(year=2024).to_excel(tmp_path / "mine.xlsx", index=False)
+    assert read_evidence(tmp_path / "mine.xlsx").fingerprint == read(RESPONSE).fingerprint
 
 
 def test_all_faults_of_all_rows_come_at_once(read):
