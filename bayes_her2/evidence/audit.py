@@ -328,8 +328,9 @@ def advocacy_limit(point: float, se: float, level: float = LEVEL) -> float | Non
     """Far limit of the prior interval (0, AL) that would make a claim exclude the null.
 
     ``AL = 4 k^2 se^2 point / (k^2 se^2 - point^2)``, which is ``-(U + L)(U - L)^2 / (2 U L)``. The advocate's prior is
-    N(AL / 2, (AL / 2 k)^2). Prior evidence for effects beyond AL is needed before the claim is credible. None where
-    the claim excludes the null by itself, or has no direction.
+    N(AL / 2, (AL / 2 k)^2), the widest such prior with which the claim excludes the null: prior evidence has to place the
+    effect between the null and AL, or more narrowly. None where the claim excludes the null by itself, or has no
+    direction.
 
     References
     ----------

@@ -25,7 +25,7 @@ from bayes_her2.evidence.replication import (
 )
 from bayes_her2.evidence.verdicts import ALPHA, Verdict, replication_verdict, verdict
 
-PRIOR_SDS = tuple(float(sd) for sd in np.geomspace(0.02, 3.0, 61))
+PRIOR_SDS = tuple(float(sd) for sd in np.geomspace(0.005, 3.0, 81))
 """Prior SDs of the sweep on the analysis scale; for a mean difference they are multiples of its plausible effect."""
 
 
@@ -92,7 +92,7 @@ class AuditTables:
             "audit": self.audit,
             "replication": self.replication,
             "contradictions": self.contradictions,
-            "prior_sweep": self.prior_sweep,
+            "audit_prior_sweep": self.prior_sweep,
             "audit_priors": self.priors,
         }
 
@@ -144,7 +144,7 @@ def audit_tables(published: Published, settings: Settings | None = None) -> Audi
         _row(one, families[one.claim.key], int(per_claim.get(one.claim.key, 0)), settings) for one in audited
     ]
     return AuditTables(
-        audit=pd.DataFrame(rows),
+        audit=pd.DataFrame(rows).astype({"n": "Int64"}),
         replication=_replication(audited, settings),
         contradictions=found,
         prior_sweep=_sweep(audited),

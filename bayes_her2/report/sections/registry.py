@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bayes_her2.report.sections import (
     Section,
+    audit,
     claims,
     clinical,
     descriptives,
@@ -14,6 +15,7 @@ from bayes_her2.report.sections import (
 
 SECTIONS: tuple[Section, ...] = (
     claims.SECTION,
+    audit.SECTION,
     descriptives.SECTION,
     high_abundance.SECTION,
     rank_correlation.SECTION,
