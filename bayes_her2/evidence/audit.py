@@ -87,7 +87,7 @@ class Counts:
 
 
 def quantile(level: float = LEVEL) -> float:
-    """Normal quantile of a two-sided level: 1.96 for 0.95."""
+    """Return the normal quantile of a two-sided level: 1.96 for 0.95."""
     return float(norm.ppf(0.5 + level / 2))
 
 
@@ -95,7 +95,7 @@ def quantile(level: float = LEVEL) -> float:
 
 
 def standard_error(lower: float, upper: float, level: float = LEVEL) -> float:
-    """Standard error that a Wald interval implies.
+    """Return the standard error that a Wald interval implies.
 
     ``se = (upper - lower) / (2 k)``, k the normal quantile of the level.
 
@@ -114,7 +114,7 @@ def standard_error(lower: float, upper: float, level: float = LEVEL) -> float:
 
 
 def correlation_se(n: int) -> float:
-    """Standard error of Fisher's z of a Pearson correlation: ``1 / sqrt(n - 3)``.
+    """Return the standard error of Fisher's z of a Pearson correlation: ``1 / sqrt(n - 3)``.
 
     References
     ----------
@@ -124,7 +124,7 @@ def correlation_se(n: int) -> float:
 
 
 def rank_correlation_se(rho: float, n: int) -> float:
-    """Standard error of Fisher's z of a Spearman correlation: ``sqrt((1 + rho^2 / 2) / (n - 3))``.
+    """Return the standard error of Fisher's z of a Spearman correlation: ``sqrt((1 + rho^2 / 2) / (n - 3))``.
 
     References
     ----------
@@ -328,7 +328,8 @@ def advocacy_limit(point: float, se: float, level: float = LEVEL) -> float | Non
     """Far limit of the prior interval (0, AL) that would make a claim exclude the null.
 
     ``AL = 4 k^2 se^2 point / (k^2 se^2 - point^2)``, which is ``-(U + L)(U - L)^2 / (2 U L)``. The advocate's prior is
-    N(AL / 2, (AL / 2 k)^2), the widest such prior with which the claim excludes the null: prior evidence has to place the
+    N(AL / 2, (AL / 2 k)^2), the widest such prior with which the claim excludes the null: prior evidence has
+    to place the
     effect between the null and AL, or more narrowly. None where the claim excludes the null by itself, or has no
     direction.
 
@@ -462,7 +463,7 @@ def bonferroni(p: float, n_tests: int) -> float:
 
 
 def benjamini_hochberg(p_values: Sequence[float], n_tests: int) -> list[float]:
-    """Adjusted P of Benjamini and Hochberg over a family of which only some tests are printed.
+    """Adjust P by Benjamini and Hochberg over a family of which only some tests are printed.
 
     ``q_(i) = min over j >= i of p_(j) n_tests / j``. Tests that are not printed are taken to have larger P values than
     those that are: with smaller ones among them, the true adjusted P would be smaller.

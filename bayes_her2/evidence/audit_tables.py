@@ -55,7 +55,8 @@ class Settings:
                 faults.add("plausible effect", f"no measure is named {name!r}; known: {', '.join(MEASURES)}")
             elif value == measure.null or (measure.is_ratio and value <= 0):
                 faults.add(
-                    "plausible effect", f"{value:g} is no size of a {name} (its null is {measure.null:g})"
+                    "plausible effect",
+                    f"{value:g} is no size of {measure.a_name} (its null is {measure.null:g})",
                 )
             elif measure.scale == "Fisher z" and abs(value) >= 1:
                 faults.add("plausible effect", f"{value:g}: a correlation lies between -1 and 1")
@@ -160,7 +161,8 @@ def estimate_of(
 ) -> tuple[Estimate, str]:
     """Estimate of a claim on the analysis scale, and what it was computed from.
 
-    Counts come first, because they are exact. A correlation with n takes its standard error from n; otherwise it follows
+    Counts come first, because they are exact. A correlation with n takes its standard error from n; otherwise
+    it follows
     from both limits, or from one where the other lost its digits in print.
 
     Parameters
@@ -200,7 +202,8 @@ def estimate_of(
     if ses.low <= 0:
         raise DataError(
             f"row {claim.row} ({claim.claim}; {claim.cohort}): rounding leaves the interval without a width "
-            f"({claim.ci_low.text if claim.ci_low else '?'} to {claim.ci_high.text if claim.ci_high else '?'}), so that "
+            f"({claim.ci_low.text if claim.ci_low else '?'} to "
+            f"{claim.ci_high.text if claim.ci_high else '?'}), so that "
             "it has no standard error. Give more digits"
         )
     return Estimate(point, se, points, ses), basis
@@ -237,7 +240,7 @@ def _audited(published: Published, settings: Settings) -> list[Audited]:
         if plausible is None:
             faults.add(
                 f"row {claim.row} ({claim.claim}; {claim.cohort})",
-                f"a {claim.measure.name} has no default plausible effect, because it has a unit: give the column "
+                f"{claim.measure.a_name} has no default plausible effect, because it has a unit: give the column "
                 f"`plausible_effect`, or --plausible '{claim.measure.name}=VALUE'",
             )
             continue

@@ -59,7 +59,7 @@ def _of_row(row: PublishedClaim, main: PublishedClaim, estimate: Estimate, basis
     elif row.restates:
         yield from _against_claim(row, main)
     yield from _lost_digits(row)
-    if main.counts is None:  # counts say more than symmetry
+    if main.counts is None and not row.restates:  # counts, or the claim itself, say more than symmetry
         yield from _inside(row)
     yield from _sample_size(row)
     yield from _p_value(row, main, estimate, basis)

@@ -38,6 +38,11 @@ class Measure:
     why: str
 
     @property
+    def a_name(self) -> str:
+        """Name with its article: ``an odds ratio``."""
+        return f"{'an' if self.name.startswith('o') else 'a'} {self.name}"
+
+    @property
     def is_ratio(self) -> bool:
         """Whether it is a ratio: positive, null 1, compared as logs."""
         return self.scale == "log"

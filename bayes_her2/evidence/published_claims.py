@@ -247,11 +247,14 @@ class _Row:
         self.texts = texts
         self.where = where
         self.faults = faults
-        self.ok = True
+        self.sound = True
 
     def fault(self, what: str) -> None:
         self.faults.add(self.where, what)
-        self.ok = False
+        self.sound = False
+
+    def ok(self) -> bool:
+        return self.sound
 
     def text(self, column: str) -> str:
         return self.texts.get(column, "")
@@ -279,7 +282,8 @@ class _Row:
             self.fault(
                 f"{column} is {text!r}: "
                 + (
-                    f"a percentage given as a count? Write the number of patients (percent_{column.split('_')[1]} takes "
+                    "a percentage given as a count? Write the number of patients "
+                    f"(percent_{column.split('_')[1]} takes "
                     "the percentage)"
                     if percent and column.startswith("events")
                     else "a whole number is expected"
@@ -308,7 +312,8 @@ class _Row:
         n = self.whole("n")
         if counts is not None and n is not None and n != counts.n:
             self.fault(
-                f"n is {n} but n_exposed + n_reference is {counts.n}: percentages given as counts, or patients left out? "
+                f"n is {n} but n_exposed + n_reference is {counts.n}: percentages given as counts, or "
+                "patients left out? "
                 "Give the patients of the fourfold table, or leave n empty"
             )
         plausible = self.number("plausible_effect")
@@ -320,10 +325,10 @@ class _Row:
         direction = self.choice("direction", ("above", "below"))
         significant = self.choice("significant", ("yes", "no"))
         restates = self.choice("restates", ("yes", "no")) == "yes"
-        if measure is None or not self.ok:
+        if measure is None or not self.ok():
             return None
-        self._check_values(measure, estimate, low, high, plausible)
-        if not self.ok:
+        self._check_values(measure, estimate, low, high, plausible, restates)
+        if not self.ok():
             return None
         claim = PublishedClaim(
             row=position,
@@ -351,7 +356,7 @@ class _Row:
             note=self.text("note"),
         )
         self._check_enough(claim)
-        return claim if self.ok else None
+        return claim if self.ok() else None
 
     def _level(self) -> float:
         level = self.number("ci_level")
@@ -388,10 +393,10 @@ class _Row:
         return percent
 
     def _counts(self) -> Counts | None:
-        before = self.ok
+        before = self.ok()
         values = [self.whole(column) for column in COUNT_COLUMNS]
         missing = [column for column, value in zip(COUNT_COLUMNS, values, strict=True) if value is None]
-        if before != self.ok or len(missing) == len(COUNT_COLUMNS):
+        if before != self.ok() or len(missing) == len(COUNT_COLUMNS):
             return None
         if missing:
             self.fault(f"{', '.join(missing)} empty: a fourfold table needs {', '.join(COUNT_COLUMNS)}")
@@ -406,14 +411,15 @@ class _Row:
                     f"events_{group} is {events} of n_{group} {n}: more events than patients. A percentage given as a "
                     f"count? Write the number of patients (percent_{group} takes the percentage)"
                 )
-        if before == self.ok and 0 in counts.cells:
+        if before == self.ok() and 0 in counts.cells:
             self.fault(
                 f"a cell of the fourfold table is zero ({counts.events_exposed}/{counts.n_exposed} against "
                 f"{counts.events_reference}/{counts.n_reference}): its odds ratio is 0 or infinite and has no Wald "
-                "interval; nothing is added to a cell in silence. Leave the four counts empty and give the estimate and "
+                "interval; nothing is added to a cell in silence. Leave the four counts empty and give the "
+                "estimate and "
                 "interval that the paper prints"
             )
-        return counts if before == self.ok else None
+        return counts if before == self.ok() else None
 
     def _check_values(
         self,
@@ -422,6 +428,7 @@ class _Row:
         low: Printed | None,
         high: Printed | None,
         plausible: Printed | None,
+        restates: bool,
     ) -> None:
         named = {"estimate": estimate, "ci_low": low, "ci_high": high, "plausible_effect": plausible}
         for column, number in named.items():
@@ -438,13 +445,13 @@ class _Row:
                 )
         if plausible is not None and plausible.value == measure.null:
             self.fault(f"plausible_effect is the null, {measure.null:g}: give the size of a plausible effect")
-        if not self.ok:
+        if not self.ok():
             return
         usable = [None if number is None or number.lost_sign else number for number in (low, high)]
         if usable[0] and usable[1] and usable[0].value >= usable[1].value:
             self.fault(f"ci_low {usable[0].text} is not below ci_high {usable[1].text}: exchanged?")
             return
-        if estimate is None:
+        if estimate is None or restates:  # what another place misprints is found out, not refused
             return
         outside = (usable[0] and estimate.range.high < usable[0].range.low) or (
             usable[1] and estimate.range.low > usable[1].range.high
@@ -452,14 +459,16 @@ class _Row:
         if outside:
             shown = [number.text if number else "?" for number in (low, high)]
             self.fault(
-                f"the interval {shown[0]} to {shown[1]} does not contain its estimate {estimate.text}: one of the three is "
+                f"the interval {shown[0]} to {shown[1]} does not contain its estimate {estimate.text}: one of "
+                "the three is "
                 "misprinted or mistyped. Check it against the paper"
             )
 
     def _check_enough(self, claim: PublishedClaim) -> None:
         if claim.counts is not None and claim.measure.name != ODDS_RATIO:
             self.fault(
-                f"counts are given for a {claim.measure.name}: a fourfold table gives an odds ratio and cannot check it. "
+                f"counts are given for {claim.measure.a_name}: a fourfold table gives an odds ratio and "
+                "cannot check it. "
                 "Remove the counts, or make the odds ratio a claim of its own"
             )
         if bool(claim.numerator) != bool(claim.denominator):
@@ -470,7 +479,8 @@ class _Row:
         by_n = claim.n is not None and claim.measure.name in (CORRELATION, RANK_CORRELATION)
         if claim.estimate is None or not (low or high or by_n):
             self.fault(
-                "not enough numbers to audit: give the estimate with its interval, or the four counts of an odds ratio, "
+                "not enough numbers to audit: give the estimate with its interval, or the four counts of an "
+                "odds ratio, "
                 "or a correlation with n, or numerator and denominator"
             )
         elif by_n and claim.n is not None and claim.n < 5:
@@ -488,19 +498,21 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
             where = ", ".join(str(row.row) for row in claims if row.key == key)
             faults.add(
                 name,
-                f"'{key[0]}' in cohort '{key[1]}' is listed {times} times (rows {where}). Keep one row; if another place of "
+                f"'{key[0]}' in cohort '{key[1]}' is listed {times} times (rows {where}). Keep one row; if "
+                "another place of "
                 "the paper repeats it, write yes in the column `restates` of that row",
             )
     by_claim: dict[str, list[PublishedClaim]] = defaultdict(list)
     for row in claims:
         by_claim[row.claim].append(row)
     for claim, members in by_claim.items():
-        measures = dict.fromkeys(row.measure.name for row in members)
+        measures = dict.fromkeys(row.measure.a_name for row in members)
         if len(measures) > 1:
             faults.add(
                 name,
-                f"'{claim}' is a {' and a '.join(measures)} in different cohorts (rows "
-                f"{', '.join(str(row.row) for row in members)}): they are different quantities and cannot replicate each "
+                f"'{claim}' is {' and '.join(measures)} in different cohorts (rows "
+                f"{', '.join(str(row.row) for row in members)}): they are different quantities and cannot "
+                "replicate each "
                 "other. Give each measure a claim of its own",
             )
         numbers: dict[tuple[object, ...], list[PublishedClaim]] = defaultdict(list)
@@ -525,7 +537,7 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
         elif row.restates and row.measure.name != by_key[row.key].measure.name:
             faults.add(
                 where,
-                f"is a {row.measure.name} and restates a {by_key[row.key].measure.name}: not the same quantity",
+                f"is {row.measure.a_name} and restates {by_key[row.key].measure.a_name}: not the same quantity",
             )
         for column, other in (("numerator", row.numerator), ("denominator", row.denominator)):
             if not other:
@@ -537,7 +549,7 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
                     f"{column} '{other}' is not a claim with numbers of its own in cohort '{row.cohort}'",
                 )
             elif not (found.measure.is_ratio and row.measure.is_ratio):
-                faults.add(where, f"{column} '{other}' is a {found.measure.name}: only ratios can be divided")
+                faults.add(where, f"{column} '{other}' is {found.measure.a_name}: only ratios can be divided")
         if row.numerator and row.numerator == row.denominator:
             faults.add(where, "numerator and denominator are the same claim")
 
@@ -561,7 +573,8 @@ def _family_sizes(
         elif stated and min(stated) < len(rows):
             faults.add(
                 name,
-                f"family '{family}' has {len(rows)} claims here and family_size {min(stated)}: the size counts every test, "
+                f"family '{family}' has {len(rows)} claims here and family_size {min(stated)}: the size "
+                "counts every test, "
                 "printed or not",
             )
         sizes[family] = max([*stated, len(rows)])

@@ -17,8 +17,9 @@ GOLDEN = (math.sqrt(5) + 1) / 2
 
 
 def sceptical_z(z_original: float, z_replication: float, c: float) -> float:
-    """Return z of the sceptical p-value: the level at which original and sceptic's prior just conflict in the replication.
+    """Return z of the sceptical p-value.
 
+    It belongs to the level at which the original's sufficiently sceptical prior just conflicts with the replication:
     ``z_S^2`` solves ``(z_o^2 / z_S^2 - 1)(z_r^2 / z_S^2 - 1) = c``. With A the arithmetic and H the harmonic mean of
     the squared z-values: ``z_S^2 = H / 2`` for c = 1, else ``(sqrt(A (A + (c - 1) H)) - A) / (c - 1)``.
 
@@ -42,7 +43,8 @@ def sceptical_p(
 ) -> float:
     """One-sided sceptical p-value, in the direction of the original study.
 
-    ``1 - Phi(z_S)``; recalibrated at the golden level ``1 - Phi(z_S sqrt(phi))``, phi the golden ratio, so that 0.025 is
+    ``1 - Phi(z_S)``; recalibrated at the golden level ``1 - Phi(z_S sqrt(phi))``, phi the golden ratio, so
+    that 0.025 is
     its threshold and an original study that is just significant can only be replicated by an effect at least as large.
     Opposite signs give 1 minus that.
 

@@ -1,11 +1,12 @@
-"""Evidence tables written as a user would write them."""
+"""Evidence tables and tables of claims written as a user would write them."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bayes_her2.evidence.table import EvidenceTable, read_evidence
@@ -79,3 +80,30 @@ def read(tmp_path: Path) -> Callable[..., EvidenceTable]:
         return read_evidence(path)
 
     return write_and_read
+
+
+CLAIM = {
+    "claim": "A raises B",
+    "family": "",
+    "cohort": "First",
+    "measure": "odds ratio",
+    "estimate": "1.60",
+    "ci_low": "1.07",
+    "ci_high": "2.39",
+    "place": "Results",
+}
+"""A sound claim; tests change it."""
+
+WriteClaims = Callable[..., Path]
+
+
+@pytest.fixture
+def write_claims(tmp_path: Path) -> WriteClaims:
+    """Write rows (each changes the sound claim) as a CSV and return its path."""
+
+    def write(*rows: Mapping[str, str]) -> Path:
+        path = tmp_path / "claims.csv"
+        pd.DataFrame([CLAIM | dict(row) for row in rows]).fillna("").to_csv(path, index=False)
+        return path
+
+    return write

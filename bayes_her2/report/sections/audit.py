@@ -169,9 +169,11 @@ def claims(results: Results) -> Table:
     return Table(
         "audit_claims",
         "Each claim from its estimate and interval. Estimates with 95 % confidence intervals (Wald), as printed unless "
-        "the table says otherwise; P two-sided (Wald); below it what rounding of the printed figures allows. Bonferroni: "
+        "the table says otherwise; P two-sided (Wald); below it what rounding of the printed figures allows. "
+        "Bonferroni: "
         "P times the tests of the family; Benjamini-Hochberg below it. Critical prior SD: a prior centred at no effect "
-        "overturns the claim if it is narrower than this (analysis scale: log of ratios, Fisher z of correlations); the "
+        "overturns the claim if it is narrower than this (analysis scale: log of ratios, Fisher z of "
+        "correlations); the "
         "scepticism limit is where its 95 % interval ends. Sceptic's SD: the declared prior. Claims that exclude no "
         f"effect have neither. Under a verdict: what rounding allows as well. {who(results)}",
         "Family",
@@ -189,7 +191,8 @@ def claims(results: Results) -> Table:
         tuple(lines),
         "tables/audit.csv",
         (
-            "Tests that a paper does not print are counted in the size of the family where the table of claims declares "
+            "Tests that a paper does not print are counted in the size of the family where the table of "
+            "claims declares "
             "it, and are taken to have larger P values.",
         ),
         small=True,
@@ -200,9 +203,9 @@ def _cells(row: Row) -> tuple[Cell, ...]:
     measure = row["measure"]
     as_printed = row["basis"].startswith("printed")
     estimate = row["printed"].replace("-", formats.MINUS) if as_printed else _three(row)
-    how = UNITS.get(measure, measure)
+    how: str = UNITS.get(measure, str(measure))
     if BASES.get(row["basis"]) != "as printed":
-        how += f"; {BASES.get(row['basis'], row['basis'])}"
+        how = f"{how}; {BASES.get(row['basis'], row['basis'])}"
     p = p_text(row["p_value"])
     n = formats.count(row["n"])
     critical = formats.number(row["critical_prior_sd"], 2)
@@ -251,7 +254,7 @@ def _three(row: Row) -> str:
 
 
 def contradictions(results: Results) -> Table:
-    """Printed figures that do not agree with another."""
+    """List printed figures that do not agree with another."""
     lines = [
         Line(
             row["claim"],
@@ -301,7 +304,7 @@ def posteriors(results: Results) -> Table:
             Line(
                 row["claim"],
                 (
-                    Cell(UNITS.get(measure, measure), sub=row["cohort"]),
+                    Cell(UNITS.get(measure, str(measure)), sub=row["cohort"]),
                     *cells,
                     Cell(value(measure, row["plausible_effect"])),
                     Cell(formats.probability(row["power"])),
@@ -321,7 +324,8 @@ def posteriors(results: Results) -> Table:
         "Posterior of each claim under three priors (median with 95 % credible interval, equal-tailed; below it the "
         "posterior probability of the claimed direction), and what a study of this precision does to a plausible true "
         "effect: power, probability that a significant estimate has the wrong sign (type S), and how many times too "
-        "large it is on average (type M, analysis scale; range from rounding). Advocacy limit: a prior from no effect to "
+        "large it is on average (type M, analysis scale; range from rounding). Advocacy limit: a prior from "
+        "no effect to "
         f"this limit is the widest that would let the claim exclude no effect ('any': almost no limit). {who(results)}",
         "Claim",
         (
@@ -387,7 +391,8 @@ def replication(results: Results) -> Table:
     rules = "; ".join(f"{name}: {rule}" for name, rule in REPLICATION_VERDICTS.items())
     return Table(
         "audit_replication",
-        "Replication success between cohorts of the same claim; the cohort that comes first in the table of claims is the "
+        "Replication success between cohorts of the same claim; the cohort that comes first in the table of "
+        "claims is the "
         "original. Relative effect: replication over original on the analysis scale. Variance ratio: original over "
         "replication. Sceptical p-values are one-sided (range from rounding); Bayes factors below 1 favour the claim; "
         f"'none' where no level succeeds. Compatible: P for the difference of the two estimates. {who(results)}",
@@ -425,7 +430,7 @@ def priors(results: Results) -> Table:
     """Plausible effect of each measure, and the priors that follow from it."""
     lines = [
         Line(
-            UNITS.get(row["measure"], row["measure"]),
+            UNITS.get(row["measure"], str(row["measure"])),
             (
                 Cell(value(row["measure"], row["plausible_effect"])),
                 Cell(
@@ -443,7 +448,8 @@ def priors(results: Results) -> Table:
     ]
     return Table(
         "audit_priors",
-        "Declared plausible effects, and the priors that follow from them (Spiegelhalter, Freedman and Parmar 1994): the "
+        "Declared plausible effects, and the priors that follow from them (Spiegelhalter, Freedman and "
+        "Parmar 1994): the "
         "sceptic's is centred at no effect with 5 % beyond the plausible effect, the enthusiast's at the plausible "
         "effect in the claimed direction with 5 % beyond no effect. Priors are on the analysis scale. An option, or a "
         "column of the table of claims, changes a plausible effect.",
@@ -511,8 +517,10 @@ def prior_curves(results: Results) -> Drawing | None:
     )
     return Drawing(
         "audit_prior_curves",
-        "How sceptical one may be before a claim stops holding. Posterior median and 95 % credible interval (equal-tailed) "
-        "of each claim that excludes no effect, against the SD of a normal prior centred at no effect; vertical axis in "
+        "How sceptical one may be before a claim stops holding. Posterior median and 95 % credible interval "
+        "(equal-tailed) "
+        "of each claim that excludes no effect, against the SD of a normal prior centred at no effect; "
+        "vertical axis in "
         "the unit of the claim (odds ratio, ratio of odds ratios or correlation), horizontal line at no effect. To the "
         "left of the red line (critical prior SD; band: what rounding of the printed figures allows) the interval "
         "includes no effect. Dotted: the declared sceptic; the claim convinces this sceptic where the red line lies to "
@@ -572,7 +580,8 @@ SECTION = Section(
         "audit_prior_sweep": columns_of("claim cohort", floats="prior_sd point lower upper"),
         "audit_priors": columns_of(
             "measure scale why",
-            floats="plausible_effect sceptical_prior_sd sceptical_prior_lower sceptical_prior_upper enthusiastic_prior_mean",
+            floats="plausible_effect sceptical_prior_sd sceptical_prior_lower sceptical_prior_upper "
+            "enthusiastic_prior_mean",
         ),
         "replication": columns_of(
             "claim measure original replication verdict",
