@@ -23,7 +23,7 @@ from bayes_her2.evidence.replication import (
     sceptical_bayes_factor,
     sceptical_p,
 )
-from bayes_her2.evidence.verdicts import ALPHA, Verdict, replication_verdict, verdict
+from bayes_her2.evidence.verdicts import ALPHA, Verdict, in_words, replication_verdict, verdict
 
 PRIOR_SDS = tuple(float(sd) for sd in np.geomspace(0.005, 3.0, 81))
 """Prior SDs of the sweep on the analysis scale; for a mean difference they are multiples of its plausible effect."""
@@ -366,6 +366,18 @@ def _row(one: Audited, family: InFamily, n_contradictions: int, settings: Settin
         "verdict": final,
         "verdict_lowest": lowest,
         "verdict_highest": highest,
+        "in_words": in_words(
+            final,
+            p=p,
+            p_range=(p_range.low, p_range.high),
+            n_tests=family.size,
+            p_family=st.bonferroni(p, family.size),
+            critical_sd=critical,
+            sceptic_sd=sceptic.sd,
+            ends=(lowest, highest),
+            n_contradictions=n_contradictions,
+            alpha=settings.alpha,
+        ),
         "place": claim.place,
         "note": claim.note,
     }

@@ -18,7 +18,14 @@ from pathlib import Path
 from bayes_her2.data import FileRead
 from bayes_her2.errors import DataError, Faults, name_some
 from bayes_her2.evidence.audit import Counts, Range
-from bayes_her2.evidence.measures import CORRELATION, MEASURES, ODDS_RATIO, RANK_CORRELATION, Measure
+from bayes_her2.evidence.measures import (
+    CORRELATION,
+    MEASURES,
+    ODDS_RATIO,
+    RANK_CORRELATION,
+    RATIO_OF_ODDS_RATIOS,
+    Measure,
+)
 from bayes_her2.inputs.fields import MISSING_WORDS
 from bayes_her2.inputs.tables import read_table
 
@@ -517,14 +524,16 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
             )
         numbers: dict[tuple[object, ...], list[PublishedClaim]] = defaultdict(list)
         for row in members:
-            if row.estimate and row.ci_low and row.ci_high:
+            if row.counts:
+                numbers[(row.counts,)].append(row)
+            elif row.estimate and row.ci_low and row.ci_high:
                 numbers[(row.estimate.value, row.ci_low.value, row.ci_high.value)].append(row)
         for same in numbers.values():
             if len({row.cohort for row in same}) > 1:
                 cohorts = name_some([f"'{row.cohort}' (row {row.row})" for row in same])
                 faults.add(
                     name,
-                    f"'{claim}' has the same estimate and limits in {cohorts}: one study listed twice would replicate "
+                    f"'{claim}' has the same numbers in {cohorts}: one study listed twice would replicate "
                     "itself. Keep one of them",
                 )
     for row in rows:
@@ -550,6 +559,11 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
                 )
             elif not (found.measure.is_ratio and row.measure.is_ratio):
                 faults.add(where, f"{column} '{other}' is {found.measure.a_name}: only ratios can be divided")
+            elif row.measure.name == RATIO_OF_ODDS_RATIOS and found.measure.name != ODDS_RATIO:
+                faults.add(
+                    where,
+                    f"{column} '{other}' is {found.measure.a_name}: a ratio of odds ratios divides odds ratios",
+                )
         if row.numerator and row.numerator == row.denominator:
             faults.add(where, "numerator and denominator are the same claim")
 

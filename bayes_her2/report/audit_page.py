@@ -66,7 +66,7 @@ def audit_page(rows: Mapping[str, Rows], about: About) -> AuditPage:
         If the figure cannot be drawn.
     """
     results = _as_results(rows)
-    order = ("summary", "claims", "contradictions", "posteriors", "priors", "replication")
+    order = ("summary", "in_words", "claims", "contradictions", "posteriors", "priors", "replication")
     made = {table.name: table for table in audit.made_tables(results)}
     reading = [made[f"audit_{name}"] for name in order if f"audit_{name}" in made]
     tables = {

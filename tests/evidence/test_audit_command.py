@@ -74,18 +74,19 @@ def test_the_page_is_well_formed_and_asks_nothing_of_the_network(folder):
 def test_captions_of_the_page_stand_alone(folder):
     text = (folder / "audit.html").read_text("utf-8")
     captions = re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", text, re.DOTALL)
-    assert len(captions) == 6
+    assert len(captions) == 7
     assert [re.match(r"<b>(Table|Figure) (\d)", caption)[2] for caption in captions] == [
         "1",
         "2",
         "3",
-        "1",
         "4",
+        "1",
         "5",
+        "6",
     ]
-    assert "95 % credible interval" in captions[3]
-    assert "95 % confidence intervals" in captions[1]
-    assert all("claims; n is given where it is printed" in caption for caption in captions[:5])
+    assert "95 % credible interval" in captions[4]
+    assert "95 % confidence intervals" in captions[2]
+    assert all("claims; n is given where it is printed" in caption for caption in captions[:6])
 
 
 def test_links_of_the_page_lead_to_files(folder):

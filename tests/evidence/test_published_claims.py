@@ -117,7 +117,7 @@ BAD = {
     ),
     "a study listed twice under two names": (
         [{}, {"cohort": "Second"}],
-        ["the same estimate and limits in 'First' (row 1), 'Second' (row 2)", "would replicate itself"],
+        ["the same numbers in 'First' (row 1), 'Second' (row 2)", "would replicate itself"],
     ),
     "hazard ratio beside odds ratio": (
         [{}, {"cohort": "Second", "measure": "hazard ratio", "estimate": "1.5"}],
@@ -148,6 +148,23 @@ BAD = {
         [{"estimate": "", "ci_low": "", "ci_high": "", "numerator": "X", "denominator": "Y"}],
         ["numerator 'X' is not a claim with numbers of its own in cohort 'First'"],
     ),
+    "ratio of odds ratios of hazard ratios": (
+        [
+            {"measure": "hazard ratio", "claim": "X"},
+            {"measure": "hazard ratio", "claim": "Y"},
+            {
+                "claim": "X over Y",
+                "measure": "ratio of odds ratios",
+                "estimate": "",
+                "ci_low": "",
+                "ci_high": "",
+                "numerator": "X",
+                "denominator": "Y",
+            },
+        ],
+        ["numerator 'X' is a hazard ratio: a ratio of odds ratios divides odds ratios"],
+    ),
+    "counts listed twice": ([COUNTS, COUNTS | {"cohort": "Second"}], ["the same numbers in 'First' (row 1)"]),
     "family of two sizes": (
         [{"family": "f", "family_size": "15"}, {"claim": "C", "family": "f", "family_size": "16"}],
         ["family 'f' has sizes 15, 16"],

@@ -50,7 +50,13 @@ CURVE = COLOURS["HR+"]
 
 def made_tables(results: Results) -> list[Table]:
     """Tables of the section, in reading order."""
-    made = [summary(results), claims(results), contradictions(results), posteriors(results)]
+    made = [
+        summary(results),
+        contradictions(results),
+        in_words(results),
+        claims(results),
+        posteriors(results),
+    ]
     if results.rows("replication"):
         made.append(replication(results))
     return [*made, priors(results)]
@@ -149,6 +155,37 @@ def summary(results: Results) -> Table:
     )
 
 
+def in_words(results: Results) -> Table:
+    """Why each claim has its verdict."""
+    lines = [
+        Line(
+            row["claim"],
+            (
+                Cell(row["cohort"]),
+                Cell(row["place"], look="wrap"),
+                Cell(row["verdict"], look="verdict"),
+                Cell(row["in_words"], look="wrap"),
+            ),
+        )
+        for row in results.rows("audit")
+    ]
+    return Table(
+        "audit_in_words",
+        "Why each claim has its verdict. P two-sided (Wald); prior SDs on the analysis scale (log of ratios, "
+        f"Fisher z of correlations). {who(results)}",
+        "Claim",
+        (
+            Column("Cohort", words=True),
+            Column("Place", words=True),
+            Column("Verdict", words=True),
+            Column("Why", words=True),
+        ),
+        tuple(lines),
+        "tables/audit.csv",
+        small=True,
+    )
+
+
 def claims(results: Results) -> Table:
     """Every claim with P, family, critical prior and verdict."""
     rows = results.rows("audit")
@@ -169,8 +206,8 @@ def claims(results: Results) -> Table:
     return Table(
         "audit_claims",
         "Each claim from its estimate and interval. Estimates with 95 % confidence intervals (Wald), as printed unless "
-        "the table says otherwise; P two-sided (Wald); below it what rounding of the printed figures allows. "
-        "Bonferroni: "
+        "the table says otherwise; P two-sided (Wald); below it what rounding of the printed figures allows, "
+        "or, with counts, Fisher's exact P. Bonferroni: "
         "P times the tests of the family; Benjamini-Hochberg below it. Critical prior SD: a prior centred at no effect "
         "overturns the claim if it is narrower than this (analysis scale: log of ratios, Fisher z of "
         "correlations); the "
@@ -222,7 +259,12 @@ def _cells(row: Row) -> tuple[Cell, ...]:
         Cell(row["claim"], sub=f"{how}; cohort: {row['cohort']}"),
         Cell(estimate),
         Cell(n, sub=f"implied {row['n_implied']:.0f}" if row["n_implied"] is not None else ""),
-        Cell(p, sub=span(p_text(row["p_low"]), p_text(row["p_high"]), p)),
+        Cell(
+            p,
+            sub=span(p_text(row["p_low"]), p_text(row["p_high"]), p)
+            if row["p_fisher"] is None
+            else f"Fisher {p_text(row['p_fisher'])}",
+        ),
         Cell(p_text(row["p_bonferroni"]), sub=p_text(row["p_benjamini_hochberg"])),
         Cell(
             critical,
@@ -352,6 +394,8 @@ def advocacy(row: Row) -> str:
         return formats.MISSING
     if is_ratio(row["measure"]) and not 0.001 < limit < 1000:
         return "any" if limit < 0.001 or limit > 1000 else value(row["measure"], limit)
+    if "correlation" in row["measure"] and abs(limit) > 0.995:
+        return "any"
     return value(row["measure"], limit)
 
 
@@ -566,9 +610,10 @@ SECTION = Section(
     after="summary",
     needed={
         "audit": columns_of(
-            "claim family cohort measure printed basis p_printed verdict verdict_lowest verdict_highest place note",
+            "claim family cohort measure printed basis p_printed verdict verdict_lowest verdict_highest in_words "
+            "place note",
             ints="family_size n n_contradictions",
-            floats="estimate lower upper p_value p_low p_high p_bonferroni p_benjamini_hochberg "
+            floats="estimate lower upper p_value p_low p_high p_fisher p_bonferroni p_benjamini_hochberg "
             "critical_prior_sd critical_prior_sd_low critical_prior_sd_high scepticism_limit scepticism_limit_low "
             "scepticism_limit_high advocacy_limit plausible_effect sceptical_prior_sd "
             "sceptical_point sceptical_lower sceptical_upper sceptical_p_direction "
