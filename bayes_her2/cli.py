@@ -196,6 +196,10 @@ def _plausible(text: str) -> tuple[str, float]:
         raise DataError(f"--plausible {text!r}: write MEASURE=VALUE, such as 'odds ratio=1.5'.") from None
 
 
+def _p_text(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
 def _show_audit(console: Console, result: AuditResult) -> None:
     """Print what survives and what does not, verdict by verdict, then what contradicts itself."""
     rows = result.tables.audit.to_dict("records")
@@ -222,8 +226,8 @@ def _show_audit(console: Console, result: AuditResult) -> None:
                 str(row["printed"])
                 if str(row["basis"]).startswith("printed")
                 else f"{row['estimate']:.3g} ({row['lower']:.3g} to {row['upper']:.3g})",
-                f"{row['p_value']:.2g}",
-                f"x{row['family_size']}: {row['p_bonferroni']:.2g}",
+                _p_text(row["p_value"]),
+                f"x{row['family_size']}: {_p_text(row['p_bonferroni'])}",
                 "-" if critical != critical else f"{critical:.2g}",  # NaN differs from itself
             )
         console.print(table)
@@ -240,7 +244,7 @@ def _show_audit(console: Console, result: AuditResult) -> None:
         console.print(
             escape(
                 f"{row['claim']}: {row['original']} in {row['replication']}: {row['verdict']} (sceptical P "
-                f"{row['sceptical_p']:.2g})"
+                f"{_p_text(row['sceptical_p'])})"
             )
         )
     console.print(escape(result.page.headline))

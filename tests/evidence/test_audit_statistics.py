@@ -77,6 +77,14 @@ def test_odds_ratio_of_a_fourfold_table_is_that_of_r(counts, wald, profile, exac
     assert fisher_p(counts) == pytest.approx(p_fisher, rel=1e-8)
 
 
+def test_a_registry_of_a_hundred_thousand_takes_no_exact_interval():
+    """9,812/60,095 against 9,372/39,688: odds ratio 0.63; Wald and profile likelihood agree to three digits."""
+    found = odds_ratio_intervals(Counts(9812, 60095, 9372, 39688))
+    assert set(found) == {"Wald", "profile likelihood"}
+    assert found["Wald"] == pytest.approx((0.6312, 0.6115, 0.6515), abs=5e-5)
+    assert found["profile likelihood"] == pytest.approx(found["Wald"], rel=1e-5)
+
+
 # --- standard errors -----------------------------------------------------------------------------
 
 
