@@ -247,6 +247,10 @@ def tables(
     left_out = [(pool.question, e.study, e.row_id, e.reason) for pool in data.pools for e in pool.exclusions]
     return {
         "studies": data.studies.drop(columns="pool").reset_index(drop=True),
+        "notices": pd.DataFrame(
+            [(pool.question, text) for pool in data.pools for text in pool.notices],
+            columns=["question", "text"],
+        ),
         "left_out": pd.DataFrame(left_out, columns=["question", "study", "row_id", "reason"]),
         "heterogeneity_prior": heterogeneity_sweep(posterior, draws, priors, interval=interval),
     }

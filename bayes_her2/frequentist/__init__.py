@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
-from bayes_her2.data import AnalysisSet
 from bayes_her2.frequentist.abundance import abundance_twin
 from bayes_her2.frequentist.clinical import clinical_twin
 from bayes_her2.frequentist.group_tests import group_tests
@@ -22,7 +22,8 @@ from bayes_her2.frequentist.precision import precision
 from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
 
-TWIN_TABLES: dict[str, dict[str, Callable[[AnalysisSet], pd.DataFrame]]] = {
+TWIN_TABLES: dict[str, dict[str, Callable[[Any], pd.DataFrame]]] = {
+    "evidence_synthesis": {"small_study_check": small_study_check},
     "marginal_effect": {"tests": ancova_tests, "residual_checks": ancova_residual_checks},
 }
 """Model -> further tables of its twin, by file name (without the model's)."""

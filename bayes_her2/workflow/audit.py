@@ -105,6 +105,15 @@ def audit_claims(
     return AuditResult(tables, page, _write(folder, published, settings, tables, page, now))
 
 
+def verdict_lines(audit: pd.DataFrame) -> list[str]:
+    """Say in a line for each verdict which claims have it, in the order of the table's verdicts."""
+    lines = []
+    for verdict, own in audit.groupby("verdict", sort=False):
+        claims = "; ".join(str(claim) for claim in own["claim"])
+        lines.append(f"  {verdict} ({len(own)} of {len(audit)}): {claims}")
+    return lines
+
+
 def claims_tables(
     path: Path | str | None = None, *, settings: Settings | None = None
 ) -> dict[str, pd.DataFrame]:

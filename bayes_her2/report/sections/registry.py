@@ -8,6 +8,7 @@ from bayes_her2.report.sections import (
     claims,
     clinical,
     descriptives,
+    evidence_synthesis,
     high_abundance,
     marginal_effect,
     rank_correlation,
@@ -16,6 +17,7 @@ from bayes_her2.report.sections import (
 SECTIONS: tuple[Section, ...] = (
     claims.SECTION,
     audit.SECTION,
+    evidence_synthesis.SECTION,
     descriptives.SECTION,
     high_abundance.SECTION,
     rank_correlation.SECTION,
