@@ -217,7 +217,8 @@ def _write_joint_tables(
             joint = pd.concat(frames, ignore_index=True)
             folder.table(name, joint)
             if name == "concordance":
-                folder.table("families", families(joint))
+                # Questions to published results are asked one at a time, and make no family.
+                folder.table("families", families(joint[joint["model"] != SYNTHESIS]))
     tables = [one.shared["estimates"] for one in done if "estimates" in one.shared]
     if tables:
         infiltrate = study.choices.infiltrate

@@ -607,7 +607,7 @@ def _panel(axes: Any, row: Row, curve: Sequence[Row]) -> None:
 SECTION = Section(
     name="audit",
     title="Published claims, audited",
-    after="summary",
+    after="cannot-say",
     needed={
         "audit": columns_of(
             "claim family cohort measure printed basis p_printed verdict verdict_lowest verdict_highest in_words "

@@ -271,10 +271,10 @@ def confounding(results: Results) -> Table | None:
     ]
     return Table(
         "evidence_confounding",
-        "The same registry, crude and by hormone receptor (HR) status: odds ratio of pathological complete response, "
-        "HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as printed). "
-        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: most of the crude association is HR "
-        "status. Rows of one registry share patients and are not pooled with each other.",
+        "The same patients, crude and by hormone receptor (HR) status or adjusted: odds ratio of pathological complete "
+        "response, HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as printed). "
+        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: most of the crude association in the "
+        "registry (Peiffer, Li) is HR status. Rows that share patients are not pooled with each other.",
         "Study",
         (
             Column("HR", words=True),
@@ -455,7 +455,7 @@ def tables(results: Results) -> list[Table]:
 SECTION = Section(
     name=MODEL,
     title="Published results, pooled",
-    after="summary",
+    after="cannot-say",
     model=MODEL,
     needed={
         f"{MODEL}_heterogeneity_prior": columns_of(
