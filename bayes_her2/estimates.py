@@ -87,7 +87,10 @@ PROFILE_LIKELIHOOD = "logistic regression (profile likelihood)"
 BOOTSTRAP = "percentile bootstrap"
 """Method of the twin's second interval for the same correlation."""
 
-SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP})
+CONDITIONAL = "conditional likelihood (Fisher's exact test)"
+"""Method of twin rows with the conditional odds ratio of a 2 x 2 table, its exact limits and Fisher's P."""
+
+SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL})
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 
 Kind = Literal["ratio", "correlation", "difference", "probability", "level"]
@@ -111,6 +114,13 @@ KINDS: dict[str, Kind] = {
     # analysis of covariance
     "marginal_slope": "difference",
     "marginal_mean": "level",
+    # response to treatment by HER2 level, in one arm and between two
+    "response_odds": "ratio",
+    "ratio_of_odds_ratios": "ratio",
+    "response_difference": "difference",
+    "treatment_difference": "difference",
+    "number_needed": "level",
+    "responders_of_next_50": "level",
     # spreads between cohorts and between cell types
     "between_sd": "level",
     # groups

@@ -374,6 +374,8 @@ class RowOf:
         SD of the outcome, for the region of practical equivalence of differences.
     at
         Place along a curve.
+    stratum, cohort
+        Where no label of the draws says so.
     """
 
     outcome: str
@@ -385,11 +387,33 @@ class RowOf:
     adjustment: str = ""
     outcome_sd: float = float("nan")
     at: float | None = None
+    stratum: str = ALL
+    cohort: str = ""
+
+
+class Tabulated(Protocol):
+    """What `tabulate` reads from the data of a model."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+
+    @property
+    def measure(self) -> str:
+        """Exposure of rows that name none."""
+
+    @property
+    def adjustment(self) -> str:
+        """Covariates of rows that name none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data."""
 
 
 def tabulate(
     draws: Mapping[tuple[str, str], xr.DataArray],
-    data: AnalysisSet,
+    data: Tabulated,
     describe: Callable[[str, str, Mapping[str, str]], RowOf],
     *,
     method: str,
@@ -454,9 +478,9 @@ def tabulate(
                 "estimand": estimand,
                 "contrast": row.contrast,
                 "adjustment": row.adjustment or data.adjustment,
-                "stratum": named.get("stratum", ALL),
+                "stratum": named.get("stratum", row.stratum),
                 "scope": scope,
-                "cohort": named.get("cohort", ""),
+                "cohort": named.get("cohort", row.cohort),
                 "at": row.at,
                 "unit": row.unit,
                 "interval_kind": INTERVAL_KIND,
