@@ -73,7 +73,9 @@ ESTIMANDS = {
 _SLOPE = "an odds ratio beyond 7-fold between two levels of HER2-negative disease is implausible"
 PRIORS: dict[str, Prior] = {
     "intercept": Prior(
-        "Normal", {"mu": 0.0, "sigma": 1.5}, "response in 5 to 95 % of the patients: HR+ disease to HER2-targeted regimens"
+        "Normal",
+        {"mu": 0.0, "sigma": 1.5},
+        "response in 5 to 95 % of the patients: HR+ disease to HER2-targeted regimens",
     ),
     "intercept_between_arms_sd": Prior(
         "HalfNormal", {"sigma": 0.75}, "regimens and centres differ up to fourfold in the odds of response"
@@ -82,13 +84,19 @@ PRIORS: dict[str, Prior] = {
     "slope_hr_negative": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
     "slope_all": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
     "slope_between_arms_sd": Prior(
-        "HalfNormal", {"sigma": 0.5}, "one SD between arms multiplies an odds ratio by at most 2.7 (95 % of the prior)"
+        "HalfNormal",
+        {"sigma": 0.5},
+        "one SD between arms multiplies an odds ratio by at most 2.7 (95 % of the prior)",
     ),
     "interaction": Prior(
-        "Normal", {"mu": 0.0, "sigma": 1.0}, "not tighter than the slope's own: no ratio of odds ratios beyond 7-fold"
+        "Normal",
+        {"mu": 0.0, "sigma": 1.0},
+        "not tighter than the slope's own: no ratio of odds ratios beyond 7-fold",
     ),
     "covariate_effect": Prior(
-        "Normal", {"mu": 0.0, "sigma": 0.5}, "one SD of age moving the odds of response beyond 2.7-fold is implausible"
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "one SD of age moving the odds of response beyond 2.7-fold is implausible",
     ),
 }
 
@@ -120,7 +128,9 @@ def build(data: ResponseData, priors: Mapping[str, Prior]) -> pm.Model:
             intercept = priors["intercept"].variable("intercept", dims=("arm", "stratum", "outcome"))[row]
             common = priors["slope_all"].variable(SLOPES[ALL], dims="outcome")
             interaction = priors["interaction"].variable("interaction", dims="outcome")
-            slope = (common + design.treated[:, None] * interaction)[np.arange(len(design.n)), design.outcome_idx]
+            slope = (common + design.treated[:, None] * interaction)[
+                np.arange(len(design.n)), design.outcome_idx
+            ]
         else:
             typical_intercept = priors["intercept"].variable("intercept", dims=("stratum", "outcome"))
             typical_slope = pt.stack(
@@ -227,4 +237,8 @@ def tables(
     interval: float,
 ) -> dict[str, pd.DataFrame]:
     """Give the counts, P(odds ratio < 1), and the patients who could not be evaluated."""
-    return {"counts": data.counts, "probability_below_1": below_one(draws), "not_evaluable": data.not_evaluable}
+    return {
+        "counts": data.counts,
+        "probability_below_1": below_one(draws),
+        "not_evaluable": data.not_evaluable,
+    }

@@ -83,7 +83,8 @@ class Prior:
             raise ValueError(f"a {self.dist} is no mixture of normals")
         n = len(self.params) // 3
         weights, mus, sigmas = (
-            np.array([self.params[f"{what}_{i}"] for i in range(1, n + 1)]) for what in ("weight", "mu", "sigma")
+            np.array([self.params[f"{what}_{i}"] for i in range(1, n + 1)])
+            for what in ("weight", "mu", "sigma")
         )
         return weights, mus, sigmas
 

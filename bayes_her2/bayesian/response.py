@@ -157,7 +157,9 @@ def _probabilities(
     eta = (intercept + half * slope).sel(place)
     if len(data.covariates.columns):
         x = xr.DataArray(data.covariates[of].to_numpy(dtype=float), dims=("row", "covariate"))
-        eta = eta + (posterior["covariate_effect"].drop_vars("covariate").sel(outcome=place["outcome"]) * x).sum("covariate")
+        eta = eta + (
+            posterior["covariate_effect"].drop_vars("covariate").sel(outcome=place["outcome"]) * x
+        ).sum("covariate")
     weight = xr.DataArray(rows["n"].to_numpy(dtype=float), dims="row")
     averaged = (xr.apply_ufunc(expit, eta) * weight).sum("row") / weight.sum()
     return averaged.drop_vars(["outcome", "stratum", "arm"], errors="ignore").transpose("chain", "draw")
@@ -194,7 +196,10 @@ def _informed(values: xr.DataArray, data: ResponseData) -> xr.DataArray:
     arms = [str(a) for a in values["cohort"].to_numpy()] if "cohort" in values.dims else [""]
     has = xr.DataArray(
         [
-            [[all(data.count(o, her2, hr=s, arm=a)[0] for her2 in HER2_LEVELS) for o in data.outcomes] for s in data.strata]
+            [
+                [all(data.count(o, her2, hr=s, arm=a)[0] for her2 in HER2_LEVELS) for o in data.outcomes]
+                for s in data.strata
+            ]
             for a in arms
         ],
         dims=("cohort", "stratum", "outcome"),
@@ -241,7 +246,9 @@ def _averages(
                 responders[(*key, level)] = drawn
     made = {
         ("response_difference", scope): _labelled(differences, posterior, ("outcome", "stratum", "cohort")),
-        ("responders_of_next_50", scope): _labelled(responders, posterior, ("outcome", "stratum", "cohort", "her2")),
+        ("responders_of_next_50", scope): _labelled(
+            responders, posterior, ("outcome", "stratum", "cohort", "her2")
+        ),
     }
     return {k: v if scope == "cohort" else v.isel(cohort=0, drop=True) for k, v in made.items()}
 
@@ -252,7 +259,10 @@ def _treatment_differences(posterior: xr.Dataset, data: ResponseData) -> xr.Data
     for outcome in data.outcomes:
         for level, half in HALVES.items():
             of = _rows_of(data, outcome, ALL, "") & (data.rows["her2"] == level)
-            p = [_probabilities(posterior, data, of, half=half, arm=arm) for arm in (data.treated, data.control)]
+            p = [
+                _probabilities(posterior, data, of, half=half, arm=arm)
+                for arm in (data.treated, data.control)
+            ]
             found[outcome, ALL, level] = (p[0] - p[1]).to_numpy()
     return _labelled(found, posterior, ("outcome", "stratum", "her2"))
 
@@ -289,7 +299,9 @@ class Rows:
         data, outcome = self.data, named["outcome"]
         stratum, arm = named.get("stratum", ALL), named.get("cohort", "")
         level = named.get("her2", "")
-        standing = self._standing(outcome, stratum, arm, scope, level if estimand == "treatment_difference" else "")
+        standing = self._standing(
+            outcome, stratum, arm, scope, level if estimand == "treatment_difference" else ""
+        )
         contrast = DIFFERENCE_CONTRAST if estimand == "response_difference" else CONTRAST
         if estimand == "ratio_of_odds_ratios":
             contrast = f"{data.treated} over {data.control}, {CONTRAST}"
@@ -317,12 +329,16 @@ class Rows:
         levels = (level,) if level else HER2_LEVELS
         sizes = {(s, x): data.count(outcome, x, hr=s, arm=arm)[0] for s in strata for x in levels}
         n = sum(sizes.values())
-        none = [f"no {x} patients{f' in {s}' if s != ALL else ''}" for (s, x), size in sizes.items() if not size]
+        none = [
+            f"no {x} patients{f' in {s}' if s != ALL else ''}" for (s, x), size in sizes.items() if not size
+        ]
         where = f" in {arm}" if arm else ""
         if none:
             return Standing(n, 0, "not estimable", f"{' and '.join(none)}{where}")
         few = [
-            f"{size} {x} patients{f' in {s}' if s != ALL else ''}" for (s, x), size in sizes.items() if size < MIN_STRATUM
+            f"{size} {x} patients{f' in {s}' if s != ALL else ''}"
+            for (s, x), size in sizes.items()
+            if size < MIN_STRATUM
         ]
         note = f"few patients: {', '.join(few)}{where}" if few else ""
         if arm and not data.control and few:
@@ -342,7 +358,9 @@ def numbers_needed(estimates: Estimates, interval: float) -> list[dict[str, obje
     for row in table[table["estimand"] == "response_difference"].to_dict("records"):
         record = {str(k): v for k, v in row.items() if k not in ("pd", "p_in_rope", "lfsr", "s_value")}
         low, point, high = (float(row[c]) for c in ("lower", "point", "upper"))
-        record |= {"estimand": "number_needed", "unit": UNITS["number_needed"]} | needed(low, point, high, str(row["status"]))
+        record |= {"estimand": "number_needed", "unit": UNITS["number_needed"]} | needed(
+            low, point, high, str(row["status"])
+        )
         record["interval_kind"], record["interval_prob"] = INTERVAL_KIND, interval
         if record["status"] == "not estimable":
             record["note"] = str(row["note"]) if row["status"] == "not estimable" else record["note"]
@@ -352,7 +370,9 @@ def numbers_needed(estimates: Estimates, interval: float) -> list[dict[str, obje
 
 def needed(low: float, point: float, high: float, status: str = "observed") -> dict[str, object]:
     """Number needed from a risk difference and its limits: numbers where they exclude 0, else words."""
-    nothing: dict[str, object] = {c: math.nan for c in ("lower", "point", "upper")} | {"status": "not estimable"}
+    nothing: dict[str, object] = {c: math.nan for c in ("lower", "point", "upper")} | {
+        "status": "not estimable"
+    }
     if status == "not estimable" or math.isnan(point):
         return nothing
     if low > 0 or high < 0:
@@ -362,7 +382,9 @@ def needed(low: float, point: float, high: float, status: str = "observed") -> d
         return {"lower": ends[0], "point": 1 / abs(point), "upper": ends[1], "status": status, "note": note}
     fewer = "without limit" if low == 0 else f"one fewer response in {1 / -low:.3g} patients"
     more = "without limit" if high == 0 else f"one more in {1 / high:.3g}"
-    return nothing | {"note": f"the interval of the risk difference contains 0: from {fewer}, through no difference, to {more}"}
+    return nothing | {
+        "note": f"the interval of the risk difference contains 0: from {fewer}, through no difference, to {more}"
+    }
 
 
 def below_one(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFrame:
@@ -388,7 +410,15 @@ def below_one(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFrame:
             n = max(1.0, _ess(below))
             p = float(below.mean())
             rows.append(
-                (estimand, scope, named["outcome"], named["stratum"], named.get("cohort", ""), p, math.sqrt(p * (1 - p) / n))
+                (
+                    estimand,
+                    scope,
+                    named["outcome"],
+                    named["stratum"],
+                    named.get("cohort", ""),
+                    p,
+                    math.sqrt(p * (1 - p) / n),
+                )
             )
     columns = ["estimand", "scope", "outcome", "stratum", "arm", "probability_below_1", "mcse"]
     return pd.DataFrame(rows, columns=columns)
@@ -415,11 +445,23 @@ def response_prior_predictive(graph: pm.Model, data: ResponseData, seed: int) ->
     counts = data.counts.groupby(["outcome", "hr", "arm"])[["n", "events"]].sum()
     share = (counts["events"] + 0.5) / (counts["n"] + 1)  # a share of 0 or 1 is no finite level
     rows: list[Gate] = [
-        ("response rates: part within the prior's central 99 %", float(share.between(low, high).mean()), 0.95, 1.0)
+        (
+            "response rates: part within the prior's central 99 %",
+            float(share.between(low, high).mean()),
+            0.95,
+            1.0,
+        )
     ]
     for name in names:
         beyond = float((np.abs(drawn[name]) > np.log(LARGEST_EXPECTED_RATIO)).mean())
-        rows.append((f"prior probability of a ratio beyond {LARGEST_EXPECTED_RATIO:g}-fold: {name}", beyond, 0.001, 0.10))
+        rows.append(
+            (
+                f"prior probability of a ratio beyond {LARGEST_EXPECTED_RATIO:g}-fold: {name}",
+                beyond,
+                0.001,
+                0.10,
+            )
+        )
     return gate_table(rows)
 
 
@@ -442,7 +484,9 @@ def response_posterior_predictive(
         n = int(own["n"].sum())
         values = drawn[:, index].sum(axis=1) / n
         table.append(
-            predictive_row("", arm, hr, f"{outcome}, {level}", float(own["events"].sum() / n), values, interval)
+            predictive_row(
+                "", arm, hr, f"{outcome}, {level}", float(own["events"].sum() / n), values, interval
+            )
         )
     return predictive_table(table)
 

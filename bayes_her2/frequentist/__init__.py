@@ -20,6 +20,7 @@ from bayes_her2.frequentist.marginal_effect import (
 from bayes_her2.frequentist.precision import precision
 from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
+from bayes_her2.frequentist.treatment_response import treatment_response_twin
 
 TWIN_TABLES: dict[str, dict[str, Callable[[AnalysisSet], pd.DataFrame]]] = {
     "marginal_effect": {"tests": ancova_tests, "residual_checks": ancova_residual_checks},
@@ -39,4 +40,5 @@ __all__ = [
     "precision",
     "rank_correlation_twin",
     "rank_tests",
+    "treatment_response_twin",
 ]

@@ -100,7 +100,10 @@ def read_response_counts(
     faults, notices = Faults(), list[str]()
     for column in table.columns:
         if column not in (*NEEDED, *OPTIONAL):
-            faults.add(where, f"no column {column!r} in a table of responses{suggestion(column, (*NEEDED, *OPTIONAL))}")
+            faults.add(
+                where,
+                f"no column {column!r} in a table of responses{suggestion(column, (*NEEDED, *OPTIONAL))}",
+            )
     absent = [column for column in NEEDED if column not in table.columns]
     if absent:
         faults.add(where, f"needed and absent: {', '.join(map(repr, absent))}; columns: {', '.join(NEEDED)}")
@@ -109,7 +112,8 @@ def read_response_counts(
     _check_across(records, where, faults)
     faults.raise_if_any()
     studies, dois = (
-        list(dict.fromkeys(w for w in table.frame.get(c, pd.Series(dtype="str")) if w)) for c in ("study", "doi")
+        list(dict.fromkeys(w for w in table.frame.get(c, pd.Series(dtype="str")) if w))
+        for c in ("study", "doi")
     )
     return _assembled(
         pd.DataFrame(records),
@@ -138,10 +142,13 @@ def _records(table: Table, where: str, faults: Faults) -> list[dict[str, object]
             faults.add(f"{place}, her2", f"unknown HER2 level {word['her2']!r}; write {known}")
         n, events = (_count(word[c], f"{place}, {c}", faults) for c in ("n", "events"))
         without = word.get("n_not_evaluable", "")
-        missing = 0 if without.casefold() in MISSING_WORDS else _count(without, f"{place}, n_not_evaluable", faults)
+        missing = (
+            0 if without.casefold() in MISSING_WORDS else _count(without, f"{place}, n_not_evaluable", faults)
+        )
         if n is not None and events is not None and events > n:
             faults.add(
-                f"{place}, events", f"{events} responders among {n} patients; is it a percentage? Give the count"
+                f"{place}, events",
+                f"{events} responders among {n} patients; is it a percentage? Give the count",
             )
         if level == UNKNOWN and n:
             faults.add(
@@ -163,7 +170,9 @@ def _count(word: str, place: str, faults: Faults) -> int | None:
         faults.add(place, f"{what}; give the count of patients")
         return None
     if value != int(value) or value < 0:
-        faults.add(place, f"{word} is not a count; give the whole number of patients, not a percentage or a mean")
+        faults.add(
+            place, f"{word} is not a count; give the whole number of patients, not a percentage or a mean"
+        )
         return None
     return int(value)
 
@@ -175,7 +184,9 @@ def _check_across(records: Sequence[Mapping[str, object]], where: str, faults: F
     for row in records:
         key = tuple(row[c] for c in ("outcome", "hr", "her2", "arm"))
         if key in seen:
-            faults.add(str(row["place"]), f"the same group as {seen[key]}; add the two up, or name the arms apart")
+            faults.add(
+                str(row["place"]), f"the same group as {seen[key]}; add the two up, or name the arms apart"
+            )
         seen.setdefault(key, row["place"])
         strata.setdefault(row["outcome"], set()).add(row["hr"])
     for outcome, hr in strata.items():
@@ -245,7 +256,9 @@ def read_response_patients(
 
     def leave_out(keep: pd.Series[bool], reason: str) -> None:
         nonlocal frame
-        left_out.extend(Exclusion(name, str(p), "analysis set: treatment_response", reason) for p in frame.index[~keep])
+        left_out.extend(
+            Exclusion(name, str(p), "analysis set: treatment_response", reason) for p in frame.index[~keep]
+        )
         frame = frame[keep]
 
     if columns.arm and arms:
@@ -257,9 +270,13 @@ def read_response_patients(
     known_level = ~frame[columns.her2].str.casefold().isin(MISSING_WORDS)
     leave_out(known_level, "HER2 level not recorded")
     _check_words(frame[columns.her2], columns.her2_values, f"{where}, {columns.her2}", faults)
-    leave_out(frame[columns.her2].map(lambda w: columns.her2_values.get(w, "x") != ""), "HER2 level not compared")
+    leave_out(
+        frame[columns.her2].map(lambda w: columns.her2_values.get(w, "x") != ""), "HER2 level not compared"
+    )
     if columns.hr:
-        leave_out(~frame[columns.hr].str.casefold().isin(MISSING_WORDS), "hormone receptor status not recorded")
+        leave_out(
+            ~frame[columns.hr].str.casefold().isin(MISSING_WORDS), "hormone receptor status not recorded"
+        )
         _check_words(frame[columns.hr], columns.hr_values, f"{where}, {columns.hr}", faults)
     values = pd.DataFrame(index=frame.index)
     for covariate, column in columns.covariates.items():
@@ -269,13 +286,21 @@ def read_response_patients(
         parsed = frame[column].map(number_or_none)
         if parsed.isna().any():
             words = name_some([repr(w) for w in frame.loc[parsed.isna(), column].unique()])
-            faults.add(f"{where}, {column}", f"{counted(int(parsed.isna().sum()), 'cell is', 'cells are')} no number: {words}")
+            faults.add(
+                f"{where}, {column}",
+                f"{counted(int(parsed.isna().sum()), 'cell is', 'cells are')} no number: {words}",
+            )
         values[covariate] = parsed.astype(float)
     for outcome, column in columns.responses.items():
-        wrong = set(frame[column]) - {"0", "1", "0.0", "1.0"} - {w for w in frame[column] if w.casefold() in MISSING_WORDS}
+        wrong = (
+            set(frame[column])
+            - {"0", "1", "0.0", "1.0"}
+            - {w for w in frame[column] if w.casefold() in MISSING_WORDS}
+        )
         if wrong:
             faults.add(
-                f"{where}, {column}", f"{outcome}: {name_some([repr(w) for w in sorted(wrong)])}; write 1, 0 or nothing"
+                f"{where}, {column}",
+                f"{outcome}: {name_some([repr(w) for w in sorted(wrong)])}; write 1, 0 or nothing",
             )
     faults.raise_if_any()
     scaling = _scaling(values, faults, where)
@@ -292,7 +317,8 @@ def _check_words(cells: pd.Series[str], values: Mapping[str, str], where: str, f
     if len(unknown):
         listed = ", ".join(f"{w!r} ({n})" for w, n in unknown.value_counts().items())
         faults.add(
-            where, f"{counted(len(unknown), 'value is', 'values are')} not understood: {listed}; known: {', '.join(values)}"
+            where,
+            f"{counted(len(unknown), 'value is', 'values are')} not understood: {listed}; known: {', '.join(values)}",
         )
 
 
@@ -351,7 +377,9 @@ def _assembled(
         for level, n in sizes.items():
             other = HER2_LEVELS[level == HER2_LOW]
             if n == 0:
-                faults.add(where, f"{outcome}: no patient is {level}, so {other} has nothing to be compared with")
+                faults.add(
+                    where, f"{outcome}: no patient is {level}, so {other} has nothing to be compared with"
+                )
             elif n < MIN_PATIENTS:
                 faults.add(
                     where,
@@ -380,9 +408,9 @@ def _assembled(
 
 def _with_notices(data: ResponseData, notices: list[str]) -> ResponseData:
     found = list(notices)
-    for outcome, hr, arm, level, n, events in data.counts[["outcome", "hr", "arm", "her2", "n", "events"]].itertuples(
-        index=False, name=None
-    ):
+    for outcome, hr, arm, level, n, events in data.counts[
+        ["outcome", "hr", "arm", "her2", "n", "events"]
+    ].itertuples(index=False, name=None):
         if events in (0, n):
             place = ", ".join(text for text in (hr, arm) if text != "all")
             found.append(
@@ -397,4 +425,3 @@ def _with_notices(data: ResponseData, notices: list[str]) -> ResponseData:
             how = f"; the HER2 level of {unknown} of them is not published" if unknown else ""
             found.append(f"{outcome}: {n_missing} of {n + n_missing} patients could not be evaluated{how}")
     return replace(data, notices=tuple(found))
-
