@@ -67,12 +67,14 @@ class Prior:
         names = {f"{what}_{i}" for what in ("weight", "mu", "sigma") for i in range(1, n + 1)}
         if not n or set(self.params) != names:
             raise DataError(
-                f"prior NormalMixture: needs weight_1, mu_1, sigma_1, weight_2, ..., got {', '.join(self.params) or 'none'}."
+                "prior NormalMixture: needs weight_1, mu_1, sigma_1, weight_2, ..., got "
+                f"{', '.join(self.params) or 'none'}."
             )
         weights, _, sigmas = self.components()
         if not (sigmas > 0).all() or not (weights > 0).all() or abs(weights.sum() - 1.0) > 1e-9:
             raise DataError(
-                f"prior NormalMixture: sigmas and weights must be above 0 and weights sum to 1, got {dict(self.params)}."
+                "prior NormalMixture: sigmas and weights must be above 0 and weights sum to 1, got "
+                f"{dict(self.params)}."
             )
 
     def components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,7 +175,7 @@ class NormalMixture:
         """Quantiles, by bisection between the extreme ones of the components."""
 
         def one(probability: float) -> float:
-            ends = stats.norm.ppf(probability, self.means, self.sds)
+            ends = np.asarray(stats.norm.ppf(probability, self.means, self.sds))
             low, high = float(ends.min()) - 1e-9, float(ends.max()) + 1e-9
             return float(brentq(lambda x: float(self.cdf(x)) - probability, low, high, xtol=1e-12))
 
@@ -185,7 +187,7 @@ class NormalMixture:
         return float(self.weights @ self.means)
 
     def std(self) -> float:
-        """Standard deviation."""
+        """Return the standard deviation."""
         return float(np.sqrt(self.weights @ (self.sds**2 + self.means**2) - self.mean() ** 2))
 
     def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:

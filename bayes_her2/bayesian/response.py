@@ -130,7 +130,7 @@ def arm_coordinates(data: ResponseData) -> tuple[LikelihoodInformed, LikelihoodI
 
 
 def _effects(posterior: xr.Dataset, data: ResponseData) -> tuple[xr.DataArray, xr.DataArray]:
-    """Intercepts and log odds ratios by arm, stratum and outcome, whatever the graph shares between them."""
+    """Give intercepts and log odds ratios by arm, stratum and outcome, whatever the graph shares between them."""
     labels = {dim: data.coords[dim] for dim in ("arm", "stratum")}
     if data.control:
         sign = xr.DataArray([-0.5, 0.5], dims="arm", coords={"arm": labels["arm"]})
@@ -162,14 +162,15 @@ def _probabilities(
         ).sum("covariate")
     weight = xr.DataArray(rows["n"].to_numpy(dtype=float), dims="row")
     averaged = (xr.apply_ufunc(expit, eta) * weight).sum("row") / weight.sum()
-    return averaged.drop_vars(["outcome", "stratum", "arm"], errors="ignore").transpose("chain", "draw")
+    plain: xr.DataArray = averaged.drop_vars(["outcome", "stratum", "arm"], errors="ignore")
+    return plain.transpose("chain", "draw")
 
 
 def response_draws(
     posterior: xr.Dataset, data: ResponseData, priors: Mapping[str, Prior], rng: np.random.Generator
 ) -> dict[tuple[str, str], xr.DataArray]:
     """Draws of everything that is reported, by (estimand, scope); NaN where there are no patients of both levels."""
-    intercept, slope = _effects(posterior, data)
+    _, slope = _effects(posterior, data)
     order = ("chain", "draw")
     draws: dict[tuple[str, str], xr.DataArray] = {}
     by_arm = slope.rename(arm="cohort")
@@ -227,7 +228,8 @@ def _averages(
     scope: str,
 ) -> dict[tuple[str, str], xr.DataArray]:
     """Standardised risk differences and predicted responders: averages over the patients of a stratum, or of an arm."""
-    differences, responders = {}, {}
+    differences: dict[tuple[str, ...], np.ndarray] = {}
+    responders: dict[tuple[str, ...], np.ndarray] = {}
     size = (posterior.sizes["chain"], posterior.sizes["draw"])
     for outcome in data.outcomes:
         for stratum, arm in groups:
@@ -254,8 +256,8 @@ def _averages(
 
 
 def _treatment_differences(posterior: xr.Dataset, data: ResponseData) -> xr.DataArray:
-    """What the treated arm adds in each HER2 level, averaged over the patients of that level in both arms."""
-    found = {}
+    """Say what the treated arm adds in each HER2 level, averaged over the patients of that level in both arms."""
+    found: dict[tuple[str, ...], np.ndarray] = {}
     for outcome in data.outcomes:
         for level, half in HALVES.items():
             of = _rows_of(data, outcome, ALL, "") & (data.rows["her2"] == level)
@@ -283,7 +285,8 @@ def _labelled(
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], *map(len, names))
     grid = np.full(shape, np.nan)
     for key, drawn in values.items():
-        grid[(slice(None), slice(None), *(names[i].index(k) for i, k in enumerate(key)))] = drawn
+        place = tuple(names[i].index(k) for i, k in enumerate(key))
+        grid[:, :, *place] = drawn
     coords = {"chain": posterior["chain"], "draw": posterior["draw"], **dict(zip(dims, names, strict=True))}
     return xr.DataArray(grid, dims=("chain", "draw", *dims), coords=coords)
 
@@ -369,7 +372,7 @@ def numbers_needed(estimates: Estimates, interval: float) -> list[dict[str, obje
 
 
 def needed(low: float, point: float, high: float, status: str = "observed") -> dict[str, object]:
-    """Number needed from a risk difference and its limits: numbers where they exclude 0, else words."""
+    """Give the number needed from a risk difference and its limits: numbers where they exclude 0, else words."""
     nothing: dict[str, object] = {c: math.nan for c in ("lower", "point", "upper")} | {
         "status": "not estimable"
     }
@@ -479,7 +482,7 @@ def response_posterior_predictive(
     drawn = replicated(graph, posterior, "events", seed).transpose("sample", "row").to_numpy()
     table = []
     for key, index in data.rows.groupby(["outcome", "arm", "hr", "her2"]).indices.items():
-        outcome, arm, hr, level = map(str, key)
+        outcome, arm, hr, level = (str(k) for k in np.atleast_1d(np.array(key, dtype=object)))
         own = data.rows.iloc[index]  # positions of the group's rows, the order of the graph
         n = int(own["n"].sum())
         values = drawn[:, index].sum(axis=1) / n
@@ -496,7 +499,8 @@ def response_reader_scale(name: str, prior: Prior, interval: float) -> str:
     low, high = prior.interval(interval)
     percent = f"{interval:.0%}"
     if name == "intercept":
-        return f"{percent}: response in {expit(low):.0%} to {expit(high):.0%} of the patients, halfway between the levels"
+        return f"{percent}: response in {expit(low):.0%} to {expit(high):.0%} of the patients, halfway between the
+        levels"
     if name.endswith("_sd"):
         return f"{percent}: 1 SD between arms multiplies the odds by {np.exp(low):.2g} to {np.exp(high):.2g}"
     if name == "covariate_effect":

@@ -20,6 +20,7 @@ from bayes_her2.frequentist.marginal_effect import (
 from bayes_her2.frequentist.precision import precision
 from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
+from bayes_her2.frequentist.sample_size import sample_size
 from bayes_her2.frequentist.treatment_response import treatment_response_twin
 
 TWIN_TABLES: dict[str, dict[str, Callable[[AnalysisSet], pd.DataFrame]]] = {
@@ -40,5 +41,6 @@ __all__ = [
     "precision",
     "rank_correlation_twin",
     "rank_tests",
+    "sample_size",
     "treatment_response_twin",
 ]

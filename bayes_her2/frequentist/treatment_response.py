@@ -6,7 +6,7 @@ Arms (centres) are fixed here where they are random in the posterior: every arm 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ def _half(level: pd.Series[str]) -> pd.Series[float]:
 
 
 @dataclass(frozen=True)
-class _Model:
+class ResponseRegression:
     """One logistic regression: patients, design, fit, and the contrast of each log odds ratio."""
 
     patients: pd.DataFrame
@@ -101,17 +101,17 @@ class _Model:
     fit: Regression
 
     @classmethod
-    def of(cls, data: ResponseData, outcome: str, arm: str = "") -> _Model:
+    def of(cls, data: ResponseData, outcome: str, arm: str = "") -> ResponseRegression:
+        """Regression of one outcome, in one arm or all of them."""
         patients, response = _patients(data, outcome, arm)
         design = _design(data, patients)
         return cls(patients, design, logistic_regression(design, response))
 
-    def contrast(self, **weights: float) -> pd.Series[float]:
-        """Contrast of coefficients from (column=weight)."""
-        wanted = pd.Series(0.0, index=self.design.columns)
-        for column, weight in weights.items():
-            wanted[column] = weight
-        return wanted
+    def contrast(self, weights: Mapping[str, float]) -> pd.Series[float]:
+        """Contrast of coefficients from column -> weight."""
+        return pd.Series(0.0, index=self.design.columns).add(pd.Series(dict(weights)), fill_value=0.0)[
+            self.design.columns
+        ]
 
 
 def _design(data: ResponseData, patients: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def _design(data: ResponseData, patients: pd.DataFrame) -> pd.DataFrame:
     for label in data.arms if data.control else data.strata:
         inside = patients["arm" if data.control else "hr"] == label
         if inside.any():
-            columns[f"HER2-low in {label}"] = half * inside
+            columns[_slope_in(label)] = half * inside
     for covariate in data.covariates.columns:
         columns[str(covariate)] = patients[covariate]
     return pd.DataFrame(columns)
@@ -139,8 +139,8 @@ class _Row:
     data: ResponseData
     outcome: str
     interval: float
-    model: _Model
-    weights: dict[str, float]
+    model: ResponseRegression
+    weights: Mapping[str, float]
     stratum: str
     scope: str
     arm: str = ""
@@ -149,7 +149,7 @@ class _Row:
     def records(self) -> Iterator[dict[str, Any]]:
         """Rows of `Estimates`: odds ratio, second opinions, risk difference, number needed."""
         missing = self._missing()
-        contrast = self.model.contrast(**self.weights) if not missing else None
+        contrast = self.model.contrast(self.weights) if not missing else None
         yield from self._odds(contrast, missing)
         if self.estimand == "ratio_of_odds_ratios":
             yield from self._treatment_differences()
@@ -325,7 +325,7 @@ class _Row:
         )  # fmt: skip
 
     def _treatment_differences(self) -> Iterator[dict[str, Any]]:
-        """What the treated arm adds in each HER2 level, standardised to the patients of that level."""
+        """Say what the treated arm adds in each HER2 level, standardised to the patients of that level."""
         data, patients = self.data, self.model.patients
         for level in HER2_LEVELS:
             own = patients[patients["her2"] == level]
@@ -350,22 +350,43 @@ def _number_needed(difference: dict[str, Any]) -> dict[str, Any]:
     return record | nothing | {"status": "not estimable", "note": note}
 
 
+def asked_contrasts(
+    data: ResponseData, outcome: str
+) -> Iterator[tuple[str, str, ResponseRegression, pd.Series[float]]]:
+    """(HR stratum, quantity, regression, contrast) of the pooled quantities: ratio of odds ratios, or odds ratios."""
+    whole = ResponseRegression.of(data, outcome)
+    if data.control:
+        yield ALL, "ratio of odds ratios", whole, whole.contrast(_between_arms(data))
+        return
+    for stratum in data.strata:
+        if all(data.count(outcome, level, hr=stratum)[0] for level in HER2_LEVELS):
+            yield stratum, "odds ratio", whole, whole.contrast({_slope_in(stratum): 1.0})
+
+
+def _slope_in(label: str) -> str:
+    """Column of the log odds ratio in an HR stratum or arm."""
+    return f"HER2-low in {label}"
+
+
+def _between_arms(data: ResponseData) -> dict[str, float]:
+    return {_slope_in(data.treated): 1.0, _slope_in(data.control): -1.0}
+
+
 def _asked(data: ResponseData, outcome: str, interval: float) -> Iterator[_Row]:
     """Every log odds ratio that the posterior reports for an outcome."""
-    whole = _Model.of(data, outcome)
+    whole = ResponseRegression.of(data, outcome)
     if data.control:
-        labels = {arm: f"HER2-low in {arm}" for arm in data.arms}
         for arm in data.arms:
-            yield _Row(data, outcome, interval, whole, {labels[arm]: 1.0}, ALL, "cohort", arm)
-        between = {labels[data.treated]: 1.0, labels[data.control]: -1.0}
+            yield _Row(data, outcome, interval, whole, {_slope_in(arm): 1.0}, ALL, "cohort", arm)
+        between = _between_arms(data)
         yield _Row(data, outcome, interval, whole, between, ALL, "pooled", estimand="ratio_of_odds_ratios")
         return
-    weights = {s: {f"HER2-low in {s}": 1.0} for s in data.strata}
+    weights = {s: {_slope_in(s): 1.0} for s in data.strata}
     if set(STRATA) <= set(data.strata):
-        weights[DIFFERENCE] = {f"HER2-low in {HR_NEGATIVE}": 1.0, f"HER2-low in {HR_POSITIVE}": -1.0}
+        weights[DIFFERENCE] = {_slope_in(HR_NEGATIVE): 1.0, _slope_in(HR_POSITIVE): -1.0}
     for stratum, wanted in weights.items():
         yield _Row(data, outcome, interval, whole, wanted, stratum, "pooled")
     for arm in data.arms if data.arms_are_random else ():
-        own = _Model.of(data, outcome, arm)
+        own = ResponseRegression.of(data, outcome, arm)
         for stratum, wanted in weights.items():
             yield _Row(data, outcome, interval, own, wanted, stratum, "cohort", arm)

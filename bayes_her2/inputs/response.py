@@ -280,8 +280,8 @@ def read_response_patients(
         _check_words(frame[columns.hr], columns.hr_values, f"{where}, {columns.hr}", faults)
     values = pd.DataFrame(index=frame.index)
     for covariate, column in columns.covariates.items():
-        known = ~frame[column].str.casefold().isin(MISSING_WORDS)
-        leave_out(known, f"{covariate} not recorded")
+        recorded = ~frame[column].str.casefold().isin(MISSING_WORDS)
+        leave_out(recorded, f"{covariate} not recorded")
         values = values.loc[frame.index]
         parsed = frame[column].map(number_or_none)
         if parsed.isna().any():
@@ -366,8 +366,7 @@ def _assembled(
 ) -> ResponseData:
     """Check what is compared, count patients who are alike, and label the rows."""
     keys = ["outcome", "hr", "her2", "arm"]
-    missing = table.groupby(["outcome", "hr", "her2"], as_index=False)["n_not_evaluable"].sum()
-    missing = missing.rename(columns={"n_not_evaluable": "n"})
+    missing = table.groupby(["outcome", "hr", "her2"])["n_not_evaluable"].sum().rename("n").reset_index()
     missing = missing[missing["n"] > 0].reset_index(drop=True)
     evaluated = table[table["n"] > 0]
     faults = Faults()
