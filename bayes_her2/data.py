@@ -694,8 +694,8 @@ class ResponseData:
     def __post_init__(self) -> None:
         if self.control and (len(self.arms) != 2 or self.control not in self.arms):
             raise DataError(
-                f"{self.name}: a comparison with the control arm {self.control!r} needs two arms, that one and another; "
-                f"there are {', '.join(self.arms)}."
+                f"{self.name}: a comparison with the control arm {self.control!r} needs two arms, that one and "
+                f"another; there are {', '.join(self.arms)}."
             )
 
     @cached_property

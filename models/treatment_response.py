@@ -48,12 +48,13 @@ from bayes_her2.bayesian.response import (
     response_reader_scale,
 )
 from bayes_her2.bayesian.summary import tabulate
+from bayes_her2.bayesian.two_by_two import tipping_points
 from bayes_her2.data import ResponseData
 from bayes_her2.estimates import ALL, DEFAULT_ROPE, Estimates, Rope
 
 QUESTION = (
-    "Do patients with HER2-low tumours respond to treatment less often than patients with HER2-0 tumours, and does what "
-    "a treatment adds depend on the HER2 level?"
+    "Do patients with HER2-low tumours respond to treatment less often than patients with HER2-0 tumours, and does "
+    "what a treatment adds depend on the HER2 level?"
 )
 DATA = "ResponseData"
 TWIN = "treatment_response_twin"
@@ -62,7 +63,7 @@ ESTIMANDS = {
     "response_difference": (
         "difference in the probability of response, HER2-low minus HER2-0, averaged over the patients of the stratum"
     ),
-    "number_needed": "patients with HER2-low instead of HER2-0 for one response fewer (or more), where it has an interval",
+    "number_needed": "patients with HER2-low instead of HER2-0 for one response fewer (or more), where it is bounded",
     "responders_of_next_50": "responders among the next 50 patients of a HER2 level, with the observed case mix",
     "ratio_of_odds_ratios": "odds ratio (HER2-low over HER2-0) in the treated arm over that in the control arm",
     "treatment_difference": (
@@ -236,9 +237,10 @@ def tables(
     *,
     interval: float,
 ) -> dict[str, pd.DataFrame]:
-    """Give the counts, P(odds ratio < 1), and the patients who could not be evaluated."""
+    """Give the counts, P(odds ratio < 1), the patients who could not be evaluated, and what they could change."""
     return {
         "counts": data.counts,
+        "tipping_point": tipping_points(data, priors, interval=interval),
         "probability_below_1": below_one(draws),
         "not_evaluable": data.not_evaluable,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import arviz as az
 import numpy as np
@@ -285,8 +286,8 @@ def _labelled(
     shape = (posterior.sizes["chain"], posterior.sizes["draw"], *map(len, names))
     grid = np.full(shape, np.nan)
     for key, drawn in values.items():
-        place = tuple(names[i].index(k) for i, k in enumerate(key))
-        grid[:, :, *place] = drawn
+        place: tuple[Any, ...] = (..., *(names[i].index(k) for i, k in enumerate(key)))
+        grid[place] = drawn
     coords = {"chain": posterior["chain"], "draw": posterior["draw"], **dict(zip(dims, names, strict=True))}
     return xr.DataArray(grid, dims=("chain", "draw", *dims), coords=coords)
 
@@ -499,8 +500,7 @@ def response_reader_scale(name: str, prior: Prior, interval: float) -> str:
     low, high = prior.interval(interval)
     percent = f"{interval:.0%}"
     if name == "intercept":
-        return f"{percent}: response in {expit(low):.0%} to {expit(high):.0%} of the patients, halfway between the
-        levels"
+        return f"{percent}: response in {expit(low):.0%} to {expit(high):.0%} of the patients, midway between levels"
     if name.endswith("_sd"):
         return f"{percent}: 1 SD between arms multiplies the odds by {np.exp(low):.2g} to {np.exp(high):.2g}"
     if name == "covariate_effect":

@@ -1,14 +1,14 @@
 """One 2 x 2 table of responses: its posterior by quadrature, with and without borrowing, and its tipping points.
 
-The model is that of `models/treatment_response.py` for one outcome, one HR stratum and one arm, so the numbers are those
-of a fit without its Monte Carlo error: log odds of response intercept + slope / 2 with HER2-low and intercept - slope / 2
-with HER2-0, intercept and slope with the model's priors.
+The model is that of `models/treatment_response.py` for one outcome, one HR stratum and one arm, so the numbers are
+those of a fit without its Monte Carlo error: log odds of response intercept + slope / 2 with HER2-low and intercept
+- slope / 2 with HER2-0, intercept and slope with the model's priors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,8 @@ from bayes_her2.bayesian.map_prior import (
     prior_data_conflict,
 )
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.data import HER2_LEVELS, HER2_LOW, HER2_ZERO, UNKNOWN, ResponseData
+from bayes_her2.bayesian.response import SLOPES
+from bayes_her2.data import HER2_LEVELS, HER2_LOW, HER2_ZERO, STRATA, UNKNOWN, ResponseData
 from bayes_her2.errors import DataError
 
 _SLOPE_REACH, _SLOPE_STEP = 12.0, 0.004
@@ -258,10 +259,10 @@ def tipping_point(
     Returns
     -------
     pandas.DataFrame
-        One row for each split and each pair of responder counts: ``missing_low``, ``missing_zero`` (patients who could not
-        be evaluated, by level), ``responders_low``, ``responders_zero`` (of them), ``odds_ratio`` (of the counts, NaN with a
-        zero cell), ``probability_below_1``, ``lower_odds`` (whether the posterior median is below 1), ``verdict`` ('below
-        1' or 'above 1' where the equal-tailed interval excludes 1, else 'open').
+        One row for each split and each pair of responder counts: ``missing_low``, ``missing_zero`` (patients who
+        could not be evaluated, by level), ``responders_low``, ``responders_zero`` (of them), ``odds_ratio`` (of the
+        counts, NaN with a zero cell), ``probability_below_1``, ``lower_odds`` (whether the posterior median is
+        below 1), ``verdict`` ('below 1' or 'above 1' where the equal-tailed interval excludes 1, else 'open').
 
     Raises
     ------
@@ -321,8 +322,8 @@ def tipping_summary(
     Returns
     -------
     pandas.DataFrame
-        ``scenario``, ``probability_below_1``, ``odds_ratio``, ``verdict``, ``share`` (part of all combinations with that
-        verdict, for the rows that count combinations; NaN otherwise).
+        ``scenario``, ``probability_below_1``, ``odds_ratio``, ``verdict``, ``share`` (part of all combinations with
+        that verdict, for the rows that count combinations; NaN otherwise).
     """
     known = TwoByTwo.of(data, outcome, stratum)
     as_seen = exact_posterior(known, slope=slope, intercept=intercept)
@@ -342,7 +343,8 @@ def tipping_summary(
     rows.append(
         (
             "each level responds as its evaluated patients did, and is evaluated as often: "
-            f"{same['responders_low']} of {same['missing_low']} HER2-low, {same['responders_zero']} of {same['missing_zero']} HER2-0",
+            f"{same['responders_low']} of {same['missing_low']} HER2-low, "
+            f"{same['responders_zero']} of {same['missing_zero']} HER2-0",
             float(same["probability_below_1"]), float(same["odds_ratio"]), same["verdict"], math.nan,
         )
     )  # fmt: skip
@@ -353,6 +355,38 @@ def tipping_summary(
     rows.append(("combinations that turn the direction round", math.nan, math.nan, "", reversed_))
     columns = ["scenario", "probability_below_1", "odds_ratio", "verdict", "share"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def tipping_points(
+    data: ResponseData, priors: Mapping[str, Prior], *, interval: float = 0.95
+) -> pd.DataFrame:
+    """Summarise the tipping points of every outcome and HR stratum in which somebody could not be evaluated.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `tipping_summary` with ``outcome`` and ``stratum``; no rows where everybody was evaluated.
+    """
+    parts = []
+    strata = ("all",) if data.control else data.strata
+    for outcome in data.outcomes:
+        for stratum in strata:
+            missing = data.not_evaluable[data.not_evaluable["outcome"] == outcome]
+            if stratum in STRATA:
+                missing = missing[missing["hr"] == stratum]
+            if int(missing["n"].sum()):
+                slope, intercept = priors[SLOPES[stratum]], priors["intercept"]
+                table = tipping_point(
+                    data, outcome, slope=slope, intercept=intercept, stratum=stratum, interval=interval
+                )
+                found = tipping_summary(
+                    data, outcome, table, slope=slope, intercept=intercept, stratum=stratum
+                )
+                found.insert(0, "stratum", stratum)
+                found.insert(0, "outcome", outcome)
+                parts.append(found)
+    columns = ["outcome", "stratum", "scenario", "probability_below_1", "odds_ratio", "verdict", "share"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def _same_rates(known: TwoByTwo, table: pd.DataFrame) -> pd.Series:

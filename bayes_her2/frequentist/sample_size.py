@@ -35,9 +35,9 @@ def sample_size(
 
         V = c' (sum over cells of share x p (1 - p) x x')^-1 c,
 
-    x the columns of the twin's logistic regression in a cell (arm, HR stratum, HER2 level), p its response rate, and c the
-    contrast. In a single 2 x 2 table, or 2 x 2 x 2 for the ratio of odds ratios, this is Woolf's sum of 1 / (share p (1 - p)).
-    Then
+    x the columns of the twin's logistic regression in a cell (arm, HR stratum, HER2 level), p its response rate,
+    and c the contrast. In a single 2 x 2 table, or 2 x 2 x 2 for the ratio of odds ratios, this is Woolf's sum of 1
+    / (share p (1 - p)). Then
 
         N = V ((z_level + z_power) / log ratio)^2   for a two-sided test of 1 at a true ratio,
         N = V (z_level / log factor)^2              for an interval from point / factor to point x factor.
@@ -60,9 +60,10 @@ def sample_size(
     Returns
     -------
     pandas.DataFrame
-        ``outcome``, ``stratum``, ``quantity``, ``design`` ('as observed': arms, HR strata and levels in the shares of the
-        data; 'equal arms and levels': HR strata as they are), ``aim``, ``ratio`` (or factor), ``power`` (NaN for a
-        precision), ``patients``, ``patients_in_treated_arm`` (NA without one), ``patients_now``, ``se_now``, ``se_needed``.
+        ``outcome``, ``stratum``, ``quantity``, ``design`` ('as observed': arms, HR strata and levels in the shares
+        of the data; 'equal arms and levels': HR strata as they are), ``aim``, ``ratio`` (or factor), ``power`` (NaN
+        for a precision), ``patients``, ``patients_in_treated_arm`` (NA without one), ``patients_now``, ``se_now``,
+        ``se_needed``.
 
     References
     ----------

@@ -1,6 +1,7 @@
 """Frequentist twin of the treatment response model: logistic regression of the same patients, and the 2 x 2 table.
 
-Arms (centres) are fixed here where they are random in the posterior: every arm has its own intercept in every HR stratum.
+Arms (centres) are fixed here where they are random in the posterior: every arm has its own intercept in every HR
+stratum.
 """
 
 from __future__ import annotations
@@ -47,10 +48,11 @@ def treatment_response_twin(data: ResponseData, *, interval: float = 0.95) -> Es
     log odds ratios of `response_odds`: by HR stratum (scope ``pooled``; with several arms also each arm's own, scope
     ``cohort``), or, with a control arm, by arm and common to the HR strata, their difference being the interaction.
 
-    Odds ratios have Wald limits and P (the matched twin), profile-likelihood limits and the likelihood-ratio P, and, where
-    the row is a single 2 x 2 table, the conditional odds ratio with exact limits and Fisher's P (second opinions). The
-    risk difference of a single 2 x 2 table has Newcombe's score limits, any other is standardised to the patients of the
-    row, by the delta method. A ``separated`` row has no odds ratio: some level has no responder, or only responders.
+    Odds ratios have Wald limits and P (the matched twin), profile-likelihood limits and the likelihood-ratio P,
+    and, where the row is a single 2 x 2 table, the conditional odds ratio with exact limits and Fisher's P (second
+    opinions). The risk difference of a single 2 x 2 table has Newcombe's score limits, any other is standardised to
+    the patients of the row, by the delta method. A ``separated`` row has no odds ratio: some level has no
+    responder, or only responders.
 
     Parameters
     ----------
@@ -213,16 +215,16 @@ class _Row:
             value, se = fit.value(contrast), math.sqrt(fit.variance(contrast))
             reach = float(stats.norm.isf(tail)) * se
             yield self._record(
-                LOGISTIC, point=ratio(value), lower=ratio(value - reach), upper=ratio(value + reach), interval_kind=WALD,
-                p_value=float(2.0 * stats.norm.sf(abs(value) / se)), note=fixed,
+                LOGISTIC, point=ratio(value), lower=ratio(value - reach), upper=ratio(value + reach),
+                interval_kind=WALD, p_value=float(2.0 * stats.norm.sf(abs(value) / se)), note=fixed,
             )  # fmt: skip
         else:
             yield self._record(LOGISTIC, status="separated", note=self._separated())
         profile = profile_likelihood(fit, self.model.design, contrast, interval=self.interval)
         if fit.estimable(contrast):
             yield self._record(
-                PROFILE_LIKELIHOOD, point=ratio(fit.value(contrast)), lower=ratio(profile.lower), upper=ratio(profile.upper),
-                interval_kind=PROFILE, p_value=profile.p_value, note=fixed,
+                PROFILE_LIKELIHOOD, point=ratio(fit.value(contrast)), lower=ratio(profile.lower),
+                upper=ratio(profile.upper), interval_kind=PROFILE, p_value=profile.p_value, note=fixed,
             )  # fmt: skip
         else:
             yield self._record(
@@ -321,7 +323,8 @@ class _Row:
         reach = float(stats.norm.isf((1.0 - self.interval) / 2.0)) * se
         return self._record(
             STANDARDISED, **words, point=value, lower=value - reach, upper=value + reach,
-            interval_kind="confidence (delta method)", p_value=float(2.0 * stats.norm.sf(abs(value) / se)) if se else math.nan,
+            interval_kind="confidence (delta method)",
+            p_value=float(2.0 * stats.norm.sf(abs(value) / se)) if se else math.nan,
         )  # fmt: skip
 
     def _treatment_differences(self) -> Iterator[dict[str, Any]]:

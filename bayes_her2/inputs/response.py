@@ -153,7 +153,7 @@ def _records(table: Table, where: str, faults: Faults) -> list[dict[str, object]
         if level == UNKNOWN and n:
             faults.add(
                 f"{place}, her2",
-                f"{counted(n, 'patient', 'patients')} evaluated without a HER2 level; leave them out, or find the level",
+                f"{counted(n, 'patient', 'patients')} evaluated without a HER2 level; leave them out, or find it",
             )
         records.append(
             {"outcome": word["outcome"], "hr": hr, "her2": level, "arm": word.get("arm", "") or "all", "n": n or 0,
@@ -307,7 +307,8 @@ def read_response_patients(
     faults.raise_if_any()
     long = _long(frame, values, scaling, columns)
     return _assembled(
-        long, where=where, name=name, citation=citation, control=control, arms_are=arms_are, notices=[], scaling=scaling,
+        long, where=where, name=name, citation=citation, control=control, arms_are=arms_are, notices=[],
+        scaling=scaling,
         exclusions=tuple(left_out),
     )  # fmt: skip
 
@@ -382,8 +383,8 @@ def _assembled(
             elif n < MIN_PATIENTS:
                 faults.add(
                     where,
-                    f"{outcome}: {counted(n, 'patient', 'patients')} with {level}, fewer than {MIN_PATIENTS}; the answer "
-                    "would be the prior's. Add patients, or tabulate them",
+                    f"{outcome}: {counted(n, 'patient', 'patients')} with {level}, fewer than {MIN_PATIENTS}; the "
+                    "answer would be the prior's. Add patients, or tabulate them",
                 )
     if evaluated.empty:
         faults.add(where, "no patient was evaluated (every n is 0)")
@@ -413,8 +414,8 @@ def _with_notices(data: ResponseData, notices: list[str]) -> ResponseData:
         if events in (0, n):
             place = ", ".join(text for text in (hr, arm) if text != "all")
             found.append(
-                f"{outcome}{f', {place}' if place else ''}: {'no' if events == 0 else 'every'} patient of {n} with {level} "
-                "responded; the binomial likelihood takes it as it is, and nothing is added to it"
+                f"{outcome}{f', {place}' if place else ''}: {'no' if events == 0 else 'every'} patient of {n} "
+                f"with {level} responded; the binomial likelihood takes it as it is, and nothing is added to it"
             )
     for outcome in data.outcomes:
         missing = data.not_evaluable[data.not_evaluable["outcome"] == outcome]
