@@ -25,8 +25,12 @@ from bayes_her2.bayesian.response import SLOPES
 from bayes_her2.data import HER2_LEVELS, HER2_LOW, HER2_ZERO, STRATA, UNKNOWN, ResponseData
 from bayes_her2.errors import DataError
 
-_SLOPE_REACH, _SLOPE_STEP = 12.0, 0.004
-_INTERCEPT_REACH, _INTERCEPT_STEP = 10.0, 0.05
+_REACH = 12.0  # of log odds and log odds ratios
+_SLOPE_STEP, _LEVEL_STEP = 0.004, 0.05  # at most; finer where the data or a component of the prior are
+_FAR = 40.0  # standard errors from the estimate, beyond which the likelihood is 0
+MOST_PATIENTS = 4_000
+"""Patients of a group up to which three grid points lie within one SD of its log odds, 2 / sqrt(n) at least."""
+
 _ODDS = np.linspace(-10.0, 10.0, 2001)
 """Grid of the log odds of either level, for tipping points."""
 
@@ -98,9 +102,7 @@ class OddsRatioPosterior:
     @property
     def probability_below_1(self) -> float:
         """P(odds ratio < 1)."""
-        return float(
-            self.weights[self.slope < -1e-9].sum() + 0.5 * self.weights[np.abs(self.slope) <= 1e-9].sum()
-        )
+        return float(self.weights[self.slope < 0].sum() + 0.5 * self.weights[self.slope == 0].sum())
 
     @property
     def moments(self) -> tuple[float, float]:
@@ -109,10 +111,17 @@ class OddsRatioPosterior:
         return mean, math.sqrt(float(self.weights @ (self.slope - mean) ** 2))
 
 
-def _slope_likelihood(table: TwoByTwo, intercept: Prior) -> tuple[np.ndarray, np.ndarray, float]:
+def _slope_likelihood(
+    table: TwoByTwo, intercept: Prior, narrowest: float
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Likelihood of the slope, the intercept integrated over its prior: grid, values, log of their factor."""
-    slope = np.arange(-_SLOPE_REACH, _SLOPE_REACH + _SLOPE_STEP / 2, _SLOPE_STEP)
-    level = np.arange(-_INTERCEPT_REACH, _INTERCEPT_REACH + _INTERCEPT_STEP / 2, _INTERCEPT_STEP)
+    estimate, se = table.estimate()
+    slope = _multiples(min(_SLOPE_STEP, se / 20, narrowest / 5), estimate, _FAR * se)
+    odds = [
+        (r + 0.5) / (n - r + 0.5)
+        for n, r in ((table.n_low, table.events_low), (table.n_zero, table.events_zero))
+    ]
+    level = _multiples(min(_LEVEL_STEP, se / 8), math.log(odds[0] * odds[1]) / 2, _FAR * se)
     low, zero = level[:, None] + slope / 2, level[:, None] - slope / 2
     log = (
         table.events_low * low - table.n_low * np.logaddexp(0, low)
@@ -120,7 +129,13 @@ def _slope_likelihood(table: TwoByTwo, intercept: Prior) -> tuple[np.ndarray, np
         + intercept.frozen().logpdf(level)[:, None]
     )  # fmt: skip
     top = float(log.max())
-    return slope, np.exp(log - top).sum(axis=0) * _INTERCEPT_STEP, top
+    return slope, np.exp(log - top).sum(axis=0) * (level[1] - level[0]), top
+
+
+def _multiples(step: float, centre: float, reach: float) -> np.ndarray:
+    """Multiples of `step` (0 is one of them) within `reach` of a centre, and within the reach of log odds."""
+    low, high = max(-_REACH, centre - reach), min(_REACH, centre + reach)
+    return np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step
 
 
 def exact_posterior(table: TwoByTwo, *, slope: Prior, intercept: Prior) -> OddsRatioPosterior:
@@ -135,14 +150,11 @@ def exact_posterior(table: TwoByTwo, *, slope: Prior, intercept: Prior) -> OddsR
     intercept
         Normal prior of the log odds of response halfway between the levels.
     """
-    grid, likelihood, top = _slope_likelihood(table, intercept)
     weights, means, sds = slope.components()
-    narrow = float(sds.min())
-    if narrow < 3 * _SLOPE_STEP:
-        raise ValueError(f"a component of SD {narrow:g} is too narrow for the grid (step {_SLOPE_STEP})")
+    grid, likelihood, top = _slope_likelihood(table, intercept, float(sds.min()))
     parts = weights * np.exp(-0.5 * ((grid[:, None] - means) / sds) ** 2) / (sds * math.sqrt(2 * math.pi))
     joint = parts * likelihood[:, None]
-    evidence = joint.sum(axis=0) * _SLOPE_STEP
+    evidence = joint.sum(axis=0) * (grid[1] - grid[0])
     total = joint.sum(axis=1)
     return OddsRatioPosterior(
         grid, total / total.sum(), evidence / evidence.sum(), top + math.log(float(evidence.sum()))
@@ -214,6 +226,12 @@ def probabilities_below_one(tables: Sequence[TwoByTwo], *, slope: Prior, interce
     The likelihood is a function of the log odds with HER2-low times one of the log odds with HER2-0, so every pair of
     groups is one bilinear form in the joint prior.
     """
+    largest = max(max(t.n_low, t.n_zero) for t in tables)
+    if largest > MOST_PATIENTS:
+        raise DataError(
+            f"tipping points: {largest:,} patients in one group; the grid of log odds is fine enough for {MOST_PATIENTS:,}. "
+            "With so many, look at the odds ratios of the counts alone."
+        )
     lows = list(dict.fromkeys((t.n_low, t.events_low) for t in tables))
     zeros = list(dict.fromkeys((t.n_zero, t.events_zero) for t in tables))
     joint = np.exp(
