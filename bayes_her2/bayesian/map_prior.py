@@ -126,7 +126,9 @@ def _likelihood(
 ) -> StudyLikelihood:
     """Find the maximum and the curvature, and tabulate the likelihood once where evaluating it is dear."""
     if one_sided:
-        return StudyLikelihood(name, log, start, 0.5, one_sided=True)
+        coarse = np.arange(start - _FURTHEST, start + _FURTHEST, 0.05)
+        whole = CubicSpline(coarse, log(coarse))  # its ends are straight lines, so it may be continued
+        return StudyLikelihood(name, whole, start, 0.5, one_sided=True)
     best = minimize_scalar(lambda t: -float(log(np.array(t))), bracket=(start - 0.5, start + 0.5), tol=1e-10)
     at, step = float(best.x), 1e-2
     for _ in range(3):  # the step follows the width, so that rounding does not decide the curvature
@@ -250,7 +252,7 @@ def predictive(
     centre = float(weight @ of_mean[:, 0])
     spread_of_mean = math.sqrt(max(0.0, float(weight @ of_mean[:, 1]) - centre**2))
     sd = math.sqrt(spread_of_mean**2 + float(weight @ taus**2))
-    at = np.linspace(centre - 12 * sd, centre + 12 * sd, 4001)
+    at = np.linspace(centre - 12 * sd, centre + 12 * sd, 2401)
     density = np.zeros_like(at)
     for (tau, means, _), w, share in zip(slices, within, weight, strict=True):
         if share > 1e-14:
@@ -321,7 +323,7 @@ def _normal(target: Predictive) -> NormalMixture:
     return NormalMixture(np.ones(1), np.array([target.mean]), np.array([target.sd]))
 
 
-def _expectation_maximisation(target: Predictive, size: int, rounds: int = 4_000) -> NormalMixture:
+def _expectation_maximisation(target: Predictive, size: int, rounds: int = 3_000) -> NormalMixture:
     x, p = target.at, target.weights
     share = np.full(size, 1.0 / size)
     means = np.full(size, target.mean)
@@ -334,7 +336,7 @@ def _expectation_maximisation(target: Predictive, size: int, rounds: int = 4_000
         sds = np.sqrt(((x[:, None] - new_means) ** 2 * belongs).sum(axis=0) / new_share)
         moved = max(np.abs(new_share - share).max(), np.abs(new_means - means).max() / target.sd)
         share, means = new_share, new_means
-        if moved < 1e-9:
+        if moved < 1e-8:
             break
     return NormalMixture(share / share.sum(), means, sds)
 

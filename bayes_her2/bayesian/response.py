@@ -56,6 +56,7 @@ UNITS = {
     "number_needed": "patients",
 }
 LARGEST_EXPECTED_RATIO = 10.0
+FEW_ARMS = 3
 
 
 @dataclass(frozen=True)
@@ -345,6 +346,11 @@ class Rows:
             if size < MIN_STRATUM
         ]
         note = f"few patients: {', '.join(few)}{where}" if few else ""
+        if data.arms_are_random and len(data.arms) < FEW_ARMS and not arm:
+            two = f"{len(data.arms)} {data.arms_are}s: the spread between them is mostly the prior's"
+            note = "; ".join(text for text in (two, note) if text)
+            if scope == "new cohort":
+                return Standing(n, 0, "prior-only", note)
         if arm and not data.control and few:
             return Standing(n, 0, "borrowed", f"{note}; leans on the other {data.arms_are}s")
         return Standing(n, 0, "observed", note)

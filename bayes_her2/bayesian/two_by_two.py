@@ -18,11 +18,12 @@ from bayes_her2.bayesian.map_prior import (
     VAGUE_WEIGHT,
     MapPrior,
     effective_sample_size,
+    map_prior,
     prior_data_conflict,
 )
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import SLOPES
-from bayes_her2.data import HER2_LEVELS, HER2_LOW, HER2_ZERO, STRATA, UNKNOWN, ResponseData
+from bayes_her2.data import HER2_LEVELS, HER2_LOW, HER2_ZERO, STRATA, UNKNOWN, EvidenceData, ResponseData
 from bayes_her2.errors import DataError
 
 _REACH = 12.0  # of log odds and log odds ratios
@@ -220,6 +221,38 @@ def borrowing(
     return pd.DataFrame(rows, columns=list(BORROWING_COLUMNS))
 
 
+def borrowing_by_heterogeneity(
+    table: TwoByTwo,
+    evidence: EvidenceData,
+    *,
+    intercept: Prior,
+    without: Prior,
+    scales: Sequence[float] = (0.25, 0.5, 1.0),
+    weight: float = VAGUE_WEIGHT,
+    new: ResponseData | None = None,
+    interval: float = 0.95,
+) -> pd.DataFrame:
+    """`borrowing` with the robust prior over scales of the half-normal prior of the SD between studies.
+
+    Where few studies remain that prior decides how much is borrowed, and this says how much it does.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of `borrowing`, after ``heterogeneity_scale`` and ``studies``.
+    """
+    parts = []
+    for scale in scales:
+        tau = Prior("HalfNormal", {"sigma": scale}, "swept")
+        map_ = map_prior(evidence, new=new, tau_prior=tau)
+        found = borrowing(
+            table, map_, intercept=intercept, without=without, weights=(weight,), interval=interval
+        )
+        own = found[found["vague_weight_prior"] == weight]
+        parts.append(own.assign(heterogeneity_scale=scale, studies=len(map_.studies)))
+    return pd.concat(parts, ignore_index=True)[["heterogeneity_scale", "studies", *BORROWING_COLUMNS]]
+
+
 def probabilities_below_one(tables: Sequence[TwoByTwo], *, slope: Prior, intercept: Prior) -> np.ndarray:
     """P(odds ratio < 1) of many tables at once, exactly.
 
@@ -229,8 +262,8 @@ def probabilities_below_one(tables: Sequence[TwoByTwo], *, slope: Prior, interce
     largest = max(max(t.n_low, t.n_zero) for t in tables)
     if largest > MOST_PATIENTS:
         raise DataError(
-            f"tipping points: {largest:,} patients in one group; the grid of log odds is fine enough for {MOST_PATIENTS:,}. "
-            "With so many, look at the odds ratios of the counts alone."
+            f"tipping points: {largest:,} patients in one group; the grid of log odds is fine enough "
+            f"for {MOST_PATIENTS:,}. With so many, look at the odds ratios of the counts alone."
         )
     lows = list(dict.fromkeys((t.n_low, t.events_low) for t in tables))
     zeros = list(dict.fromkeys((t.n_zero, t.events_zero) for t in tables))

@@ -18,6 +18,7 @@ from bayes_her2.bayesian.priors import NormalMixture, Prior
 from bayes_her2.bayesian.two_by_two import (
     TwoByTwo,
     borrowing,
+    borrowing_by_heterogeneity,
     exact_posterior,
     probabilities_below_one,
     tipping_point,
@@ -126,6 +127,16 @@ def test_with_and_without_borrowing_stand_side_by_side(earlier):
     # The seed study agrees with the earlier one, so the vague component loses weight.
     assert (table["vague_weight_posterior"].iloc[1:3] < table["vague_weight_prior"].iloc[1:3]).all()
     assert (table["conflict_p"] > 0.5).all()
+
+
+def test_the_prior_of_the_heterogeneity_decides_what_one_study_is_worth():
+    pool = studies_for(shipped_evidence(), PCR, scale="odds ratio", adjustment="crude", hr_stratum="HR-")
+    table = borrowing_by_heterogeneity(
+        SEED, pool, intercept=MODEL["intercept"], without=MODEL["slope"], new=seed_study_response()
+    )
+    assert table["heterogeneity_scale"].tolist() == [0.25, 0.5, 1.0]
+    assert set(table["studies"]) == {1}
+    assert table["prior_ess_elir"].is_monotonic_decreasing
 
 
 def test_in_conflict_the_robust_prior_lets_the_data_speak(earlier):

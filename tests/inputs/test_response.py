@@ -12,6 +12,7 @@ import pytest
 from bayes_her2.data import DIFFERENCE, HER2_LOW, HER2_ZERO
 from bayes_her2.errors import DataError
 from bayes_her2.evidence.response import seed_study_response
+from bayes_her2.evidence.table import shipped_evidence
 from bayes_her2.inputs.response import PatientColumns, read_response_counts, read_response_patients
 
 PCR = "pathological complete response"
@@ -69,6 +70,18 @@ def test_the_seed_study_s_table_2_is_shipped_as_printed():
     assert any("25 of 111 patients could not be evaluated" in notice for notice in data.notices)
     assert data.strata == ("HR-",)
     assert DIFFERENCE not in data.strata
+
+
+def test_the_evidence_table_has_the_same_counts():
+    table, data = shipped_evidence().frame, seed_study_response()
+    for name, outcome in (
+        ("pizzamiglio_pcr_counts", PCR),
+        ("pizzamiglio_midcourse_counts", "midcourse complete response"),
+    ):
+        row = table.loc[name]
+        assert (row["n_exposed"], row["events_exposed"]) == data.count(outcome, HER2_LOW)
+        assert (row["n_reference"], row["events_reference"]) == data.count(outcome, HER2_ZERO)
+        assert row["doi"] in data.citation
 
 
 def test_the_order_of_rows_does_not_matter(tmp_path):

@@ -12,6 +12,7 @@ from response_sets import PCR, response_set, simulated_arms
 
 from bayes_her2.bayesian.fit import Sampling, fit_model
 from bayes_her2.bayesian.map_prior import map_prior
+from bayes_her2.bayesian.response import Rows
 from bayes_her2.bayesian.two_by_two import TwoByTwo, exact_posterior
 from bayes_her2.comparison import concordance
 from bayes_her2.data import HER2_LOW, HER2_ZERO
@@ -188,6 +189,16 @@ def test_an_arm_without_a_level_is_said_to_be_so():
     assert few["status"] == "borrowed"
     assert few["note"] == "few patients: 5 HER2-low patients in HR- in C; leans on the other arms"
     assert row(table, estimand="response_odds", scope="pooled")["status"] == "observed"
+
+
+def test_two_random_arms_say_that_their_spread_is_the_prior_s():
+    data = response_set({(PCR, "HR-", "A"): (30, 12, 30, 16), (PCR, "HR-", "B"): (22, 5, 20, 9)})
+    described = Rows(data).describe("response_odds", "new cohort", {"outcome": PCR, "stratum": "HR-"})
+    assert described.standing.status == "prior-only"
+    assert described.standing.note == "2 arms: the spread between them is mostly the prior's"
+    pooled = Rows(data).describe("response_odds", "pooled", {"outcome": PCR, "stratum": "HR-"})
+    assert pooled.standing.status == "observed"
+    assert "mostly the prior's" in pooled.standing.note
 
 
 @pytest.fixture(scope="session")
