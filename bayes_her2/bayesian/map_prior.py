@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import gammaln, logsumexp
 
 from bayes_her2.bayesian.priors import NormalMixture, Prior
@@ -303,15 +303,15 @@ def normal_mixture(
 ) -> tuple[NormalMixture, float]:
     """Mixture of as few normals as come within `max_divergence` of a distribution, and how far it is from it.
 
-    Minimises the Kullback-Leibler divergence from the distribution by expectation-maximisation on its grid, from one
-    component up to five. The criterion is the divergence in nats, of the mixture from the distribution.
+    Minimises the Kullback-Leibler divergence from the distribution on its grid, with one component, then two, up to
+    five. The criterion is that divergence, in nats.
     """
     step = float(target.at[1] - target.at[0])
     weights = target.weights
     entropy = float(np.sum(weights * np.log(np.where(weights > 0, weights, 1.0) / step)))
     found, divergence = _normal(target), math.inf
     for size in range(1, MAX_COMPONENTS + 1):
-        found = _normal(target) if size == 1 else _expectation_maximisation(target, size)
+        found = _normal(target) if size == 1 else _closest(target, size)
         divergence = entropy - float(weights @ found.logpdf(target.at))
         if divergence < max_divergence:
             break
@@ -323,22 +323,35 @@ def _normal(target: Predictive) -> NormalMixture:
     return NormalMixture(np.ones(1), np.array([target.mean]), np.array([target.sd]))
 
 
-def _expectation_maximisation(target: Predictive, size: int, rounds: int = 3_000) -> NormalMixture:
+def _closest(target: Predictive, size: int) -> NormalMixture:
+    """Minimise the divergence over weights (softmax), means and log SDs, from a scale mixture of normals."""
     x, p = target.at, target.weights
-    share = np.full(size, 1.0 / size)
-    means = np.full(size, target.mean)
-    sds = target.sd * np.geomspace(0.4, 1.8, size)  # a scale mixture: what the spread between studies makes
-    for _ in range(rounds):
-        log_parts = np.log(share) + stats.norm.logpdf(x[:, None], means, sds)
-        belongs = p[:, None] * np.exp(log_parts - logsumexp(log_parts, axis=1, keepdims=True))
-        new_share = belongs.sum(axis=0)
-        new_means = (x @ belongs) / new_share
-        sds = np.sqrt(((x[:, None] - new_means) ** 2 * belongs).sum(axis=0) / new_share)
-        moved = max(np.abs(new_share - share).max(), np.abs(new_means - means).max() / target.sd)
-        share, means = new_share, new_means
-        if moved < 1e-8:
-            break
-    return NormalMixture(share / share.sum(), means, sds)
+    # In units of the distribution itself, so that one tolerance fits every scale.
+    z = (x - target.mean) / target.sd
+
+    def parts(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        logits, means, log_sds = np.split(theta, 3)
+        return np.exp(logits - logsumexp(logits)), means, np.exp(log_sds)
+
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        share, means, sds = parts(theta)
+        off = (z[:, None] - means) / sds
+        log_parts = np.log(share) - 0.5 * off**2 - np.log(sds)
+        log_density = logsumexp(log_parts, axis=1)
+        belongs = p[:, None] * np.exp(log_parts - log_density[:, None])
+        of_share = belongs.sum(axis=0)
+        gradient = np.concatenate(
+            [of_share - share, (belongs * off).sum(axis=0) / sds, (belongs * (off**2 - 1)).sum(axis=0)]
+        )
+        return -float(p @ log_density), -gradient
+
+    # A scale mixture is what the spread between studies makes of a normal.
+    start = np.concatenate([np.zeros(size), np.zeros(size), np.log(np.geomspace(0.3, 1.8, size))])
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2_000, "ftol": 1e-14, "gtol": 1e-8}
+    )
+    share, means, sds = parts(found.x)
+    return NormalMixture(share / share.sum(), target.mean + target.sd * means, target.sd * sds)
 
 
 @dataclass(frozen=True)
@@ -466,7 +479,7 @@ def map_prior(
                 else f"studies of {', '.join(strata)}; ask for one HR stratum"
             )
         )
-    if evidence.likelihood == "binomial" and evidence.scale != "odds ratio":
+    if evidence.scale != "odds ratio":
         raise DataError(
             f"predictive prior, {what}: the prior is of a log odds ratio; ask for scale = 'odds ratio'"
         )
@@ -484,6 +497,8 @@ def map_prior(
     target = predictive(sorted(likelihoods, key=lambda s: s.name), mean_prior=mean_prior, tau_prior=tau_prior)
     mixture, divergence = normal_mixture(target)
     notices = [f"left out, because it is analysed: {name_some(sorted(set(own)))}"] if own else []
+    if new is not None:
+        notices += _unlike(evidence, strata[0], new)
     if len(table) < FEW_STUDIES:
         k = f"{len(table)} {'study' if len(table) == 1 else 'studies'}"
         notices.append(
@@ -500,6 +515,20 @@ def map_prior(
         tau_prior,
         evidence.fingerprint, tuple(notices),
     )  # fmt: skip
+
+
+def _unlike(evidence: EvidenceData, stratum: str, new: ResponseData) -> list[str]:
+    """Say where the earlier studies estimate something else than the new data."""
+    found = []
+    if (stratum,) != new.strata:
+        found.append(
+            f"the earlier studies are of {stratum} patients, the new data of {', '.join(new.strata)}"
+        )
+    if evidence.adjustment == "adjusted" and new.adjustment == "none":
+        found.append(
+            "the earlier odds ratios are adjusted, the new one is not: they estimate different things"
+        )
+    return found
 
 
 def information(mixture: NormalMixture, at: np.ndarray) -> np.ndarray:

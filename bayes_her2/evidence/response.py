@@ -7,7 +7,8 @@ from importlib.resources import as_file, files
 from bayes_her2.data import ResponseData
 from bayes_her2.inputs.response import read_response_counts
 
-SEED_STUDY = "response_pembrolizumab.csv"
+SEED_STUDY = "pembrolizumab.csv"
+"""Shipped counts, in ``bayes_her2/evidence/responses``."""
 
 
 def seed_study_response() -> ResponseData:
@@ -20,5 +21,5 @@ def seed_study_response() -> ResponseData:
     ----------
     Pizzamiglio et al. 2025, doi 10.1038/s41523-025-00867-z.
     """
-    with as_file(files("bayes_her2.evidence") / "published" / SEED_STUDY) as path:
+    with as_file(files("bayes_her2.evidence") / "responses" / SEED_STUDY) as path:
         return read_response_counts(path, name="Pizzamiglio 2025, Table 2", shown_as=SEED_STUDY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -342,6 +343,17 @@ def test_the_new_data_are_never_in_their_own_prior():
     assert any("left out, because it is analysed: 10.1038/s41523-025-00867-z" in n for n in found.notices)
     assert any("mostly the prior's" in n for n in found.notices)
     assert map_prior(pool, leave_out=["Pizzamiglio 2025"]).studies == found.studies
+
+
+def test_earlier_studies_of_something_else_are_named():
+    rows = {"A": (-0.3, 0.2), "B": (0.1, 0.3), "C": (-0.6, 0.4)}
+    notices = map_prior(evidence(rows, hr="all"), new=seed_study_response()).notices
+    assert "the earlier studies are of all patients, the new data of HR-" in notices
+    assert (
+        "the earlier odds ratios are adjusted, the new one is not: they estimate different things" in notices
+    )
+    with pytest.raises(DataError, match="ask for scale = 'odds ratio'"):
+        map_prior(replace(evidence(rows), scale="hazard ratio"))
 
 
 def test_faults_of_a_predictive_prior():
