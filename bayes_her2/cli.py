@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter, validators
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from bayes_her2 import __version__
 from bayes_her2.bayesian.model import MODELS
-from bayes_her2.errors import BayesHer2Error
+from bayes_her2.errors import BayesHer2Error, DataError
+from bayes_her2.evidence.audit_tables import Settings
+from bayes_her2.evidence.verdicts import VERDICTS
 from bayes_her2.report import render_report
+from bayes_her2.workflow.audit import AuditResult, audit_claims
 from bayes_her2.workflow.check import Checked, check_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
@@ -106,6 +110,35 @@ def report(folder: Path, *, quiet: Quiet = False) -> None:
     _console(quiet).print(f"Report: {render_report(folder)}")
 
 
+@app.command
+def audit(
+    claims: Path | None = None,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="Folder for tables and page.")] = None,
+    alpha: Annotated[float, Parameter(help="Level of significance, two-sided.")] = 0.05,
+    plausible: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--plausible",
+            negative="",
+            help="Plausible size of a true effect for one measure, such as 'odds ratio=1.5' (may be repeated). The "
+            "sceptic's and the enthusiast's prior follow from it.",
+        ),
+    ] = (),
+    quiet: Quiet = False,
+) -> None:
+    """Audit published estimates with intervals: what survives, and what contradicts itself. No patient data.
+
+    Parameters
+    ----------
+    claims
+        Table of claims (CSV). Default: the claims of the seed study, which ship.
+    """
+    settings = Settings(alpha, dict(_plausible(text) for text in plausible))
+    result = audit_claims(claims, out, settings=settings)
+    _show_audit(_console(quiet), result)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
@@ -152,6 +185,71 @@ def _at_once(asked: int | None) -> int:
 
 def _finish(bars: Bars, result: RunResult) -> None:
     bars.say(f"Done in {result.total_seconds:.0f} s. Report: {result.report}")
+
+
+def _plausible(text: str) -> tuple[str, float]:
+    """Read ``measure=value``."""
+    measure, _, value = text.partition("=")
+    try:
+        return measure.strip(), float(value)
+    except ValueError:
+        raise DataError(f"--plausible {text!r}: write MEASURE=VALUE, such as 'odds ratio=1.5'.") from None
+
+
+def _p_text(p: float) -> str:
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def _show_audit(console: Console, result: AuditResult) -> None:
+    """Print what survives and what does not, verdict by verdict, then what contradicts itself."""
+    rows = result.tables.audit.to_dict("records")
+    in_several = {row["claim"] for row in result.tables.replication.to_dict("records")}
+    for name in VERDICTS:
+        mine = [row for row in rows if row["verdict"] == name]
+        if not mine:
+            continue
+        table = Table(
+            title=f"{name} ({len(mine)} of {len(rows)} claims)",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            padding=(0, 1),
+        )
+        table.add_column("claim", ratio=1)
+        for column in ("estimate (95 % CI)", "P", "x tests", "critical SD"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in mine:
+            critical = row["critical_prior_sd"]
+            table.add_row(
+                escape(
+                    f"{row['claim']}, {row['cohort']}" if row["claim"] in in_several else str(row["claim"])
+                ),
+                str(row["printed"])
+                if str(row["basis"]).startswith("printed")
+                else f"{row['estimate']:.3g} ({row['lower']:.3g} to {row['upper']:.3g})",
+                _p_text(row["p_value"]),
+                f"x{row['family_size']}: {_p_text(row['p_bonferroni'])}",
+                "-" if critical != critical else f"{critical:.2g}",  # NaN differs from itself
+            )
+        console.print(table)
+    found = result.tables.contradictions.to_dict("records")
+    if found:
+        console.print("Printed figures that contradict another:")
+    for row in found:
+        console.print(
+            escape(
+                f"  {row['claim']} [{row['place']}]: {row['figure']} printed {row['printed']}, found {row['found']}"
+            )
+        )
+    for row in result.tables.replication.to_dict("records"):
+        console.print(
+            escape(
+                f"{row['claim']}: {row['original']} in {row['replication']}: {row['verdict']} (sceptical P "
+                f"{_p_text(row['sceptical_p'])})"
+            )
+        )
+    console.print(escape(result.page.headline))
+    if result.report is not None:
+        console.print(f"Report: {result.report}")
 
 
 def _show(console: Console, checked: Checked) -> None:

@@ -82,6 +82,8 @@ LM22_CELL_TYPES: tuple[str, ...] = (
 """The 22 cell types of the LM22 signature, in its order (names only; the matrix is licensed)."""
 
 
+MIN_STUDIES = 3
+"""Below this number of studies the spread between them is mostly prior."""
 MIN_STRATUM = 10
 """A cohort informs HR terms when it has at least this many tumours in both strata."""
 
@@ -610,6 +612,19 @@ class EvidenceData:
         }
 
     @property
+    def question(self) -> str:
+        """What is pooled, in words: outcome, scale, groups, adjustment and HR strata."""
+        strata = " and ".join(self.coords["hr"])
+        return (
+            f"{self.outcome}, {self.adjustment} {self.scale}, {self.exposure} over {self.reference}, {strata}"
+        )
+
+    @property
+    def both_strata(self) -> bool:
+        """Whether HR+ and HR- stand beside each other, so that they can be compared."""
+        return len(self.coords["hr"]) > 1
+
+    @property
     def n_studies(self) -> int:
         """Number of studies, each counted once, in however many HR strata."""
         return int(self.studies["overlap_group"].nunique())
@@ -623,6 +638,60 @@ class EvidenceData:
         settings = pd.DataFrame(asked | {"likelihood": self.likelihood}, index=["settings"])
         numbers = ["hr", "log_ratio", "se", "n_exposed", "events_exposed", "n_reference", "events_reference"]
         return fingerprint(self.studies[numbers], settings)
+
+
+@dataclass(frozen=True)
+class EvidenceSet:
+    """Several questions to published results, each with the studies that answer it: what a meta-analysis is fitted to.
+
+    Attributes
+    ----------
+    pools
+        One `EvidenceData` for each question; no question twice.
+    """
+
+    pools: tuple[EvidenceData, ...]
+
+    model: ClassVar[str] = "evidence_synthesis"
+    measure: ClassVar[str] = ""
+    adjustment: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        names = [pool.question for pool in self.pools]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if not names or twice:
+            raise DataError(f"a synthesis needs questions, each once; {', '.join(twice) or 'there is none'}.")
+
+    @property
+    def questions(self) -> list[str]:
+        """Labels of the pools, in order."""
+        return [pool.question for pool in self.pools]
+
+    @cached_property
+    def studies(self) -> pd.DataFrame:
+        """Studies of all pools.
+
+        Columns of `EvidenceData.studies`, ``study``, ``question``, ``pool`` (position) and ``likelihood``; the index
+        ``row`` is unique.
+        """
+        frames = [
+            pool.studies.reset_index().assign(question=pool.question, pool=i, likelihood=pool.likelihood)
+            for i, pool in enumerate(self.pools)
+        ]
+        joint = pd.concat(frames, ignore_index=True)
+        joint.index = pd.Index(joint["study"] + " | " + joint["question"], name="row", dtype="str")
+        return joint
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Remarks of every pool, each with its question."""
+        return tuple(f"{pool.question}: {text}" for pool in self.pools for text in pool.notices)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what is pooled, independent of the order of pools and studies."""
+        prints = {pool.question: pool.fingerprint for pool in self.pools}
+        return fingerprint(pd.DataFrame({"pool": prints}))
 
 
 def _too_few(stratum: str, n: int, n_true: int, n_high: int) -> str:

@@ -90,7 +90,11 @@ BOOTSTRAP = "percentile bootstrap"
 CONDITIONAL = "conditional likelihood (Fisher's exact test)"
 """Method of twin rows with the conditional odds ratio of a 2 x 2 table, its exact limits and Fisher's P."""
 
-SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL})
+REML_WALD = "meta-analysis (REML, Wald)"
+DERSIMONIAN_LAIRD = "meta-analysis (DerSimonian-Laird, Wald)"
+"""Methods of the meta-analysis that stand beside REML with Hartung-Knapp intervals."""
+
+SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD})
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 
 Kind = Literal["ratio", "correlation", "difference", "probability", "level"]
@@ -121,6 +125,8 @@ KINDS: dict[str, Kind] = {
     "treatment_difference": "difference",
     "number_needed": "level",
     "responders_of_next_50": "level",
+    # meta-analysis: odds, risk or hazard ratio of published studies
+    "published_ratio": "ratio",
     # spreads between cohorts and between cell types
     "between_sd": "level",
     # groups

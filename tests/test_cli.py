@@ -60,7 +60,7 @@ def test_report_on_a_folder_without_results_says_what_to_do(tmp_path, capsys):
 def test_help_names_every_command(capsys):
     assert exit_code(["--help"]) == 0
     printed = capsys.readouterr().out
-    for command in ("demo", "check", "run", "report"):
+    for command in ("demo", "check", "run", "report", "audit"):
         assert command in printed
 
 

@@ -1,4 +1,4 @@
-"""What the interactions would be under other priors on their spread, without sampling again."""
+"""What results would be under other priors on a spread, without sampling again."""
 
 from __future__ import annotations
 
@@ -68,20 +68,13 @@ def interaction_sweep(
         spread = posterior[name]
         contrast = pooled.sel(stratum=DIFFERENCE, drop=True)
         for scale in scales:
-            other = Prior("HalfNormal", {"sigma": scale}, "swept")
-            log_weight = xr.apply_ufunc(other.frozen().logpdf, spread) - xr.apply_ufunc(
-                used.frozen().logpdf, spread
-            )
-            smoothed, pareto_k = _smoothed(log_weight)
-            weight = np.exp((smoothed - smoothed.max()).transpose("chain", "draw").to_numpy().ravel())
+            weight, pareto_k = _weights(spread, used, scale)
             prior_sd = float(np.sqrt(mean.params["sigma"] ** 2 + scale**2))
             for outcome in contrast["cell_type"].to_numpy():
                 values = contrast.sel(cell_type=outcome).transpose("chain", "draw").to_numpy().ravel()
                 if np.isnan(values).any():
                     continue
-                lower, point, upper = np.exp(
-                    np.quantile(values, [tail, 0.5, 1.0 - tail], weights=weight, method="inverted_cdf")
-                )
+                lower, point, upper = _ratio_quantiles(values, weight, tail)
                 rows.append(
                     {
                         "part": part,
@@ -97,6 +90,75 @@ def interaction_sweep(
                     }
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def heterogeneity_sweep(
+    posterior: xr.Dataset,
+    draws: Mapping[tuple[str, str], xr.DataArray],
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+    scales: tuple[float, ...] = SCALES,
+) -> pd.DataFrame:
+    """Pooled and predicted ratios of a meta-analysis under other scales of the prior on the spread between studies.
+
+    Parameters
+    ----------
+    posterior, draws, priors, interval
+        As in `interaction_sweep`, of `models/evidence_synthesis.py`.
+    scales
+        Half-normal scales to try.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``stratum``, ``question``, ``scope``, ``scale``, ``point``, ``lower``, ``upper``, ``excludes_1``, ``pareto_k``,
+        ``reliable`` (k below 0.7).
+    """
+    tail = (1.0 - interval) / 2.0
+    used = priors["between_studies_sd"]
+    rows = []
+    for scope in ("pooled", "new cohort"):
+        array = draws["published_ratio", scope].transpose("chain", "draw", "result")
+        for label in array["result"].to_numpy():
+            stratum, question = str(label).split(" | ", 1)
+            values = array.sel(result=label).to_numpy().ravel()
+            for scale in scales:
+                weight, pareto_k = _weights(
+                    posterior["between_studies_sd"].sel(question=question), used, scale
+                )
+                lower, point, upper = _ratio_quantiles(values, weight, tail)
+                rows.append(
+                    {
+                        "stratum": stratum,
+                        "question": question,
+                        "scope": scope,
+                        "scale": scale,
+                        "point": float(point),
+                        "lower": float(lower),
+                        "upper": float(upper),
+                        "excludes_1": bool(lower > 1 or upper < 1),
+                        "pareto_k": pareto_k,
+                        "reliable": pareto_k < MAX_PARETO_K,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _weights(spread: xr.DataArray, used: Prior, scale: float) -> tuple[np.ndarray, float]:
+    """Weights of the draws under HalfNormal(scale) on a spread in place of the prior used, and their Pareto k."""
+    other = Prior("HalfNormal", {"sigma": scale}, "swept")
+    log_weight = xr.apply_ufunc(other.frozen().logpdf, spread) - xr.apply_ufunc(used.frozen().logpdf, spread)
+    smoothed, pareto_k = _smoothed(log_weight.reset_coords(drop=True))
+    return np.exp((smoothed - smoothed.max()).transpose("chain", "draw").to_numpy().ravel()), pareto_k
+
+
+def _ratio_quantiles(values: np.ndarray, weight: np.ndarray, tail: float) -> np.ndarray:
+    """Weighted lower limit, median and upper limit of a ratio from draws of its logarithm."""
+    found: np.ndarray = np.exp(
+        np.quantile(values, [tail, 0.5, 1.0 - tail], weights=weight, method="inverted_cdf")
+    )
+    return found
 
 
 def _smoothed(log_weight: xr.DataArray) -> tuple[xr.DataArray, float]:

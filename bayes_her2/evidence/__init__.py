@@ -1,1 +1,1 @@
-"""Published results: the shipped table and its schema, and what may be pooled."""
+"""Published results: the shipped table, its schema and what may be pooled; claims, and how far each can be trusted."""

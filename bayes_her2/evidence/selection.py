@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pandas as pd
 from scipy import stats
 
-from bayes_her2.data import EvidenceData, EvidenceExclusion
+from bayes_her2.data import MIN_STUDIES, EvidenceData, EvidenceExclusion
 from bayes_her2.errors import DataError, name_some
 from bayes_her2.evidence.schema import (
     BINARY_OUTCOMES,
@@ -28,9 +28,6 @@ from bayes_her2.evidence.schema import (
 )
 from bayes_her2.evidence.table import EvidenceTable
 from bayes_her2.inputs.fields import suggestion
-
-MIN_STUDIES = 3
-"""Below this number of studies the spread between them is mostly prior."""
 
 _ADJUSTMENTS = {"crude": ("crude",), "adjusted": ("adjusted", "weighted")}
 _COUNTS = ["n_exposed", "events_exposed", "n_reference", "events_reference"]
@@ -305,6 +302,14 @@ def _remark(rows: list[dict[str, Any]], strata: tuple[str, ...], notices: list[s
             f"weighted: {name_some(weighted)}; the others are adjusted by regression (a marginal and a conditional odds"
             " ratio differ even without confounding)"
         )
+    further = [row["study"] for row in rows if row["role"] == "further"]
+    if further:
+        notices.append(
+            f"no main result, so a further one (subset, other follow-up) is taken: {name_some(further)}"
+        )
+    mixed = {row["measure"] == "counts" for row in rows} == {True, False}
+    if mixed:
+        notices.append("some studies have counts and some a ratio: the counts enter as log ratios (Woolf)")
     unverified = [row["study"] for row in rows if row["verified"] != "source text"]
     if unverified:
         notices.append(f"second-hand, not verified in the source: {name_some(unverified, 40)}")

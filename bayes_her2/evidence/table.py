@@ -272,6 +272,10 @@ def _check_measure(record: Mapping[Hashable, object], place: str, faults: Faults
         faults.add(
             f"{place}, estimate", f"a {measure} needs its value; a result in words has measure 'statement'"
         )
+    if measure == "statement" and not record["direction"]:
+        faults.add(
+            f"{place}, direction", "a result in words needs its direction: lower, higher or no difference"
+        )
     if measure == "counts" and not math.isnan(estimate):
         faults.add(f"{place}, estimate", "counts have none; give the study's own ratio as a row of its own")
     if measure in ("median", "mean", *_DIFFERENCES) and not record["unit"]:

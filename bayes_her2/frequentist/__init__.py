@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
-from bayes_her2.data import AnalysisSet
 from bayes_her2.frequentist.abundance import abundance_twin
 from bayes_her2.frequentist.clinical import clinical_twin
 from bayes_her2.frequentist.group_tests import group_tests
@@ -17,13 +17,16 @@ from bayes_her2.frequentist.marginal_effect import (
     ancova_tests,
     marginal_effect_twin,
 )
+from bayes_her2.frequentist.meta_analysis import meta_analysis_twin, small_study_check
 from bayes_her2.frequentist.precision import precision
 from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
 from bayes_her2.frequentist.sample_size import sample_size
 from bayes_her2.frequentist.treatment_response import treatment_response_twin
 
-TWIN_TABLES: dict[str, dict[str, Callable[[AnalysisSet], pd.DataFrame]]] = {
+TWIN_TABLES: dict[str, dict[str, Callable[[Any], pd.DataFrame]]] = {
+    "evidence_synthesis": {"small_study_check": small_study_check},
+    "treatment_response": {"sample_size": sample_size},
     "marginal_effect": {"tests": ancova_tests, "residual_checks": ancova_residual_checks},
 }
 """Model -> further tables of its twin, by file name (without the model's)."""
@@ -38,9 +41,11 @@ __all__ = [
     "her2_by_ihc",
     "high_abundance_twin",
     "marginal_effect_twin",
+    "meta_analysis_twin",
     "precision",
     "rank_correlation_twin",
     "rank_tests",
     "sample_size",
+    "small_study_check",
     "treatment_response_twin",
 ]

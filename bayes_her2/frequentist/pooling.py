@@ -1,7 +1,6 @@
 """Pooling of cohort estimates on the log scale: common effect, and random effects with REML.
 
-statsmodels has the DerSimonian-Laird estimator but neither REML nor a truncation at zero; REML is a
-search in one dimension. All numbers are checked against R metafor (tests/frequentist/reference).
+All numbers are checked against R metafor (tests/frequentist/reference).
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.optimize import minimize_scalar
-from statsmodels.stats.meta_analysis import combine_effects
+
+from bayes_her2.frequentist.meta_regression import meta_regression
 
 COMMON_EFFECT = "common effect"
 RANDOM_EFFECTS = "random-effects (REML, modified Hartung-Knapp)"
 SINGLE_COHORT = "single cohort"
-
-_GRID = 64
 
 
 @dataclass(frozen=True)
@@ -134,75 +131,25 @@ def random_effects(
     10.1136/bmjopen-2015-010247. Röver, Knapp & Friede 2015, doi 10.1186/s12874-015-0091-1 (the modification).
     """
     effect, variance = _checked(estimates, variances, at_least=2)
-    tau2 = reml_tau2(effect, variance) if tau2_by == "REML" else _dersimonian_laird_tau2(effect, variance)
-    weight = 1.0 / (variance + tau2)
-    mean = float(weight @ effect / weight.sum())
-    freedom = len(effect) - 1
-    if hartung_knapp:
-        q = float(weight @ (effect - mean) ** 2) / freedom
-        se = float(np.sqrt((max(1.0, q) if at_least_wald else q) / weight.sum()))
-        quantile = float(stats.t.isf((1.0 - interval) / 2.0, freedom))
-        p_value = float(2.0 * stats.t.sf(abs(mean) / se, freedom)) if se > 0 else np.nan
-    else:
-        se = float(np.sqrt(1.0 / weight.sum()))
-        quantile = float(stats.norm.isf((1.0 - interval) / 2.0))
-        p_value = float(2.0 * stats.norm.sf(abs(mean) / se))
-    spread = float(np.sqrt(tau2 + se**2))
+    alone = np.ones((len(effect), 1))
+    fit = meta_regression(
+        effect, variance, alone, tau2_by=tau2_by, hartung_knapp=hartung_knapp, at_least_wald=at_least_wald
+    )
+    mean, lower, upper, p_value = fit.contrast(alone[0], interval)
+    _, prediction_lower, prediction_upper = fit.prediction(alone[0], interval)
     return Pooled(
         estimate=mean,
-        se=se,
-        lower=mean - quantile * se,
-        upper=mean + quantile * se,
+        se=float(np.sqrt(fit.covariance.item())),
+        lower=lower,
+        upper=upper,
         p_value=p_value,
-        prediction_lower=mean - quantile * spread,
-        prediction_upper=mean + quantile * spread,
-        tau2=tau2,
+        prediction_lower=prediction_lower,
+        prediction_upper=prediction_upper,
+        tau2=fit.tau2,
         q=_cochran_q(effect, variance),
         k=len(effect),
         interval_kind="confidence (Hartung-Knapp)" if hartung_knapp else "confidence (Wald)",
     )
-
-
-def reml_tau2(effect: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """Between-cohort variance that maximises the restricted likelihood, found in one dimension.
-
-    -2 l(tau^2) = sum log(v_k + tau^2) + log sum w_k + sum w_k (e_k - mean)^2. The likelihood may have two
-    modes, so a grid on tau brackets the highest before it is refined.
-
-    Parameters
-    ----------
-    effect, variance
-        Estimates of the cohorts and their squared standard errors.
-
-    Returns
-    -------
-    float
-        tau^2 >= 0.
-    """
-
-    def deviance(tau: float) -> float:
-        total = variance + tau**2
-        weight = 1.0 / total
-        mean = weight @ effect / weight.sum()
-        return float(np.log(total).sum() + np.log(weight.sum()) + weight @ (effect - mean) ** 2)
-
-    # With tau above the range of the effects the deviance only rises.
-    highest = 2.0 * float(np.ptp(effect)) + 1e-12
-    grid = np.linspace(0.0, highest, _GRID)
-    best = int(np.argmin([deviance(tau) for tau in grid]))
-    refined = minimize_scalar(
-        deviance,
-        bounds=(float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)])),
-        method="bounded",
-        options={"xatol": 1e-9 * max(highest, 1e-9)},
-    )
-    tau = float(refined.x)
-    return 0.0 if deviance(0.0) <= deviance(tau) else tau**2
-
-
-def _dersimonian_laird_tau2(effect: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    # statsmodels does not truncate: with Q < k - 1 its tau^2, and the weights from it, would be negative.
-    return max(0.0, float(combine_effects(effect, variance, method_re="dl").tau2))
 
 
 def _cochran_q(effect: NDArray[np.float64], variance: NDArray[np.float64]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def sample_size(
     Parameters
     ----------
     data
-        The patients at hand, without covariates.
+        The patients at hand; covariates are left out.
     ratios
         True ratios above 1; where the estimate is below 1 their reciprocals are taken, since rates differ on that side.
     powers
@@ -72,6 +73,7 @@ def sample_size(
     """
     z = float(stats.norm.isf((1 - interval) / 2))
     rows = []
+    data = replace(data, covariates=data.covariates.iloc[:, :0])  # none of them
     for outcome in data.outcomes:
         for stratum, quantity, model, contrast in asked_contrasts(data, outcome):
             if not model.fit.estimable(contrast):

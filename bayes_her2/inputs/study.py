@@ -272,6 +272,26 @@ class ClinicalSettings(OneModel):
         return outcomes
 
 
+class PublishedSettings(_Block):
+    """`[published]`: published results that the report shows beside the study's own cohorts."""
+
+    claims: Flag = Field(default=False, description="Whether to audit the seed study's claims, which ship.")
+    evidence: Flag = Field(
+        default=False,
+        description="Whether to pool the published results that ship (`evidence_synthesis`).",
+    )
+    evidence_table: Word | None = Field(
+        default=None,
+        description="An evidence table of your own, joined to the shipped one; needs evidence = true.",
+    )
+
+    @model_validator(mode="after")
+    def _table_needs_evidence(self) -> PublishedSettings:
+        if self.evidence_table is not None and not self.evidence:
+            raise ValueError("evidence_table is given, but evidence is not true; write evidence = true")
+        return self
+
+
 class DecisionSettings(_Block):
     """`[decisions]`: what counts as negligible and what as a discovery; fixed before sampling."""
 
@@ -343,6 +363,10 @@ class SamplingSettings(_Block):
     )
     marginal_effect: ModelSampling = Field(
         default=ModelSampling(), description="[sampling.marginal_effect], see there."
+    )
+
+    evidence_synthesis: ModelSampling = Field(
+        default=ModelSampling(), description="[sampling.evidence_synthesis], see there."
     )
 
     def of(self, model: str) -> SamplingSettings:
@@ -575,6 +599,7 @@ class Study(_Block):
     clinical: ClinicalSettings = ClinicalSettings()
     rank_correlation: RankCorrelationSettings = RankCorrelationSettings()
     marginal_effect: MarginalEffectSettings = MarginalEffectSettings()
+    published: PublishedSettings = PublishedSettings()
     decisions: DecisionSettings = DecisionSettings()
     sampling: SamplingSettings = SamplingSettings()
     priors: dict[Word, dict[Word, PriorSetting]] = Field(default_factory=dict)
@@ -674,6 +699,7 @@ _TABLE_KEYS = (
     "clinical",
     "rank_correlation",
     "marginal_effect",
+    "published",
     "decisions",
     "sampling",
     "priors",
@@ -816,6 +842,7 @@ def schema_markdown() -> str:
         ("[rank_correlation]", RankCorrelationSettings),
         ("[rank_correlation] measures, infiltrate", MeasureSetting),
         ("[marginal_effect]", MarginalEffectSettings),
+        ("[published]", PublishedSettings),
         ("[decisions]", DecisionSettings),
         ("[sampling]", SamplingSettings),
         ("[sampling.MODEL]", ModelSampling),

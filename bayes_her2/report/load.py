@@ -205,6 +205,7 @@ class ModelRecord:
     notices: tuple[str, ...]
     fingerprint: str
     sampler: Mapping[str, Any]
+    counted: str = "tumours"
 
     @property
     def refused(self) -> bool:
@@ -443,6 +444,7 @@ def _models(provenance: Mapping[str, Any], faults: Faults) -> dict[str, ModelRec
             notices=tuple(str(text) for text in content.get("notices", ())),
             fingerprint=str(content.get("fingerprint", "")),
             sampler=dict(content.get("sampler", {})),
+            counted=str(content.get("counted", "tumours")),
         )
     return found
 

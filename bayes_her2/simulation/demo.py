@@ -42,7 +42,7 @@ _STUDY_FILE = "study.toml"
 _TRUTH_FILE = "truth.csv"
 
 
-def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
+def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN, *, published: bool = False) -> Path:
     """Simulate a study and write it as files: CIBERSORTx tables, clinical tables, truth and study file.
 
     Parameters
@@ -53,6 +53,8 @@ def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
         Seed of the simulation, and of the analysis that the study file asks for.
     design
         What to simulate.
+    published
+        Whether the study file asks for published results beside the simulated ones.
 
     Returns
     -------
@@ -60,10 +62,11 @@ def write_demo(folder: Path, seed: int, design: Design = SEED_DESIGN) -> Path:
         The ``study.toml`` to run. It is removed first and written last, so where it stands the files beside
         it are complete and belong to it. All paths in it are relative to its folder.
     """
-    return write_study(folder, simulate_cohorts(np.random.default_rng(seed), design), seed)
+    simulated = simulate_cohorts(np.random.default_rng(seed), design)
+    return write_study(folder, simulated, seed, published=published)
 
 
-def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
+def write_study(folder: Path, simulated: Simulated, seed: int, *, published: bool = False) -> Path:
     """Write cohorts that are simulated already; see `write_demo`.
 
     Parameters
@@ -74,6 +77,8 @@ def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
         Cohorts and truth.
     seed
         Seed that the study file gives to the analysis.
+    published
+        As in `write_demo`.
 
     Returns
     -------
@@ -87,11 +92,11 @@ def write_study(folder: Path, simulated: Simulated, seed: int) -> Path:
         write_text(folder / _cibersort_file(cohort), _cibersort_table(cohort).to_csv(sep="\t", index=False))
         write_text(folder / _clinical_file(cohort), _clinical_table(cohort).to_csv(index=False))
     write_text(folder / _TRUTH_FILE, simulated.truth.to_csv(index=False))
-    write_text(study_path, study_text(simulated.cohorts, seed))
+    write_text(study_path, study_text(simulated.cohorts, seed, published=published))
     return study_path
 
 
-def study_text(cohorts: tuple[CohortTable, ...], seed: int) -> str:
+def study_text(cohorts: tuple[CohortTable, ...], seed: int, *, published: bool = False) -> str:
     """Return the text of the study file that reads the cohorts back."""
     first = cohorts[0]
     lines = [
@@ -130,6 +135,7 @@ def study_text(cohorts: tuple[CohortTable, ...], seed: int) -> str:
         ),
         "]",
         "",
+        *(["[published]", "claims = true", "evidence = true", ""] if published else []),
         "[sampling]",
         "tune = 500",
         "draws = 1500",

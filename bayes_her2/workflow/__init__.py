@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from bayes_her2.workflow.audit import AuditResult, audit_claims, claims_tables
 from bayes_her2.workflow.check import Checked, check_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 
-__all__ = ["Bars", "Checked", "RunResult", "check_study", "run_demo", "run_study"]
+__all__ = [
+    "AuditResult",
+    "Bars",
+    "Checked",
+    "RunResult",
+    "audit_claims",
+    "check_study",
+    "claims_tables",
+    "run_demo",
+    "run_study",
+]

@@ -16,7 +16,7 @@ from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
-from bayes_her2.data import AnalysisSet, exclusions_frame
+from bayes_her2.data import AnalysisSet, EvidenceSet, exclusions_frame
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
 from bayes_her2.frequentist import rank_tests
@@ -37,13 +37,13 @@ class Job:
     name
         Of the model file.
     data
-        Its analysis set.
+        Its analysis set, or the questions to published results.
     study
         Settings: priors, sampler, decisions.
     """
 
     name: str
-    data: AnalysisSet
+    data: AnalysisSet | EvidenceSet
     study: Study
 
     @property
@@ -159,7 +159,7 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
         parts.append(twin)
         for name, make in frequentist.TWIN_TABLES.get(job.name, {}).items():
             folder.table(f"{job.name}_{name}", make(data))
-        if job.name == MODEL:
+        if job.name == MODEL and isinstance(data, AnalysisSet):
             parts.append(rank_tests(data, interval=interval))
     with clock(f"{job.name}: posterior beside twin, and predictive checks"):
         shared["concordance"] = concordance(
@@ -202,17 +202,13 @@ def _fit_or_reuse(
 
 
 def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
-    sampling, data = fit.sampling, job.data
+    sampling = fit.sampling
     return {
         "status": "refused" if reasons else "complete",
         "reasons": reasons,
         "question": job.model.QUESTION,
-        "fingerprint": data.fingerprint,
-        "n_tumours": len(data.tumours),
-        "cohorts": list(data.cohorts),
-        "adjustment": data.adjustment,
-        "exclusions": _own_exclusions(job),
-        "notices": list(data.notices),
+        "fingerprint": job.data.fingerprint,
+        **_about(job),
         "priors_hash": job.priors_hash,
         "sampler": {
             "name": sampling.sampler,
@@ -228,10 +224,33 @@ def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
     }
 
 
-def _own_exclusions(job: Job) -> list[dict[str, Any]]:
+def _about(job: Job) -> dict[str, Any]:
+    """Say what the fit rests on: tumours and cohorts, or patients (as far as counts are printed) and studies."""
+    data = job.data
+    if isinstance(data, EvidenceSet):
+        patients = data.studies[["n_exposed", "n_reference"]].sum().sum()
+        studies = list(dict.fromkeys(str(name) for name in data.studies["overlap_group"]))
+        return {
+            "counted": "patients",
+            "n_tumours": int(patients),
+            "cohorts": studies,
+            "adjustment": "by question",
+            "exclusions": [],
+            "notices": [],  # by question, in a table of their own
+        }
+    return {
+        "n_tumours": len(data.tumours),
+        "cohorts": list(data.cohorts),
+        "adjustment": data.adjustment,
+        "exclusions": _own_exclusions(job.name, data),
+        "notices": list(data.notices),
+    }
+
+
+def _own_exclusions(name: str, data: AnalysisSet) -> list[dict[str, Any]]:
     """Tumours that this model's own needs left out, counted by cohort and reason."""
-    step = f"analysis set: {job.name}"
-    log = exclusions_frame(tuple(e for e in job.data.exclusions if e.step == step))
+    step = f"analysis set: {name}"
+    log = exclusions_frame(tuple(e for e in data.exclusions if e.step == step))
     counts = log.groupby(["cohort", "reason"], sort=False).size().rename("n").reset_index()
     return [
         {"cohort": str(cohort), "reason": str(reason), "n": int(n)}

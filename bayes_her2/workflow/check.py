@@ -9,11 +9,14 @@ from pathlib import Path
 import pandas as pd
 
 from bayes_her2.bayesian.model import MODELS
-from bayes_her2.data import AnalysisSet, CohortTable, TumourData, exclusions_frame
+from bayes_her2.data import AnalysisSet, CohortTable, EvidenceSet, TumourData, exclusions_frame
 from bayes_her2.errors import DataError, Faults
+from bayes_her2.evidence.questions import asked_of, evidence_with
+from bayes_her2.evidence.table import EvidenceTable
 from bayes_her2.inputs import Study, read_cohorts, read_study
 from bayes_her2.preprocessing import prepare
 
+SYNTHESIS = "evidence_synthesis"
 MODEL = "abundance"
 """The main model: its analysis set is the one that flow and composition count."""
 
@@ -36,6 +39,8 @@ class Checked:
         Analysis set of each model that will be fitted, in the order of the fits.
     left_out
         Model -> why these cohorts cannot support it. Only models that the study did not ask for by name.
+    evidence
+        Published results, where the study asks for them; None otherwise.
     """
 
     study: Study
@@ -44,6 +49,12 @@ class Checked:
     data: AnalysisSet
     sets: Mapping[str, AnalysisSet]
     left_out: Mapping[str, str]
+    evidence: EvidenceTable | None = None
+
+    @property
+    def published(self) -> EvidenceSet | None:
+        """Questions to the published results."""
+        return None if self.evidence is None else asked_of(self.evidence)
 
     @property
     def flow(self) -> pd.DataFrame:
@@ -94,10 +105,15 @@ def check_study(path: Path | str, *, only: Sequence[str] = ()) -> Checked:
     StudyError, DataError
         Every fault found, at once; among them a model that was asked for by name and that the cohorts cannot support.
     """
-    unknown = sorted(set(only) - set(MODELS))
+    unknown = sorted(set(only) - {*MODELS, SYNTHESIS})
     if unknown:
-        raise DataError(f"no model is named {', '.join(unknown)}; known: {', '.join(MODELS)}.")
+        raise DataError(f"no model is named {', '.join(unknown)}; known: {', '.join(MODELS)}, {SYNTHESIS}.")
     study = read_study(path)
+    asked_for = study.published.evidence and (not only or SYNTHESIS in only)
+    if SYNTHESIS in only and not asked_for:
+        raise DataError(f"{SYNTHESIS}: the study does not ask for it; write [published] evidence = true.")
+    table = study.published.evidence_table
+    evidence = evidence_with(study.resolve(table) if table else None) if asked_for else None
     cohorts: Sequence[CohortTable] = read_cohorts(study)
     tumours = prepare(cohorts, study)
     data = tumours.for_model(MODEL)
@@ -113,4 +129,4 @@ def check_study(path: Path | str, *, only: Sequence[str] = ()) -> Checked:
                 faults.extend(error.faults)
             left_out[name] = " ".join(error.faults)
     faults.raise_if_any()
-    return Checked(study, tuple(cohorts), tumours, data, sets, left_out)
+    return Checked(study, tuple(cohorts), tumours, data, sets, left_out, evidence)

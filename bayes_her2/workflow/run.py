@@ -17,6 +17,7 @@ from bayes_her2.comparison import claims, families
 from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates
+from bayes_her2.evidence.questions import crude_beside_adjusted
 from bayes_her2.frequentist import her2_by_ihc, precision
 from bayes_her2.hashing import versions
 from bayes_her2.inputs import Study
@@ -24,7 +25,8 @@ from bayes_her2.preprocessing import cell_composition, macrophage_ratio, table_o
 from bayes_her2.report import render_report
 from bayes_her2.simulation import write_demo
 from bayes_her2.workflow.analysis import Analysed, Job
-from bayes_her2.workflow.check import Checked, check_study
+from bayes_her2.workflow.audit import claims_tables, verdict_lines
+from bayes_her2.workflow.check import SYNTHESIS, Checked, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.results import ResultsFolder
 from bayes_her2.workflow.side_by_side import analyse_all
@@ -75,7 +77,7 @@ def run_demo(
         As in `run_study`.
     """
     say("Simulating three cohorts of the seed study's sizes, with planted effects")
-    study = write_demo(Path(out) / "simulated", DEMO_SEED)
+    study = write_demo(Path(out) / "simulated", DEMO_SEED, published=True)
     return run_study(study, out, only=only, at_once=at_once, say=say, draws=draws)
 
 
@@ -126,15 +128,27 @@ def run_study(
     with clock("Reading and preparing the cohorts"):
         checked = check_study(path, only=only)
     study = checked.study
-    unknown = sorted(set(study.priors) - set(MODELS))
+    known = (*MODELS, SYNTHESIS)
+    unknown = sorted(set(study.priors) - set(known))
     if unknown:
-        raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(MODELS)}.")
+        raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(known)}.")
     jobs = [Job(name, data, study) for name, data in checked.sets.items()]
+    if (published := checked.published) is not None:
+        jobs.append(Job(SYNTHESIS, published, study))
     folder = ResultsFolder(Path(out))
     folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs})
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     _write_data_tables(folder, checked)
     _write_descriptives(folder, checked)
+    if checked.evidence is not None:
+        folder.table(f"{SYNTHESIS}_registry", crude_beside_adjusted(checked.evidence))
+    if study.published.claims and not only:
+        with clock("Audit of the seed study's published claims"):
+            audited = claims_tables()
+            for name, table in audited.items():
+                folder.table(name, table)
+            for line in verdict_lines(audited["audit"]):
+                say(line)
     with clock("Precision that these data can give, before any result"):
         folder.table("precision", precision(checked.data, interval=study.decisions.interval))
     done = analyse_all(jobs, folder, at_once=at_once, say=say, draws=draws)

@@ -20,7 +20,14 @@ from bayes_her2.workflow.analysis import Analysed, Job, analyse
 from bayes_her2.workflow.progress import Draws, Say
 from bayes_her2.workflow.results import ResultsFolder
 
-LONGEST_FIRST = ("rank_correlation", "abundance", "marginal_effect", "high_abundance", "clinical")
+LONGEST_FIRST = (
+    "rank_correlation",
+    "abundance",
+    "marginal_effect",
+    "high_abundance",
+    "clinical",
+    "evidence_synthesis",
+)
 """A long job begun last would run alone at the end."""
 
 

@@ -194,6 +194,11 @@ def test_the_sample_size_of_one_table_is_woolf_s():
     assert own["ratio"].tolist()[0] == pytest.approx(0.5)
 
 
+def test_covariates_play_no_part_in_a_sample_size():
+    age = pd.DataFrame({"age": np.linspace(-1, 1, len(CONTROLLED.rows))}, index=CONTROLLED.rows.index)
+    pd.testing.assert_frame_equal(sample_size(CONTROLLED), sample_size(replace(CONTROLLED, covariates=age)))
+
+
 def test_the_power_is_reached_by_simulation():
     design = response_set(
         {(PCR, "all", "old"): (60, 24, 60, 30), (PCR, "all", "new"): (60, 36, 60, 30)}, control="old"

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pytensor
 import pytest
 import xarray as xr
 from bayes_her2.models import clinical as model_file
-from pytensor.compile.mode import get_mode
+from labelled_density import LabelledDensity
 from scipy import stats
 from scipy.special import expit
 
@@ -20,7 +19,6 @@ from bayes_her2.data import DIFFERENCE, ClinicalOutcome, ModelChoices
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates
 
-PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 PRIORS = {  # mean, its SD, SD between cohorts
     "intercept": (0.0, 1.5, 1.0),
     "slope": (0.0, 1.0, 0.25),
@@ -152,28 +150,11 @@ class Density:
 
     def __init__(self, model) -> None:
         self.model = model
-        free = model.free_RVs
-        z = [t.forward(v, *v.owner.inputs) if (t := model.rvs_to_transforms[v]) else v for v in free]
-        self._to_z = pytensor.function(free, z, mode=PLAIN, on_unused_input="ignore")
-        self._logp = model.compile_logp(jacobian=False, sum=False, mode=PLAIN)
+        self._of = LabelledDensity(model)
 
     def __call__(self, values) -> tuple[float, dict[str, float]]:
-        arrays = []
-        for variable in self.model.free_RVs:
-            dims = self.model.named_vars_to_dims.get(variable.name, ())
-            array = values[variable.name]
-            arrays.append(
-                array.sel({d: list(self.model.coords[d]) for d in dims}).transpose(*dims).to_numpy()
-            )
-        names = [self.model.rvs_to_values[v].name for v in self.model.free_RVs]
-        terms = dict(
-            zip(
-                (v.name for v in self.model.basic_RVs),
-                self._logp(dict(zip(names, self._to_z(*arrays), strict=True))),
-                strict=True,
-            )
-        )
-        node = np.asarray(terms.pop("n_true")).sum(axis=0)
+        terms = self._of(values)
+        node = terms.pop("n_true").sum(axis=0)
         by_regression = dict(zip(self.model.coords["regression"], map(float, node), strict=True))
         return float(sum(np.sum(t) for t in terms.values())), by_regression
 

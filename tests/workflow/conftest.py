@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,14 @@ def results(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "small"
     assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", "--quiet"]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def short(study_file: Path) -> Path:
+    """The small study with so few draws that no model passes the gate."""
+    text = study_file.read_text(encoding="utf-8")
+    text = re.sub(r"^draws = \d+$", "draws = 40", text, flags=re.MULTILINE)
+    text = re.sub(r"^tune = \d+$", "chains = 2\ntune = 60", text, count=1, flags=re.MULTILINE)
+    path = study_file.with_name("short.toml")
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -165,12 +165,9 @@ def test_an_unknown_model_is_named_with_the_known_ones(study_file, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_a_fit_that_fails_the_gate_prints_no_result(study_file, tmp_path, capsys):
-    few = with_settings(
-        study_file, "[sampling.abundance]\nchains = 2\ntune = 100\ndraws = 50", "few_draws.toml"
-    )
+def test_a_fit_that_fails_the_gate_prints_no_result(short, tmp_path, capsys):
     out = tmp_path / "out"
-    assert exit_code(["run", str(few), "--out", str(out), "--only", "abundance", "-q"]) == 1
+    assert exit_code(["run", str(short), "--out", str(out), "--only", "abundance", "-q"]) == 1
     message = capsys.readouterr().err
     assert "The analysis refuses to print results of abundance:" in message
     assert "bulk ESS" in message
@@ -183,7 +180,7 @@ def test_a_fit_that_fails_the_gate_prints_no_result(study_file, tmp_path, capsys
     assert "Posterior beside frequentist twin" not in page
     assert leftovers(out) == []
     with pytest.raises(AnalysisRefusedError):
-        run_study(few, out, only=["abundance"])
+        run_study(short, out, only=["abundance"])
 
 
 def run_aside(study_file: Path, out: Path, before: str = "") -> subprocess.Popen[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,17 +22,6 @@ from bayes_her2.workflow.side_by_side import _as_sent
 pytestmark = pytest.mark.sampling
 
 BOTH = ("abundance", "high_abundance")
-
-
-@pytest.fixture(scope="module")
-def short(study_file: Path) -> Path:
-    """The small study with so few draws that no model passes the gate."""
-    text = study_file.read_text(encoding="utf-8")
-    text = re.sub(r"^draws = \d+$", "draws = 40", text, flags=re.MULTILINE)
-    text = re.sub(r"^tune = \d+$", "chains = 2\ntune = 60", text, count=1, flags=re.MULTILINE)
-    path = study_file.with_name("short.toml")
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_models_side_by_side_have_the_draws_and_the_messages_of_one_after_the_other(short, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from bayes_her2.report.sections import (
     Section,
+    audit,
     claims,
     clinical,
     descriptives,
+    evidence_synthesis,
     high_abundance,
     marginal_effect,
     rank_correlation,
@@ -14,6 +16,8 @@ from bayes_her2.report.sections import (
 
 SECTIONS: tuple[Section, ...] = (
     claims.SECTION,
+    audit.SECTION,
+    evidence_synthesis.SECTION,
     descriptives.SECTION,
     high_abundance.SECTION,
     rank_correlation.SECTION,

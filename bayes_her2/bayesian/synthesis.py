@@ -1,0 +1,324 @@
+"""Arrays of a meta-analysis, cheap estimates for its coordinates, and its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+import xarray as xr
+from scipy.special import expit
+
+from bayes_her2.bayesian.coordinates import TYPICAL_SPREAD, PooledLikelihoodInformed
+from bayes_her2.bayesian.predictive import prior_draws
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import RowOf, Standing
+from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, MIN_STUDIES, EvidenceData, EvidenceSet
+
+CODE = {HR_POSITIVE: -0.5, HR_NEGATIVE: 0.5}
+"""HR status in a question with both strata: the pooled effect lies midway between them."""
+
+
+@dataclass(frozen=True)
+class SynthesisDesign:
+    """What the graph needs of an `EvidenceSet`.
+
+    Attributes
+    ----------
+    data
+        The questions.
+    """
+
+    data: EvidenceSet
+
+    @property
+    def studies(self) -> pd.DataFrame:
+        """All rows; see `EvidenceSet.studies`."""
+        return self.data.studies
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Position of each row's question."""
+        return self.studies["pool"].to_numpy(dtype=int)
+
+    @cached_property
+    def code(self) -> np.ndarray:
+        """HR status of each row, -0.5 or 0.5; 0 in a question with one stratum."""
+        both = np.array([pool.both_strata for pool in self.data.pools])
+        own = self.studies["hr"].map(CODE).fillna(0.0).to_numpy(dtype=float)
+        return np.where(both[self.pool], own, 0.0)
+
+    @cached_property
+    def counted(self) -> np.ndarray:
+        """Whether a row enters by its counts."""
+        return np.asarray(self.studies["likelihood"] == "binomial")
+
+    @cached_property
+    def both(self) -> list[str]:
+        """Questions with both HR strata."""
+        return [pool.question for pool in self.data.pools if pool.both_strata]
+
+    @cached_property
+    def rough(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log ratio and variance of each row; from counts with half a patient added, which chooses coordinates only."""
+        estimate = self.studies["log_ratio"].to_numpy(dtype=float, copy=True)
+        variance = self.studies["se"].to_numpy(dtype=float) ** 2
+        if self.counted.any():
+            cells = self._cells + 0.5
+            estimate[self.counted] = np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2]))
+            variance[self.counted] = (1.0 / cells).sum(axis=1)
+        return estimate, variance
+
+    @cached_property
+    def rough_base(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean log odds of the two groups of each counted row, and its variance."""
+        cells = self._cells + 0.5
+        logits = np.log(cells[:, [0, 2]] / cells[:, [1, 3]])
+        return logits.mean(axis=1), (1.0 / cells).sum(axis=1) / 4.0
+
+    @property
+    def _cells(self) -> np.ndarray:
+        """Counted rows x (events, others) of the exposed and of the reference group."""
+        own = self.studies[self.counted]
+        columns = [own[f"{what}_{group}"] for group in ("exposed", "reference") for what in ("events", "n")]
+        e1, n1, e0, n0 = (column.to_numpy(dtype=float) for column in columns)
+        return np.stack([e1, n1 - e1, e0, n0 - e0], axis=1)
+
+    def midway(self) -> tuple[PooledLikelihoodInformed, np.ndarray]:
+        """Coordinates and initial values of the pooled effects: they know the spread between studies."""
+        return self._coordinates(self.data.questions, lambda sides: np.full(len(sides), 1.0 / len(sides)))
+
+    def difference(self) -> tuple[PooledLikelihoodInformed, np.ndarray]:
+        """Coordinates and initial values of HR- over HR+, in the questions with both strata."""
+        return self._coordinates(self.both, np.sign)
+
+    def _coordinates(
+        self, questions: list[str], combined: Callable[[np.ndarray], np.ndarray]
+    ) -> tuple[PooledLikelihoodInformed, np.ndarray]:
+        """Sides (HR strata) of the questions are pooled each, and combined with weights by their code."""
+        rows = np.asarray(self.studies["question"].isin(questions))
+        estimate, variance = (rough[rows] for rough in self.rough)
+        position = np.array([questions.index(q) for q in self.studies.loc[rows, "question"]])
+        code = self.code[rows]
+        sides = [(i, c) for i in range(len(questions)) for c in np.unique(code[position == i])]
+        member = np.array([(position == i) & (code == c) for i, c in sides], dtype=float)
+        weights = np.zeros((len(questions), len(sides)))
+        for i in range(len(questions)):
+            own = [k for k, (question, _) in enumerate(sides) if question == i]
+            weights[i, own] = combined(np.array([sides[k][1] for k in own]))
+        weight = member / (variance + TYPICAL_SPREAD**2)
+        start = weights @ ((weight @ estimate) / weight.sum(axis=1))
+        return _BySide(estimate, variance, member, weights, position), start
+
+
+class _BySide(PooledLikelihoodInformed):
+    """Pooled coordinates of combinations of sides, where every question has a spread of its own."""
+
+    name = "by_side"
+
+    def __init__(
+        self,
+        estimate: np.ndarray,
+        variance: np.ndarray,
+        member: np.ndarray,
+        weights: np.ndarray,
+        question: np.ndarray,
+    ) -> None:
+        super().__init__(estimate, variance, member)
+        self.weights, self.question = weights, question
+
+    def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
+        """Pool each side over its studies given the spread between them, and combine the sides."""
+        weight = 1.0 / (self.variance + inputs[-3][self.question] ** 2)
+        total = pt.dot(self.member, weight)
+        side = pt.dot(self.member, weight * self.estimate) / total
+        return pt.dot(self.weights, side), pt.dot(self.weights**2, 1.0 / total)
+
+
+def ratio_draws(
+    posterior: xr.Dataset, data: EvidenceSet, rng: np.random.Generator
+) -> dict[tuple[str, str], xr.DataArray]:
+    """Log ratios: of each question and HR stratum, of a study not yet made, and of each study.
+
+    A study that enters by its log ratio has no parameter in the graph; given the pooled effect and the spread, its
+    own effect is normal, and is drawn here.
+    """
+    design = SynthesisDesign(data)
+    dims = ("chain", "draw")
+    effect = posterior["effect"].transpose(*dims, "question").to_numpy()
+    spread = posterior["between_studies_sd"].transpose(*dims, "question").to_numpy()
+    difference = np.zeros_like(effect)
+    for i, question in enumerate(data.questions):
+        if question in design.both:
+            difference[..., i] = posterior["hr_difference"].sel(question_with_both=question).to_numpy()
+    pooled, new, labels, of_new = [], [], [], []
+    for i, pool in enumerate(data.pools):
+        for stratum in pool.coords["hr"]:
+            code = CODE.get(stratum, 0.0) if pool.both_strata else 0.0
+            pooled.append(effect[..., i] + code * difference[..., i])
+            new.append(pooled[-1] + spread[..., i] * rng.normal(size=spread.shape[:2]))
+            labels.append(_label(pool, stratum))
+            of_new.append(_label(pool, stratum))
+        if pool.both_strata:
+            pooled.append(difference[..., i])
+            labels.append(_label(pool, DIFFERENCE))
+    mean = effect[..., design.pool] + design.code * difference[..., design.pool]
+    estimate, variance = design.rough
+    shrunk = spread[..., design.pool] ** 2
+    own = (shrunk * estimate + variance * mean) / (variance + shrunk)
+    own = own + np.sqrt(shrunk * variance / (variance + shrunk)) * rng.normal(size=own.shape)
+    if design.counted.any():
+        own[..., design.counted] = posterior["study_effect"].transpose(*dims, "counted_study").to_numpy()
+    return {
+        ("published_ratio", "pooled"): _array(np.stack(pooled, axis=-1), labels),
+        ("published_ratio", "new cohort"): _array(np.stack(new, axis=-1), of_new),
+        ("published_ratio", "cohort"): _array(own, list(design.studies.index)),
+    }
+
+
+def _array(values: np.ndarray, labels: list[str]) -> xr.DataArray:
+    return xr.DataArray(values, dims=("chain", "draw", "result"), coords={"result": labels})
+
+
+def _label(pool: EvidenceData, stratum: str) -> str:
+    return f"{stratum} | {pool.question}"
+
+
+class PublishedRows:
+    """What each row of a synthesis says besides its numbers.
+
+    Parameters
+    ----------
+    data
+        The questions.
+    """
+
+    def __init__(self, data: EvidenceSet) -> None:
+        self._pooled = {
+            _label(pool, stratum): (pool, stratum)
+            for pool in data.pools
+            for stratum in (*pool.coords["hr"], DIFFERENCE)
+        }
+        self._studies = {
+            str(label): (data.pools[int(row["pool"])], row) for label, row in data.studies.iterrows()
+        }
+
+    def describe(self, estimand: str, scope: str, named: Mapping[str, str]) -> RowOf:
+        """Row of `tabulate`."""
+        if scope == "cohort":
+            pool, row = self._studies[named["result"]]
+            standing = Standing(patients(row.to_frame().T), 0, "observed", "")
+            return _row_of(pool, str(row["hr"]), standing, str(row["study"]))
+        pool, stratum = self._pooled[named["result"]]
+        return _row_of(pool, stratum, _standing(pool, stratum, scope))
+
+
+def _row_of(pool: EvidenceData, stratum: str, standing: Standing, study: str = "") -> RowOf:
+    return RowOf(
+        outcome=pool.outcome,
+        unit=pool.scale if stratum != DIFFERENCE else f"ratio of {pool.scale}s",
+        standing=standing,
+        exposure=pool.exposure,
+        contrast=f"{pool.scale}, {pool.exposure} over {pool.reference}",
+        adjustment=pool.adjustment,
+        stratum=stratum,
+        cohort=study,
+    )
+
+
+def patients(rows: pd.DataFrame) -> int:
+    """Patients of both groups, as far as the studies give counts."""
+    return int(rows[["n_exposed", "n_reference"]].sum().sum())
+
+
+def _standing(pool: EvidenceData, stratum: str, scope: str) -> Standing:
+    """Say how many studies stand behind a pooled row, and what of it is prior."""
+    own = pool.studies if stratum == DIFFERENCE else pool.studies[pool.studies["hr"] == stratum]
+    n_studies = pool.studies["overlap_group"].nunique()
+    note = f"{len(own)} stud{'y' if len(own) == 1 else 'ies'}"
+    if stratum == DIFFERENCE:
+        sides = own.groupby("hr")["overlap_group"].nunique()
+        note = ", ".join(f"{sides[hr]} {hr}" for hr in pool.coords["hr"]) + " studies"
+    if n_studies < MIN_STUDIES:
+        note += "; with so few the spread between studies is the prior's"
+        if scope == "new cohort":
+            return Standing(patients(own), 0, "prior-only", note)
+    return Standing(patients(own), 0, "observed", note)
+
+
+def synthesis_prior_predictive(graph: pm.Model, data: EvidenceSet, seed: int) -> pd.DataFrame:
+    """Numeric gates on the prior: what it thinks of ratios and of shares of patients with the event.
+
+    Drawn from the graph that is fitted, so an override of a prior is checked as it is used.
+    """
+    design = SynthesisDesign(data)
+    names = ["effect", "between_studies_sd"] + (["study_base"] if design.counted.any() else [])
+    drawn = {name: values.to_numpy() for name, values in prior_draws(graph, names, seed).items()}
+    effect, spread = drawn["effect"], drawn["between_studies_sd"]
+    new = effect + spread * np.random.default_rng(seed).normal(size=effect.shape)
+    gates = [
+        ("share of pooled ratios beyond 10-fold", float((np.abs(effect) > np.log(10)).mean()), 0.0, 0.05),
+        ("share of pooled ratios beyond 1.5-fold", float((np.abs(effect) > np.log(1.5)).mean()), 0.3, 1.0),
+        ("share of new studies' ratios beyond 20-fold", float((np.abs(new) > np.log(20)).mean()), 0.0, 0.05),
+    ]
+    if design.counted.any():
+        share = expit(drawn["study_base"])
+        extreme = float(((share < 0.005) | (share > 0.995)).mean())
+        gates.append(
+            ("share of studies with fewer than 0.5 % or more than 99.5 % events", extreme, 0.0, 0.05)
+        )
+    rows = [(name, value, low, high, low <= value <= high) for name, value, low, high in gates]
+    return pd.DataFrame(rows, columns=["check", "value", "lower", "upper", "passed"])
+
+
+def synthesis_posterior_predictive(
+    graph: pm.Model, posterior: xr.Dataset, data: EvidenceSet, seed: int, interval: float
+) -> pd.DataFrame:
+    """Replicate each study's result from the pooled effect and the spread, to see a study unlike the others."""
+    design = SynthesisDesign(data)
+    rng = np.random.default_rng([seed, 2])
+    draws = ratio_draws(posterior, data, rng)
+    stacked = posterior.stack(sample=("chain", "draw"))
+    effect = stacked["effect"].transpose("sample", "question").to_numpy()[:, design.pool]
+    spread = stacked["between_studies_sd"].transpose("sample", "question").to_numpy()[:, design.pool]
+    labels = list(draws["published_ratio", "pooled"]["result"].to_numpy())
+    pooled = draws["published_ratio", "pooled"].to_numpy().reshape(len(effect), -1)
+    for i, (_, row) in enumerate(design.studies.iterrows()):
+        pool = data.pools[int(row["pool"])]
+        effect[:, i] = pooled[:, labels.index(_label(pool, str(row["hr"])))]
+    _, variance = design.rough
+    replicated = effect + np.sqrt(spread**2 + variance) * rng.normal(size=effect.shape)
+    estimate, _ = design.rough
+    tail = (1.0 - interval) / 2.0
+    lower, middle, upper = np.exp(np.quantile(replicated, [tail, 0.5, 1.0 - tail], axis=0))
+    observed = np.exp(estimate)
+    return pd.DataFrame(
+        {
+            "cell_type": design.studies["question"].to_numpy(),
+            "cohort": design.studies["study"].to_numpy(),
+            "hr": design.studies["hr"].to_numpy(),
+            "statistic": design.studies["pool"].map(lambda i: data.pools[int(i)].scale).to_numpy(),
+            "observed": observed,
+            "predicted": middle,
+            "lower": lower,
+            "upper": upper,
+            "inside": (lower <= observed) & (observed <= upper),
+        }
+    )
+
+
+def synthesis_reader_scale(name: str, prior: Prior, interval: float) -> str:
+    """Say what a prior means on the reader's scale."""
+    lower, upper = prior.interval(interval)
+    level = f"{100 * interval:g}%"
+    if name == "study_base":
+        return f"{level}: {100 * expit(lower):.2g} to {100 * expit(upper):.3g} % of patients with the event"
+    if name == "between_studies_sd":
+        top = float(prior.frozen().ppf(interval))
+        return f"{level}: one SD between studies multiplies a ratio by at most {np.exp(top):.2g}"
+    return f"{level}: ratio {np.exp(lower):.2g} to {np.exp(upper):.2g}"

@@ -1,0 +1,256 @@
+"""Random-effects meta-analysis of published results, several questions in one graph.
+
+A question is an outcome, a scale, an adjustment and a pair of groups (`EvidenceData`). For study s of question q with
+hormone receptor status h_s (-0.5 in HR+, 0.5 in HR-, where a question has both; 0 otherwise)
+
+    theta_s ~ Normal(effect_q + hr_difference_q h_s, between_studies_sd_q)
+
+is the study's log ratio. Where every study of a question gives counts, the likelihood is exactly binomial,
+
+    events ~ Binomial(n, logit^-1(base_s - theta_s / 2))   in the reference group,
+    events ~ Binomial(n, logit^-1(base_s + theta_s / 2))   in the exposed group,
+
+so a zero cell needs nothing added to it. Otherwise the printed log ratio is normal with the standard error of its
+interval; its own theta is then integrated out in closed form and drawn afterwards.
+
+Questions share no parameter. Crude and adjusted results, odds and hazard ratios are different questions; which studies
+may stand beside each other, and that no patients are counted twice, is decided before
+(`bayes_her2.evidence.selection`). With one or two studies the spread between them is the prior's, and with it the
+prediction for a new study; the table of the heterogeneity prior shows how far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_her2.bayesian.coordinates import LikelihoodInformed, Softplus, partially_pooled, typical_of
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import tabulate
+from bayes_her2.bayesian.sweep import heterogeneity_sweep
+from bayes_her2.bayesian.synthesis import (
+    PublishedRows,
+    SynthesisDesign,
+    ratio_draws,
+    synthesis_posterior_predictive,
+    synthesis_prior_predictive,
+    synthesis_reader_scale,
+)
+from bayes_her2.data import EvidenceSet
+from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
+
+QUESTION = (
+    "What do published studies say together about HER2-low against HER2-0: response, survival and the tumour's other "
+    "features, and how far would a new study be from that?"
+)
+DATA = "EvidenceSet"
+TWIN = "meta_analysis_twin"
+ESTIMANDS = {
+    "published_ratio": "odds, risk or hazard ratio: pooled, of each study, and of a study not yet made",
+}
+
+PRIORS: dict[str, Prior] = {
+    "effect": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.0},
+        "a ratio beyond 7-fold between HER2-low and HER2-0 is implausible",
+    ),
+    "hr_difference": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "HR strata differ in it by a factor beyond 2.7 in 5 % of the prior",
+    ),
+    "between_studies_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.5},
+        "of log odds and hazard ratios of subjective and semi-objective outcomes; swept in the report",
+    ),
+    "study_base": Prior(
+        "Normal", {"mu": 0.0, "sigma": 2.0}, "events are neither below 0.5 nor above 99.5 % of the patients"
+    ),
+}
+
+
+def priors_for(data: EvidenceSet) -> dict[str, Prior]:
+    """Give the default priors: ratios do not depend on a scale."""
+    return PRIORS
+
+
+def build(data: EvidenceSet, priors: Mapping[str, Prior]) -> pm.Model:
+    """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+    Parameters
+    ----------
+    data
+        Questions, each with its studies.
+    priors
+        One `Prior` for each name of `PRIORS`.
+
+    Returns
+    -------
+    pymc.Model
+        Observed nodes ``log_ratio`` (studies without counts), ``events_exposed`` and ``events_reference``.
+    """
+    design = SynthesisDesign(data)
+    counted = design.counted
+    labels = np.array(design.studies.index)
+    coords = {
+        "question": data.questions,
+        "question_with_both": design.both,
+        "printed_study": list(labels[~counted]),
+        "counted_study": list(labels[counted]),
+    }
+    with pm.Model(coords=coords) as model:
+        spread = priors["between_studies_sd"]
+        between_studies_sd = spread.variable(
+            "between_studies_sd", dims="question", transform=Softplus(spread.params["sigma"] / 2)
+        )
+        coordinates, start = design.midway()
+        effect = typical_of(
+            "effect",
+            mean=priors["effect"].params["mu"],
+            sd=priors["effect"].params["sigma"],
+            below_sd=between_studies_sd,
+            dims="question",
+            coordinates=coordinates,
+            start=start,
+        )
+        mean = effect[design.pool]
+        if design.both:
+            where = np.array([[q == both for q in data.questions] for both in design.both], dtype=float)
+            coordinates, start = design.difference()
+            difference = typical_of(
+                "hr_difference",
+                mean=priors["hr_difference"].params["mu"],
+                sd=priors["hr_difference"].params["sigma"],
+                below_sd=pt.dot(where, between_studies_sd),
+                dims="question_with_both",
+                coordinates=coordinates,
+                start=start,
+            )
+            mean = mean + pt.dot(difference, where)[design.pool] * design.code
+        sd = between_studies_sd[design.pool]
+        estimate, variance = design.rough
+        if (~counted).any():
+            pm.Normal(
+                "log_ratio",
+                mu=mean[~counted],
+                sigma=pt.sqrt(sd[~counted] ** 2 + variance[~counted]),
+                observed=estimate[~counted],
+                dims="printed_study",
+            )
+        if counted.any():
+            own = design.studies[counted]
+            theta = partially_pooled(
+                "study_effect",
+                mean=mean[counted],
+                sd=sd[counted],
+                dims="counted_study",
+                coordinates=LikelihoodInformed(estimate[counted], variance[counted]),
+            )
+            base = partially_pooled(
+                "study_base",
+                mean=priors["study_base"].params["mu"],
+                sd=priors["study_base"].params["sigma"],
+                dims="counted_study",
+                coordinates=LikelihoodInformed(*design.rough_base),
+            )
+            for group, sign in (("exposed", 0.5), ("reference", -0.5)):
+                pm.Binomial(
+                    f"events_{group}",
+                    n=own[f"n_{group}"].to_numpy(dtype=int),
+                    logit_p=base + sign * theta,
+                    observed=own[f"events_{group}"].to_numpy(dtype=int),
+                    dims="counted_study",
+                )
+    return model
+
+
+def estimand_draws(
+    posterior: Any, data: EvidenceSet, priors: Mapping[str, Prior], rng: np.random.Generator
+) -> dict[tuple[str, str], Any]:
+    """Turn draws of the parameters into draws of log ratios: pooled, of a new study, and of each study.
+
+    Parameters
+    ----------
+    posterior
+        Dataset of draws with dims chain and draw.
+    data, priors
+        As the model was built.
+    rng
+        For studies not yet made, and for those that enter by their printed ratio.
+
+    Returns
+    -------
+    dict
+        (``published_ratio``, scope) -> log ratio with dims chain, draw, result; in the scope ``cohort`` a result is a
+        study.
+    """
+    return ratio_draws(posterior, data, rng)
+
+
+def reported(posterior: Any) -> dict[str, Any]:
+    """Draws of the spread between studies, which the gate checks too."""
+    return {"between_studies_sd": posterior["between_studies_sd"]}
+
+
+def estimates(
+    draws: Mapping[tuple[str, str], Any],
+    data: EvidenceSet,
+    *,
+    interval: float = 0.95,
+    rope: Rope = DEFAULT_ROPE,
+) -> Estimates:
+    """Summarise the draws, without sign calls: questions share no prior, and are read one at a time.
+
+    Parameters
+    ----------
+    draws
+        From `estimand_draws`.
+    data
+        The questions of the fit.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence.
+    """
+    return tabulate(
+        draws,
+        data,
+        PublishedRows(data).describe,
+        method="models/evidence_synthesis.py",
+        interval=interval,
+        rope=rope,
+        family=None,
+    )
+
+
+prior_checks = synthesis_prior_predictive
+predictive_checks = synthesis_posterior_predictive
+reader_scale = synthesis_reader_scale
+
+
+def tables(
+    posterior: Any,
+    draws: Mapping[tuple[str, str], Any],
+    data: EvidenceSet,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+) -> dict[str, pd.DataFrame]:
+    """Give what is pooled, what was left out and why, the spread between studies, and the heterogeneity prior swept."""
+    left_out = [(pool.question, e.study, e.row_id, e.reason) for pool in data.pools for e in pool.exclusions]
+    return {
+        "studies": data.studies.drop(columns="pool").reset_index(drop=True),
+        "notices": pd.DataFrame(
+            [(pool.question, text) for pool in data.pools for text in pool.notices],
+            columns=["question", "text"],
+        ),
+        "left_out": pd.DataFrame(left_out, columns=["question", "study", "row_id", "reason"]),
+        "heterogeneity_prior": heterogeneity_sweep(posterior, draws, priors, interval=interval),
+    }
