@@ -15,7 +15,7 @@ from bayes_her2.bayesian.map_prior import map_prior
 from bayes_her2.bayesian.response import Rows
 from bayes_her2.bayesian.two_by_two import TwoByTwo, exact_posterior
 from bayes_her2.comparison import concordance
-from bayes_her2.data import HER2_LOW, HER2_ZERO
+from bayes_her2.data import HER2_LOW, HER2_ZERO, EvidenceSet
 from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.evidence.selection import studies_for
 from bayes_her2.evidence.table import shipped_evidence
@@ -109,6 +109,26 @@ def test_a_borrowed_prior_in_the_graph_is_the_exact_mixture_posterior():
     assert float(draws.mean()) == pytest.approx(mean, abs=4 * sd / np.sqrt(1_200))
     below = float((draws < 0).mean())
     assert below == pytest.approx(exact.probability_below_1, abs=4 * np.sqrt(below * (1 - below) / 1_200))
+
+
+def test_the_predictive_prior_is_the_evidence_synthesis_s_prediction_for_a_new_study():
+    pool = studies_for(shipped_evidence(), PCR, scale="odds ratio", adjustment="crude", hr_stratum="all")
+    exact = map_prior(pool).target
+    fit = fit_model("evidence_synthesis", EvidenceSet((pool,)), sampling=SETTINGS, progress=False)
+    assert fit.diagnostics.passed, fit.diagnostics.reasons
+    # The synthesis has binomial arms with base rates of their own, the quadrature the conditional likelihood of the
+    # tables: for these counts (one arm has five responders) the two differ by less than the sampling error.
+    pairs = {
+        "new cohort": (exact.mean, exact.sd),
+        "pooled": exact.mean_moments,
+    }
+    for scope, (mean, sd) in pairs.items():
+        draws = fit.estimand_draws["published_ratio", scope]
+        assert float(draws.mean()) == pytest.approx(mean, abs=4 * sd / np.sqrt(1_200)), scope
+    tau = fit.posterior["between_studies_sd"]
+    assert float(tau.mean()) == pytest.approx(
+        exact.tau_moments[0], abs=4 * exact.tau_moments[1] / np.sqrt(1_200)
+    )
 
 
 def test_a_fit_is_written_and_read_with_its_mixture_prior(table_2, tmp_path):
