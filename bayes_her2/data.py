@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
@@ -706,6 +706,148 @@ def _too_few(stratum: str, n: int, n_true: int, n_high: int) -> str:
     if not lacking:
         return ""
     return f"{stratum}: {' and '.join(lacking)} among {n} tumours ({MIN_EACH_SIDE} needed)"
+
+
+HER2_LOW, HER2_ZERO = "HER2-low", "HER2-0"
+HER2_LEVELS = (HER2_LOW, HER2_ZERO)
+"""HER2 levels whose response is compared: the first over the second."""
+
+UNKNOWN = "unknown"
+"""HER2 level of patients of whom a publication gives the number alone."""
+
+
+@dataclass(frozen=True)
+class ResponseData:
+    """Response to treatment by HER2 level: rows of patients and responders, an individual being one patient.
+
+    Attributes
+    ----------
+    name
+        Which patients ('I-SPY2', 'Pizzamiglio 2025, Table 2').
+    rows
+        Index ``row`` (unique label). Columns ``outcome``, ``hr`` ('HR+', 'HR-', or 'all' where a publication does not
+        tell them apart), ``her2`` ('HER2-low', 'HER2-0'), ``arm`` (treatment arm or centre; one name where there is
+        one), ``n`` (patients evaluated), ``events`` (of them, with the response), all known.
+    not_evaluable
+        Patients whose response is not known: ``outcome``, ``hr``, ``her2`` ('unknown' where a publication gives
+        their number alone) and ``n``.
+    covariates
+        Row x covariate, centred and divided by the SD over patients; may have no columns.
+    covariate_scaling
+        Index ``covariate``; ``mean``, ``sd``, ``unit``.
+    arms_are
+        'arm' or 'centre', for words.
+    control
+        Control arm where the question is whether HER2 level changes what the other arm adds; then there are two
+        arms. '' where arms (centres) are random.
+    citation
+        Where the counts were published.
+    exclusions, notices
+        Patients left out, with reasons; remarks.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    not_evaluable: pd.DataFrame
+    covariates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    covariate_scaling: pd.DataFrame = field(default_factory=pd.DataFrame)
+    arms_are: Literal["arm", "centre"] = "arm"
+    control: str = ""
+    citation: str = ""
+    exclusions: tuple[Exclusion, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    model: ClassVar[str] = "treatment_response"
+    measure: ClassVar[str] = "HER2 level by IHC and ISH"
+
+    def __post_init__(self) -> None:
+        if self.control and (len(self.arms) != 2 or self.control not in self.arms):
+            raise DataError(
+                f"{self.name}: a comparison with the control arm {self.control!r} needs two arms, that one and "
+                f"another; there are {', '.join(self.arms)}."
+            )
+
+    @cached_property
+    def outcomes(self) -> tuple[str, ...]:
+        """Outcomes, sorted: results never depend on the order of rows."""
+        return tuple(sorted(set(self.rows["outcome"])))
+
+    @cached_property
+    def strata(self) -> tuple[str, ...]:
+        """HR strata that occur, HR+ first; ('all',) where they are not told apart."""
+        present = set(self.rows["hr"])
+        return tuple(s for s in (*STRATA, "all") if s in present)
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """Treatment arms or centres, sorted; the control arm first where there is one."""
+        return tuple(sorted(set(self.rows["arm"]), key=lambda arm: (arm != self.control, arm)))
+
+    @property
+    def treated(self) -> str:
+        """The arm that is compared with the control arm; '' without one."""
+        return self.arms[1] if self.control else ""
+
+    @property
+    def arms_are_random(self) -> bool:
+        """Whether arms (centres) are a random effect: at least two, and none of them a control."""
+        return len(self.arms) > 1 and not self.control
+
+    @property
+    def adjustment(self) -> str:
+        """Covariates, or 'none'."""
+        return ", ".join(map(str, self.covariates.columns)) or "none"
+
+    @property
+    def coords(self) -> dict[str, list[str]]:
+        """Labels of the dimensions of the graph."""
+        return {
+            "row": [str(label) for label in self.rows.index],
+            "outcome": list(self.outcomes),
+            "stratum": list(self.strata),
+            "arm": list(self.arms),
+            "covariate": [str(name) for name in self.covariates.columns],
+        }
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """Patients and responders: ``outcome``, ``hr``, ``arm``, ``her2``, ``n``, ``events``."""
+        keys = ["outcome", "hr", "arm", "her2"]
+        return self.rows.groupby(keys, as_index=False)[["n", "events"]].sum()
+
+    def count(self, outcome: str, her2: str, *, hr: str = "all", arm: str = "") -> tuple[int, int]:
+        """Patients and responders of a HER2 level, in one HR stratum and arm, or in all of them."""
+        table = self.counts[(self.counts["outcome"] == outcome) & (self.counts["her2"] == her2)]
+        if hr in STRATA:
+            table = table[table["hr"] == hr]
+        if arm:
+            table = table[table["arm"] == arm]
+        return int(table["n"].sum()), int(table["events"].sum())
+
+    def for_outcome(self, outcome: str) -> ResponseData:
+        """Return the rows of one outcome."""
+        if outcome not in self.outcomes:
+            raise DataError(f"{self.name}: no outcome {outcome!r}; outcomes: {', '.join(self.outcomes)}.")
+        own = self.rows[self.rows["outcome"] == outcome]
+        without = self.not_evaluable[self.not_evaluable["outcome"] == outcome]
+        covariates = self.covariates.loc[own.index] if len(self.covariates.columns) else self.covariates
+        return replace(self, rows=own, not_evaluable=without, covariates=covariates)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what a model sees: the rows whatever their order and their labels, and which arm is control.
+
+        Patients who are alike in everything are counted together, so that individual rows and their counts are the
+        same data.
+        """
+        keys = ["outcome", "hr", "arm", "her2"]
+        seen = self.rows[[*keys, "n", "events"]]
+        if len(self.covariates.columns):
+            seen = seen.join(self.covariates)
+            keys += [str(name) for name in self.covariates.columns]
+        alike = seen.groupby(keys)[["n", "events"]].sum()
+        settings = pd.DataFrame({"control": self.control}, index=["settings"])
+        return fingerprint(alike, settings)
 
 
 def fingerprint(*tables: pd.DataFrame) -> str:

@@ -87,11 +87,14 @@ PROFILE_LIKELIHOOD = "logistic regression (profile likelihood)"
 BOOTSTRAP = "percentile bootstrap"
 """Method of the twin's second interval for the same correlation."""
 
+CONDITIONAL = "conditional likelihood (Fisher's exact test)"
+"""Method of twin rows with the conditional odds ratio of a 2 x 2 table, its exact limits and Fisher's P."""
+
 REML_WALD = "meta-analysis (REML, Wald)"
 DERSIMONIAN_LAIRD = "meta-analysis (DerSimonian-Laird, Wald)"
 """Methods of the meta-analysis that stand beside REML with Hartung-Knapp intervals."""
 
-SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, REML_WALD, DERSIMONIAN_LAIRD})
+SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD})
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 
 Kind = Literal["ratio", "correlation", "difference", "probability", "level"]
@@ -115,6 +118,13 @@ KINDS: dict[str, Kind] = {
     # analysis of covariance
     "marginal_slope": "difference",
     "marginal_mean": "level",
+    # response to treatment by HER2 level, in one arm and between two
+    "response_odds": "ratio",
+    "ratio_of_odds_ratios": "ratio",
+    "response_difference": "difference",
+    "treatment_difference": "difference",
+    "number_needed": "level",
+    "responders_of_next_50": "level",
     # meta-analysis: odds, risk or hazard ratio of published studies
     "published_ratio": "ratio",
     # spreads between cohorts and between cell types

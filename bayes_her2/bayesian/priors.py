@@ -11,6 +11,8 @@ import numpy as np
 import pymc as pm
 from pymc.distributions.transforms import Transform
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import logsumexp
 
 from bayes_her2.errors import DataError
 
@@ -22,8 +24,8 @@ class Prior:
     Attributes
     ----------
     dist
-        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), or ``Dirichlet`` (``concentration``, the same for
-        every share).
+        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), ``Dirichlet`` (``concentration``, the same for
+        every share), or ``NormalMixture`` (``weight_1``, ``mu_1``, ``sigma_1``, ``weight_2``, ...: weights sum to 1).
     params
         Parameters by name.
     why
@@ -39,16 +41,19 @@ class Prior:
 
     def __post_init__(self) -> None:
         expected = {"Normal": {"mu", "sigma"}, "HalfNormal": {"sigma"}, "Dirichlet": {"concentration"}}
+        if self.dist == "NormalMixture":
+            self._check_mixture()
+            expected["NormalMixture"] = set(self.params)
         if self.dist not in expected:
             raise DataError(
-                f"prior: unknown distribution {self.dist!r}; known: {', '.join(sorted(expected))}."
+                f"prior: unknown distribution {self.dist!r}; known: {', '.join([*sorted(expected), 'NormalMixture'])}."
             )
         if set(self.params) != expected[self.dist]:
             raise DataError(
                 f"prior {self.dist}: needs the parameters {', '.join(sorted(expected[self.dist]))}, "
                 f"got {', '.join(sorted(self.params)) or 'none'}."
             )
-        positive = "concentration" if self.dist == "Dirichlet" else "sigma"
+        positive = {"Dirichlet": "concentration", "NormalMixture": "sigma_1"}.get(self.dist, "sigma")
         if not (self.params[positive] > 0 and all(math.isfinite(v) for v in self.params.values())):
             raise DataError(
                 f"prior {self.dist}: {positive} must be above 0 and every parameter finite, got {dict(self.params)}."
@@ -56,7 +61,39 @@ class Prior:
         if not self.why.strip():
             raise DataError(f"prior {self.dist}: a prior without a reason is a bug; fill in `why`.")
 
+    def _check_mixture(self) -> None:
+        """Whole components, spreads above 0, and weights that sum to 1."""
+        n = len(self.params) // 3
+        names = {f"{what}_{i}" for what in ("weight", "mu", "sigma") for i in range(1, n + 1)}
+        if not n or set(self.params) != names:
+            raise DataError(
+                "prior NormalMixture: needs weight_1, mu_1, sigma_1, weight_2, ..., got "
+                f"{', '.join(self.params) or 'none'}."
+            )
+        weights, _, sigmas = self.components()
+        if not (sigmas > 0).all() or not (weights > 0).all() or abs(weights.sum() - 1.0) > 1e-9:
+            raise DataError(
+                "prior NormalMixture: sigmas and weights must be above 0 and weights sum to 1, got "
+                f"{dict(self.params)}."
+            )
+
+    def components(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights, means and SDs of a normal mixture; a Normal is one of a single component."""
+        if self.dist == "Normal":
+            return np.ones(1), np.array([self.params["mu"]]), np.array([self.params["sigma"]])
+        if self.dist != "NormalMixture":
+            raise ValueError(f"a {self.dist} is no mixture of normals")
+        n = len(self.params) // 3
+        weights, mus, sigmas = (
+            np.array([self.params[f"{what}_{i}"] for i in range(1, n + 1)])
+            for what in ("weight", "mu", "sigma")
+        )
+        return weights, mus, sigmas
+
     def __str__(self) -> str:
+        if self.dist == "NormalMixture":
+            parts = zip(*self.components(), strict=True)
+            return " + ".join(f"{w:.3g} Normal({mu:.3g}, {sigma:.3g})" for w, mu, sigma in parts)
         order = ("mu", "sigma", "concentration")
         inside = ", ".join(f"{self.params[name]:g}" for name in order if name in self.params)
         return f"{self.dist}({inside})"
@@ -74,6 +111,10 @@ class Prior:
                 raise ValueError(f"{name}: a Dirichlet needs the dimension of its shares")
             n_shares = len(pm.modelcontext(None).coords[last])
             return pm.Dirichlet(name, a=np.full(n_shares, self.params["concentration"]), dims=dims)
+        if self.dist == "NormalMixture":
+            weights, mus, sigmas = self.components()
+            parts = [pm.Normal.dist(mu, sigma) for mu, sigma in zip(mus, sigmas, strict=True)]
+            return pm.Mixture(name, w=weights, comp_dists=parts, dims=dims)
         kwargs: dict[str, Any] = dict(self.params)
         if transform is not None:
             kwargs["default_transform"] = transform
@@ -86,6 +127,8 @@ class Prior:
             return stats.beta(concentration, (n_shares - 1) * concentration)
         if self.dist == "Normal":
             return stats.norm(self.params["mu"], self.params["sigma"])
+        if self.dist == "NormalMixture":
+            return NormalMixture(*self.components())
         return stats.halfnorm(scale=self.params["sigma"])
 
     def interval(self, probability: float = 0.95) -> tuple[float, float]:
@@ -97,6 +140,61 @@ class Prior:
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draws from the prior."""
         return np.asarray(self.frozen().rvs(size=size, random_state=rng))
+
+
+@dataclass(frozen=True, eq=False)
+class NormalMixture:
+    """Mixture of normal distributions, with the methods of a frozen distribution of scipy.stats.
+
+    Attributes
+    ----------
+    weights, means, sds
+        Of the components, same length.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    sds: np.ndarray
+
+    def _of(self, x: Any) -> np.ndarray:
+        return np.asarray(x, dtype=float)[..., None]
+
+    def logpdf(self, x: Any) -> Any:
+        """Log density."""
+        return logsumexp(stats.norm.logpdf(self._of(x), self.means, self.sds), b=self.weights, axis=-1)
+
+    def pdf(self, x: Any) -> Any:
+        """Density."""
+        return np.exp(self.logpdf(x))
+
+    def cdf(self, x: Any) -> Any:
+        """Distribution function."""
+        return stats.norm.cdf(self._of(x), self.means, self.sds) @ self.weights
+
+    def ppf(self, q: Any) -> Any:
+        """Quantiles, by bisection between the extreme ones of the components."""
+
+        def one(probability: float) -> float:
+            ends = np.asarray(stats.norm.ppf(probability, self.means, self.sds))
+            low, high = float(ends.min()) - 1e-9, float(ends.max()) + 1e-9
+            return float(brentq(lambda x: float(self.cdf(x)) - probability, low, high, xtol=1e-12))
+
+        found = np.vectorize(one, otypes=[float])(np.asarray(q, dtype=float))
+        return found if np.ndim(q) else float(found)
+
+    def mean(self) -> float:
+        """Mean."""
+        return float(self.weights @ self.means)
+
+    def std(self) -> float:
+        """Return the standard deviation."""
+        return float(np.sqrt(self.weights @ (self.sds**2 + self.means**2) - self.mean() ** 2))
+
+    def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:
+        """Draws."""
+        rng = np.random.default_rng() if random_state is None else random_state
+        which = rng.choice(len(self.weights), size=size, p=self.weights / self.weights.sum())
+        return np.asarray(rng.normal(self.means[which], self.sds[which]))
 
 
 def resolve_priors(

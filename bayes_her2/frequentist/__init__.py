@@ -21,9 +21,12 @@ from bayes_her2.frequentist.meta_analysis import meta_analysis_twin, small_study
 from bayes_her2.frequentist.precision import precision
 from bayes_her2.frequentist.rank_correlation import rank_correlation_twin
 from bayes_her2.frequentist.rank_tests import rank_tests
+from bayes_her2.frequentist.sample_size import sample_size
+from bayes_her2.frequentist.treatment_response import treatment_response_twin
 
 TWIN_TABLES: dict[str, dict[str, Callable[[Any], pd.DataFrame]]] = {
     "evidence_synthesis": {"small_study_check": small_study_check},
+    "treatment_response": {"sample_size": sample_size},
     "marginal_effect": {"tests": ancova_tests, "residual_checks": ancova_residual_checks},
 }
 """Model -> further tables of its twin, by file name (without the model's)."""
@@ -42,5 +45,7 @@ __all__ = [
     "precision",
     "rank_correlation_twin",
     "rank_tests",
+    "sample_size",
     "small_study_check",
+    "treatment_response_twin",
 ]

@@ -1,0 +1,616 @@
+"""Meta-analytic-predictive prior: what earlier studies say about the effect in a new one, as a mixture of normals.
+
+Earlier studies k have effects theta_k ~ N(mean, tau^2), and so has the new one. The predictive density of its effect,
+
+    p(theta* | data) = integral of N(theta* | mean, tau^2) p(mean, tau | data) over mean and tau,
+
+is computed by quadrature, not by sampling: nothing in it depends on a seed. A small mixture of normals stands in
+for it in a graph, and a vague component makes it robust: where the new data contradict the old, the weight moves to
+that component.
+
+References
+----------
+Neuenschwander et al. 2010, doi 10.1177/1740774509356002. Schmidli et al. 2014, doi 10.1111/biom.12242.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import gammaln, logsumexp
+
+from bayes_her2.bayesian.priors import NormalMixture, Prior
+from bayes_her2.data import EvidenceData, ResponseData
+from bayes_her2.errors import DataError, name_some
+
+MEAN_PRIOR = Prior(
+    "Normal", {"mu": 0.0, "sigma": 1.0}, "a ratio beyond 7-fold between HER2-low and HER2-0 is implausible"
+)
+TAU_PRIOR = Prior(
+    "HalfNormal",
+    {"sigma": 0.5},
+    "of log odds ratios of response: studies differ at most 2.7-fold (95 % of the prior)",
+)
+VAGUE = Prior("Normal", {"mu": 0.0, "sigma": 1.0}, "the prior without borrowing")
+VAGUE_WEIGHT = 0.2
+"""Prior probability that the earlier studies are about something else."""
+
+MAX_DIVERGENCE = 1e-3
+"""Kullback-Leibler divergence (nats) of the mixture from the predictive distribution that is close enough: the log of
+their density ratio, averaged over the distribution."""
+MAX_COMPONENTS = 5
+FEW_STUDIES = 3
+
+_DEPTH = 40.0  # log units below its maximum at which a likelihood is taken to be 0
+_FURTHEST = 60.0  # of a log odds ratio, where a likelihood does not come down (a zero cell)
+_TAU_NODES, _MEAN_STEPS, _HERMITE = 60, 10, 41
+
+
+@dataclass(frozen=True)
+class StudyLikelihood:
+    """Likelihood of one study's effect.
+
+    Attributes
+    ----------
+    name
+        The study.
+    log
+        Effect -> log likelihood, up to a constant; vectorised.
+    estimate, scale
+        Where it is highest and how wide it is (1 / sqrt of the curvature); for one that does not come down on one
+        side, a point near its shoulder, and `one_sided` is true.
+    """
+
+    name: str
+    log: Callable[[np.ndarray], np.ndarray]
+    estimate: float
+    scale: float
+    one_sided: bool = False
+
+
+def normal_likelihood(name: str, estimate: float, se: float) -> StudyLikelihood:
+    """Return the normal likelihood of an estimate with its standard error."""
+
+    def log(theta: np.ndarray) -> np.ndarray:
+        return np.asarray(-0.5 * ((theta - estimate) / se) ** 2)
+
+    return StudyLikelihood(name, log, estimate, se)
+
+
+def binomial_likelihood(name: str, events: int, n: int) -> StudyLikelihood:
+    """Binomial likelihood of a log odds: `events` among `n`."""
+
+    def log(theta: np.ndarray) -> np.ndarray:
+        return np.asarray(events * theta - n * np.logaddexp(0.0, theta))
+
+    return _likelihood(name, log, math.log((events + 0.5) / (n - events + 0.5)), events in (0, n))
+
+
+def two_by_two_likelihood(
+    name: str, n_exposed: int, events_exposed: int, n_reference: int, events_reference: int
+) -> StudyLikelihood:
+    """Conditional likelihood of the log odds ratio of a 2 x 2 table, given its margins (noncentral hypergeometric).
+
+    Free of the study's base rate, exact for a zero cell (Stijnen, Hamza & Ozdemir 2010, doi 10.1002/sim.4040).
+    """
+    total = events_exposed + events_reference
+    support = np.arange(max(0, total - n_reference), min(n_exposed, total) + 1, dtype=float)
+    log_ways = -(
+        gammaln(support + 1)
+        + gammaln(n_exposed - support + 1)
+        + gammaln(total - support + 1)
+        + gammaln(n_reference - total + support + 1)
+    )
+
+    def log(theta: np.ndarray) -> np.ndarray:
+        flat = np.atleast_1d(np.asarray(theta, dtype=float)).ravel()
+        norm = np.array([logsumexp(log_ways + support * value) for value in flat])
+        return np.asarray((events_exposed * flat - norm).reshape(np.shape(theta)))
+
+    odds = [
+        (r + 0.5) / (n - r + 0.5) for n, r in ((n_exposed, events_exposed), (n_reference, events_reference))
+    ]
+    extreme = events_exposed in (support[0], support[-1])
+    return _likelihood(name, log, math.log(odds[0] / odds[1]), bool(extreme))
+
+
+def _likelihood(
+    name: str, log: Callable[[np.ndarray], np.ndarray], start: float, one_sided: bool
+) -> StudyLikelihood:
+    """Find the maximum and the curvature, and tabulate the likelihood once where evaluating it is dear."""
+    if one_sided:
+        coarse = np.arange(start - _FURTHEST, start + _FURTHEST, 0.05)
+        whole = CubicSpline(coarse, log(coarse))  # its ends are straight lines, so it may be continued
+        return StudyLikelihood(name, whole, start, 0.5, one_sided=True)
+    best = minimize_scalar(lambda t: -float(log(np.array(t))), bracket=(start - 0.5, start + 0.5), tol=1e-10)
+    at, step = float(best.x), 1e-2
+    for _ in range(3):  # the step follows the width, so that rounding does not decide the curvature
+        three = log(np.array([at - step, at, at + step]))
+        scale = float(step / math.sqrt(2 * three[1] - three[0] - three[2]))
+        step = 0.3 * scale
+    low, high = at - scale, at + scale
+    while float(log(np.array(at)) - log(np.array(low))) < _DEPTH + 20 and at - low < _FURTHEST:
+        low -= scale
+    while float(log(np.array(at)) - log(np.array(high))) < _DEPTH + 20 and high - at < _FURTHEST:
+        high += scale
+    grid = np.arange(low, high + scale / 8, scale / 8)
+    table = CubicSpline(grid, log(grid) - log(np.array(at)))
+
+    def tabulated(theta: np.ndarray) -> np.ndarray:
+        inside = (theta >= low) & (theta <= grid[-1])
+        return np.where(inside, table(np.clip(theta, low, grid[-1])), -np.inf)
+
+    return StudyLikelihood(name, tabulated, at, scale)
+
+
+def _blurred(
+    log_f: Callable[[np.ndarray], np.ndarray],
+    grid: np.ndarray,
+    values: np.ndarray,
+    scale: float,
+    at: np.ndarray,
+    sd: float,
+) -> np.ndarray:
+    """Integral of exp(log_f(theta)) N(theta | at, sd) over theta, for each `at`.
+
+    Where the normal is narrower than the function, by Gauss-Hermite nodes around `at`; else on the function's own grid.
+    """
+    if sd < 0.5 * scale:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE)
+        return np.asarray(np.exp(log_f(at[:, None] + sd * nodes)) @ weights / math.sqrt(2 * math.pi))
+    step = grid[1] - grid[0]
+    kernel = np.exp(-0.5 * ((at[:, None] - grid) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
+    return np.asarray(kernel @ values * step)
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """Distribution of the effect of a new study, on a grid.
+
+    Attributes
+    ----------
+    at, density
+        Grid of effects (evenly spaced, 12 SDs to either side), and the density.
+    mean, sd
+        Of the new effect.
+    mean_moments, tau_moments
+        Posterior mean and SD of the average effect, and of the SD between studies.
+    tau_quantiles
+        2.5, 50 and 97.5 % of the SD between studies.
+    """
+
+    at: np.ndarray
+    density: np.ndarray
+    mean: float
+    sd: float
+    mean_moments: tuple[float, float]
+    tau_moments: tuple[float, float]
+    tau_quantiles: tuple[float, float, float]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Probability of each grid point; they sum to 1."""
+        return np.asarray(self.density / self.density.sum())
+
+    def quantile(self, probability: float) -> float:
+        """Quantile of the new effect."""
+        return float(np.interp(probability, np.cumsum(self.weights) - self.weights / 2, self.at))
+
+
+def predictive(
+    studies: Sequence[StudyLikelihood], *, mean_prior: Prior = MEAN_PRIOR, tau_prior: Prior = TAU_PRIOR
+) -> Predictive:
+    """Predictive distribution of the effect of a new study, by quadrature over mean and SD between studies.
+
+    Parameters
+    ----------
+    studies
+        At least one.
+    mean_prior, tau_prior
+        Normal prior of the average effect, half-normal prior of the SD between studies.
+    """
+    if not studies:
+        raise DataError("a predictive prior needs at least one earlier study.")
+    mu0, sd0 = mean_prior.params["mu"], mean_prior.params["sigma"]
+    top = float(tau_prior.frozen().ppf(1.0 - 1e-13))
+    nodes, legendre = np.polynomial.legendre.leggauss(_TAU_NODES)
+    # Nodes crowd towards 0, where a small SD between studies makes everything narrow.
+    unit = (nodes + 1) / 2
+    taus, widths = top * unit**2, legendre * top * unit
+    grids = [_own_grid(study) for study in studies]
+    two_sided = [study for study in studies if not study.one_sided]
+    slices = []
+    for tau, width in zip(taus, widths, strict=True):
+        precision = sd0**-2 + sum(1 / (s.scale**2 + tau**2) for s in two_sided)
+        centre = (mu0 / sd0**2 + sum(s.estimate / (s.scale**2 + tau**2) for s in two_sided)) / precision
+        sd = precision**-0.5
+        means = centre + sd * np.arange(-12, 12 + 1e-9, 1 / _MEAN_STEPS)
+        log_density = stats.norm.logpdf(means, mu0, sd0)
+        with np.errstate(divide="ignore"):
+            for study, (grid, values) in zip(studies, grids, strict=True):
+                log_density = log_density + np.log(
+                    _blurred(study.log, grid, values, study.scale, means, float(tau))
+                )
+        slices.append(
+            (float(tau), means, log_density + math.log(width) + tau_prior.frozen().logpdf(tau) + math.log(sd))
+        )
+    highest = max(float(s[2].max()) for s in slices)
+    weight = np.array([np.exp(s[2] - highest).sum() for s in slices])
+    total = weight.sum()
+    weight = weight / total
+    within = [np.exp(s[2] - highest) for s in slices]
+    of_mean = np.array(
+        [(w @ s[1] / w.sum(), w @ s[1] ** 2 / w.sum()) for s, w in zip(slices, within, strict=True)]
+    )
+    centre = float(weight @ of_mean[:, 0])
+    spread_of_mean = math.sqrt(max(0.0, float(weight @ of_mean[:, 1]) - centre**2))
+    sd = math.sqrt(spread_of_mean**2 + float(weight @ taus**2))
+    at = np.linspace(centre - 12 * sd, centre + 12 * sd, 2401)
+    density = np.zeros_like(at)
+    for (tau, means, _), w, share in zip(slices, within, weight, strict=True):
+        if share > 1e-14:
+            step = means[1] - means[0]
+            spline = CubicSpline(means, w / (w.sum() * step))
+
+            def log_spline(
+                theta: np.ndarray, spline: CubicSpline = spline, means: np.ndarray = means
+            ) -> np.ndarray:
+                inside = (theta >= means[0]) & (theta <= means[-1])
+                with np.errstate(divide="ignore"):
+                    return np.log(np.where(inside, np.clip(spline(theta), 0.0, None), 0.0))
+
+            scale = math.sqrt(max(1e-300, float(w @ means**2 / w.sum() - (w @ means / w.sum()) ** 2)))
+            density += share * _blurred(log_spline, means, w / (w.sum() * step), scale, at, tau)
+    tau_mean = float(weight @ taus)
+    fine = np.linspace(0.0, 1.0, 20_001)
+    of_unit = np.clip(CubicSpline(unit, weight / legendre)(fine), 0.0, None)
+    cumulative = np.concatenate([[0.0], np.cumsum((of_unit[1:] + of_unit[:-1]) / 2)])
+    low, middle, high = (
+        float(np.interp(q, cumulative / cumulative[-1], top * fine**2)) for q in (0.025, 0.5, 0.975)
+    )
+    return Predictive(
+        at,
+        density,
+        centre,
+        sd,
+        (centre, spread_of_mean),
+        (tau_mean, math.sqrt(float(weight @ taus**2) - tau_mean**2)),
+        (low, middle, high),
+    )
+
+
+def _own_grid(study: StudyLikelihood) -> tuple[np.ndarray, np.ndarray]:
+    """Grid of effects that covers a study's likelihood, and its values there."""
+    reach = _FURTHEST if study.one_sided else math.sqrt(2 * _DEPTH) * study.scale
+    while not study.one_sided and reach < _FURTHEST:
+        ends = study.log(np.array([study.estimate - reach, study.estimate + reach]))
+        if (ends < study.log(np.array([study.estimate]))[0] - _DEPTH).all():
+            break
+        reach *= 1.3
+    grid = np.arange(study.estimate - reach, study.estimate + reach, study.scale / 6)
+    return grid, np.exp(study.log(grid))
+
+
+def normal_mixture(
+    target: Predictive, *, max_divergence: float = MAX_DIVERGENCE
+) -> tuple[NormalMixture, float]:
+    """Mixture of as few normals as come within `max_divergence` of a distribution, and how far it is from it.
+
+    Minimises the Kullback-Leibler divergence from the distribution on its grid, with one component, then two, up to
+    five. The criterion is that divergence, in nats.
+    """
+    step = float(target.at[1] - target.at[0])
+    weights = target.weights
+    entropy = float(np.sum(weights * np.log(np.where(weights > 0, weights, 1.0) / step)))
+    found, divergence = _normal(target), math.inf
+    for size in range(1, MAX_COMPONENTS + 1):
+        found = _normal(target) if size == 1 else _closest(target, size)
+        divergence = entropy - float(weights @ found.logpdf(target.at))
+        if divergence < max_divergence:
+            break
+    order = np.argsort(found.sds)
+    return NormalMixture(found.weights[order], found.means[order], found.sds[order]), divergence
+
+
+def _normal(target: Predictive) -> NormalMixture:
+    return NormalMixture(np.ones(1), np.array([target.mean]), np.array([target.sd]))
+
+
+def _closest(target: Predictive, size: int) -> NormalMixture:
+    """Minimise the divergence over weights (softmax), means and log SDs, from a scale mixture of normals."""
+    x, p = target.at, target.weights
+    # In units of the distribution itself, so that one tolerance fits every scale.
+    z = (x - target.mean) / target.sd
+
+    def parts(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        logits, means, log_sds = np.split(theta, 3)
+        return np.exp(logits - logsumexp(logits)), means, np.exp(log_sds)
+
+    def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        share, means, sds = parts(theta)
+        off = (z[:, None] - means) / sds
+        log_parts = np.log(share) - 0.5 * off**2 - np.log(sds)
+        log_density = logsumexp(log_parts, axis=1)
+        belongs = p[:, None] * np.exp(log_parts - log_density[:, None])
+        of_share = belongs.sum(axis=0)
+        gradient = np.concatenate(
+            [of_share - share, (belongs * off).sum(axis=0) / sds, (belongs * (off**2 - 1)).sum(axis=0)]
+        )
+        return -float(p @ log_density), -gradient
+
+    # A scale mixture is what the spread between studies makes of a normal.
+    start = np.concatenate([np.zeros(size), np.zeros(size), np.log(np.geomspace(0.3, 1.8, size))])
+    found = minimize(
+        loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 2_000, "ftol": 1e-14, "gtol": 1e-8}
+    )
+    share, means, sds = parts(found.x)
+    return NormalMixture(share / share.sum(), target.mean + target.sd * means, target.sd * sds)
+
+
+@dataclass(frozen=True)
+class MapPrior:
+    """Meta-analytic-predictive prior of a log odds ratio.
+
+    Attributes
+    ----------
+    question
+        What the earlier studies compare, in words.
+    studies
+        Their labels.
+    target
+        The predictive distribution.
+    mixture, divergence
+        Its stand-in, and the Kullback-Leibler divergence between the two (nats).
+    mean_prior, tau_prior
+        As used.
+    fingerprint
+        Of the earlier studies.
+    notices
+        Remarks: few studies, an approximation that is not close.
+    """
+
+    question: str
+    studies: tuple[str, ...]
+    target: Predictive
+    mixture: NormalMixture
+    divergence: float
+    mean_prior: Prior
+    tau_prior: Prior
+    fingerprint: str
+    notices: tuple[str, ...] = ()
+
+    def as_prior(self) -> Prior:
+        """Return the mixture without a vague component, as a prior of a graph."""
+        return mixture_prior(self.mixture, f"predicted for a new study from {self._from}")
+
+    def robust(self, *, weight: float = VAGUE_WEIGHT, vague: Prior = VAGUE) -> Prior:
+        """Return the mixture with a vague component, the last one.
+
+        Parameters
+        ----------
+        weight
+            Prior probability of the vague component, between 0 and 1.
+        vague
+            A Normal: the prior that would be used without borrowing.
+        """
+        if not 0 < weight < 1:
+            raise DataError(
+                f"weight of the vague component: {weight:g}; it lies between 0 and 1 (0.2 is usual)."
+            )
+        joint = NormalMixture(
+            np.append((1 - weight) * self.mixture.weights, weight),
+            np.append(self.mixture.means, vague.params["mu"]),
+            np.append(self.mixture.sds, vague.params["sigma"]),
+        )
+        return mixture_prior(
+            joint, f"{1 - weight:.0%} predicted for a new study from {self._from}; {weight:.0%} {vague.why}"
+        )
+
+    @property
+    def _from(self) -> str:
+        return f"{name_some(self.studies)} ({self.question})"
+
+
+def mixture_prior(mixture: NormalMixture, why: str) -> Prior:
+    """Write a mixture of normals as a `Prior`."""
+    params = {
+        f"{name}_{i}": float(value)
+        for name, values in (
+            ("weight", mixture.weights / mixture.weights.sum()),
+            ("mu", mixture.means),
+            ("sigma", mixture.sds),
+        )
+        for i, value in enumerate(values, start=1)
+    }
+    return Prior("NormalMixture", params, why)
+
+
+def map_prior(
+    evidence: EvidenceData,
+    *,
+    new: ResponseData | None = None,
+    leave_out: Collection[str] = (),
+    mean_prior: Prior = MEAN_PRIOR,
+    tau_prior: Prior = TAU_PRIOR,
+) -> MapPrior:
+    """Build the predictive prior of a log ratio from published results.
+
+    Parameters
+    ----------
+    evidence
+        Studies of one outcome, in one HR stratum. Binomial ones enter by the conditional likelihood of their 2 x 2
+        tables on the odds ratio scale, others by the normal likelihood of the log ratio.
+    new
+        The data that the prior is for: a study with a DOI of theirs is left out, because it would be counted twice.
+    leave_out
+        Further studies, DOIs or overlap groups that must not be in it.
+    mean_prior, tau_prior
+        Priors of the average effect, and of the SD between studies.
+
+    Raises
+    ------
+    DataError
+        No study is left, or the studies are of two HR strata.
+    """
+    wanted = {name.casefold() for name in leave_out}
+    table = evidence.studies
+    own = [str(doi) for doi in table["doi"] if new is not None and doi and str(doi) in new.citation]
+    wanted |= {doi.casefold() for doi in own}
+    out = [
+        bool({str(label).casefold(), str(doi).casefold(), str(group).casefold()} & wanted)
+        for label, doi, group in zip(table.index, table["doi"], table["overlap_group"], strict=True)
+    ]
+    table = table[~np.array(out, dtype=bool)]
+    what = f"{evidence.outcome}, {evidence.exposure} over {evidence.reference}, {evidence.adjustment} {evidence.scale}"
+    strata = sorted(set(table["hr"]))
+    if len(strata) != 1:
+        raise DataError(
+            f"predictive prior, {what}: "
+            + (
+                "no earlier study is left"
+                if not strata
+                else f"studies of {', '.join(strata)}; ask for one HR stratum"
+            )
+        )
+    if evidence.scale != "odds ratio":
+        raise DataError(
+            f"predictive prior, {what}: the prior is of a log odds ratio; ask for scale = 'odds ratio'"
+        )
+    counts = ["n_exposed", "events_exposed", "n_reference", "events_reference"]
+    if evidence.likelihood == "binomial":
+        likelihoods = [
+            two_by_two_likelihood(str(label), *(int(value) for value in row))
+            for label, row in zip(table.index, table[counts].itertuples(index=False, name=None), strict=True)
+        ]
+    else:
+        likelihoods = [
+            normal_likelihood(str(label), float(y), float(se))
+            for label, y, se in zip(table.index, table["log_ratio"], table["se"], strict=True)
+        ]
+    target = predictive(sorted(likelihoods, key=lambda s: s.name), mean_prior=mean_prior, tau_prior=tau_prior)
+    mixture, divergence = normal_mixture(target)
+    notices = [f"left out, because it is analysed: {name_some(sorted(set(own)))}"] if own else []
+    if new is not None:
+        notices += _unlike(evidence, strata[0], new)
+    if len(table) < FEW_STUDIES:
+        k = f"{len(table)} {'study' if len(table) == 1 else 'studies'}"
+        notices.append(
+            f"{k}: the spread between studies, and with it how much is borrowed, is mostly the prior's ({tau_prior})"
+        )
+    if divergence > MAX_DIVERGENCE:
+        notices.append(
+            f"the mixture of {len(mixture.weights)} normals is {divergence:.2g} nats from the "
+            "predictive distribution (wanted: "
+            f"{MAX_DIVERGENCE:g})"
+        )
+    return MapPrior(
+        f"{what}, {strata[0]}", tuple(sorted(map(str, table.index))), target, mixture, divergence, mean_prior,
+        tau_prior,
+        evidence.fingerprint, tuple(notices),
+    )  # fmt: skip
+
+
+def _unlike(evidence: EvidenceData, stratum: str, new: ResponseData) -> list[str]:
+    """Say where the earlier studies estimate something else than the new data."""
+    found = []
+    if (stratum,) != new.strata:
+        found.append(
+            f"the earlier studies are of {stratum} patients, the new data of {', '.join(new.strata)}"
+        )
+    if evidence.adjustment == "adjusted" and new.adjustment == "none":
+        found.append(
+            "the earlier odds ratios are adjusted, the new one is not: they estimate different things"
+        )
+    return found
+
+
+def information(mixture: NormalMixture, at: np.ndarray) -> np.ndarray:
+    """-d^2/dtheta^2 of the log density of a mixture of normals."""
+    z = (at[:, None] - mixture.means) / mixture.sds
+    log_parts = np.log(mixture.weights) + stats.norm.logpdf(at[:, None], mixture.means, mixture.sds)
+    share = np.exp(log_parts - logsumexp(log_parts, axis=1, keepdims=True))
+    gradient = -z / mixture.sds
+    first = (share * gradient).sum(axis=1)
+    second = (share * (gradient**2 - mixture.sds**-2)).sum(axis=1)
+    return np.asarray(first**2 - second)
+
+
+def effective_sample_size(prior: Prior, *, sd_of_one: float) -> dict[str, float]:
+    """How many patients a prior is worth, by three definitions.
+
+    Parameters
+    ----------
+    prior
+        A Normal or NormalMixture of an effect whose estimate from n patients has standard error `sd_of_one` / sqrt(n).
+    sd_of_one
+        For a log odds ratio: the standard error of the data at hand times the square root of their patients, so
+        that the answer is in patients of the same design and response rates.
+
+    Returns
+    -------
+    dict
+        ``elir``: expected local information ratio, the mean of the prior's information over that of one patient,
+        the only one that is predictively consistent. ``morita``: the prior's information at its mode, less that of
+        a prior with 100 times the largest variance. ``moment``: from the prior's variance alone.
+
+    References
+    ----------
+    Neuenschwander et al. 2020, doi 10.1111/biom.13252. Morita, Thall & Mueller 2008, doi
+    10.1111/j.1541-0420.2007.00888.x.
+    """
+    mixture = NormalMixture(*prior.components())
+    at = np.unique(
+        np.concatenate(
+            [m + s * np.linspace(-10, 10, 2001) for m, s in zip(mixture.means, mixture.sds, strict=True)]
+        )
+    )
+    elir = float(np.trapezoid(mixture.pdf(at) * information(mixture, at), at))
+    mode = float(at[np.argmax(mixture.pdf(at))])
+    flat = 1.0 / (100.0 * float((mixture.sds**2).max()))
+    return {
+        "elir": sd_of_one**2 * elir,
+        "morita": sd_of_one**2 * (float(information(mixture, np.array([mode]))[0]) - flat),
+        "moment": sd_of_one**2 / mixture.std() ** 2,
+    }
+
+
+def prior_data_conflict(prior: Prior, *, estimate: float, se: float) -> float:
+    """Two-sided prior predictive tail probability of an estimate: how surprising it is to the prior.
+
+    2 min(F, 1 - F), F the distribution of an estimate with this standard error under the prior (Box 1980, doi
+    10.2307/2982063). Normal approximation of the estimate; small values are a conflict.
+    """
+    weights, means, sds = prior.components()
+    below = float(NormalMixture(weights, means, np.sqrt(sds**2 + se**2)).cdf(estimate))
+    return 2.0 * min(below, 1.0 - below)
+
+
+def updated_weights(prior: Prior, *, estimate: float, se: float) -> np.ndarray:
+    """Posterior weights of the components of a mixture, given an estimate with a normal likelihood."""
+    weights, means, sds = prior.components()
+    log = np.log(weights) + stats.norm.logpdf(estimate, means, np.sqrt(sds**2 + se**2))
+    return np.asarray(np.exp(log - logsumexp(log)))
+
+
+def swept(
+    map_: MapPrior, weights: Sequence[float], *, sd_of_one: float, vague: Prior = VAGUE
+) -> pd.DataFrame:
+    """Effective sample sizes over the weight of the vague component."""
+    rows = []
+    for weight in weights:
+        prior = (
+            map_.as_prior()
+            if weight == 0
+            else vague
+            if weight == 1
+            else map_.robust(weight=weight, vague=vague)
+        )
+        rows.append({"vague_weight": weight, **effective_sample_size(prior, sd_of_one=sd_of_one)})
+    return pd.DataFrame(rows)

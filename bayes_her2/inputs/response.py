@@ -1,0 +1,427 @@
+"""Response to treatment from a user's file: counts by group, or one row for each patient.
+
+Counts are read as they stand: nothing is added to a zero cell, and a percentage is no count. Patients whose response
+is not known are counted, never guessed; the tipping-point analysis is about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from bayes_her2.data import HER2_LEVELS, HER2_LOW, STRATA, UNKNOWN, Exclusion, ResponseData
+from bayes_her2.errors import Faults, name_some
+from bayes_her2.inputs.fields import MISSING_WORDS, counted, number_or_none, suggestion
+from bayes_her2.inputs.tables import Table, read_table
+
+MIN_PATIENTS = 10
+"""Patients of a HER2 level, over all HR strata and arms, without whom an outcome is refused."""
+
+NEEDED = ("outcome", "hr", "her2", "n", "events")
+OPTIONAL = ("arm", "n_not_evaluable", "study", "doi", "source", "note")
+_HR = (*STRATA, "all")
+_HER2_WORDS = {
+    "her2-low": "HER2-low", "her2 low": "HER2-low", "her2low": "HER2-low", "low": "HER2-low",
+    "her2-0": "HER2-0", "her2=0": "HER2-0", "her2 0": "HER2-0", "her2-zero": "HER2-0", "0": "HER2-0", "zero": "HER2-0",
+    "unknown": UNKNOWN,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PatientColumns:
+    """Which column of a table of patients is what, and what its values mean.
+
+    Attributes
+    ----------
+    patient
+        Column with the patient's id, unique.
+    responses
+        Outcome -> column with 1 (response) or 0; a missing cell is a response that could not be evaluated.
+    her2
+        Column with the HER2 level.
+    her2_values
+        Value -> 'HER2-low' or 'HER2-0'; '' for values that are left out (HER2-positive).
+    hr
+        Column with hormone receptor status; '' where it is not told apart.
+    hr_values
+        Value -> 'HR+' or 'HR-'.
+    arm
+        Column with treatment arm or centre; '' where there is one.
+    covariates
+        Name -> column, numeric; patients without a value are left out and counted.
+    """
+
+    patient: str
+    responses: Mapping[str, str]
+    her2: str
+    her2_values: Mapping[str, str]
+    hr: str = ""
+    hr_values: Mapping[str, str] = field(default_factory=lambda: {"HR+": "HR+", "HR-": "HR-"})
+    arm: str = ""
+    covariates: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_response_counts(
+    path: Path | str,
+    *,
+    name: str = "",
+    control: str = "",
+    arms_are: Literal["arm", "centre"] = "arm",
+    shown_as: str | None = None,
+) -> ResponseData:
+    """Read patients and responders by HER2 level, and by HR stratum and arm where they are given.
+
+    Parameters
+    ----------
+    path
+        A .csv, .tsv, .xlsx or .parquet file with the columns ``outcome``, ``hr`` (HR+, HR- or all), ``her2`` (HER2-low,
+        HER2-0; unknown for patients who could not be evaluated and whose level is not published), ``n``, ``events``,
+        and, if there are any, ``arm``, ``n_not_evaluable``, ``study``, ``doi``, ``source``, ``note``.
+    name
+        Which patients, in words; default the study of the file.
+    control
+        The control arm, where the question is what the other arm adds.
+    arms_are
+        Whether ``arm`` is a treatment arm or a centre.
+    shown_as
+        How messages name the file; default its path.
+
+    Raises
+    ------
+    DataError
+        Every fault of the file at once.
+    """
+    table = read_table(Path(path), shown_as=shown_as)
+    where = Path(table.source.path).name
+    faults, notices = Faults(), list[str]()
+    for column in table.columns:
+        if column not in (*NEEDED, *OPTIONAL):
+            faults.add(
+                where,
+                f"no column {column!r} in a table of responses{suggestion(column, (*NEEDED, *OPTIONAL))}",
+            )
+    absent = [column for column in NEEDED if column not in table.columns]
+    if absent:
+        faults.add(where, f"needed and absent: {', '.join(map(repr, absent))}; columns: {', '.join(NEEDED)}")
+    faults.raise_if_any()
+    records = _records(table, where, faults)
+    _check_across(records, where, faults)
+    faults.raise_if_any()
+    studies, dois = (
+        list(dict.fromkeys(w for w in table.frame.get(c, pd.Series(dtype="str")) if w))
+        for c in ("study", "doi")
+    )
+    return _assembled(
+        pd.DataFrame(records),
+        where=where,
+        name=name or " + ".join(studies) or Path(where).stem,
+        citation="; ".join(f"doi {doi}" for doi in dois),
+        control=control,
+        arms_are=arms_are,
+        notices=notices,
+    )
+
+
+def _records(table: Table, where: str, faults: Faults) -> list[dict[str, object]]:
+    """Typed rows of a table of counts; every fault with its row."""
+    records: list[dict[str, object]] = []
+    for number, cells in enumerate(table.frame.to_dict("records"), start=1):
+        place = f"{where}, row {number}"
+        word = {str(k): str(v).strip() for k, v in cells.items()}
+        hr, level = word["hr"], _HER2_WORDS.get(word["her2"].casefold(), "")
+        if not word["outcome"]:
+            faults.add(f"{place}, outcome", "is empty; name the response ('pathological complete response')")
+        if hr not in _HR:
+            faults.add(f"{place}, hr", f"{hr!r} is not one of {', '.join(_HR)}{suggestion(hr, _HR)}")
+        if not level:
+            known = f"{' or '.join(HER2_LEVELS)} (unknown for patients without a level who could not be evaluated)"
+            faults.add(f"{place}, her2", f"unknown HER2 level {word['her2']!r}; write {known}")
+        n, events = (_count(word[c], f"{place}, {c}", faults) for c in ("n", "events"))
+        without = word.get("n_not_evaluable", "")
+        missing = (
+            0 if without.casefold() in MISSING_WORDS else _count(without, f"{place}, n_not_evaluable", faults)
+        )
+        if n is not None and events is not None and events > n:
+            faults.add(
+                f"{place}, events",
+                f"{events} responders among {n} patients; is it a percentage? Give the count",
+            )
+        if level == UNKNOWN and n:
+            faults.add(
+                f"{place}, her2",
+                f"{counted(n, 'patient', 'patients')} evaluated without a HER2 level; leave them out, or find it",
+            )
+        records.append(
+            {"outcome": word["outcome"], "hr": hr, "her2": level, "arm": word.get("arm", "") or "all", "n": n or 0,
+             "events": events or 0, "n_not_evaluable": missing or 0, "place": place}
+        )  # fmt: skip
+    return records
+
+
+def _count(word: str, place: str, faults: Faults) -> int | None:
+    value = number_or_none(word)
+    if value is None:
+        percent = number_or_none(word.rstrip("% ")) is not None
+        what = "is a percentage" if percent else "is empty" if not word else f"{word!r} is not a number"
+        faults.add(place, f"{what}; give the count of patients")
+        return None
+    if value != int(value) or value < 0:
+        faults.add(
+            place, f"{word} is not a count; give the whole number of patients, not a percentage or a mean"
+        )
+        return None
+    return int(value)
+
+
+def _check_across(records: Sequence[Mapping[str, object]], where: str, faults: Faults) -> None:
+    """Rows against each other: groups given twice, HR strata beside their sum."""
+    seen: dict[tuple[object, ...], object] = {}
+    strata: dict[object, set[object]] = {}
+    for row in records:
+        key = tuple(row[c] for c in ("outcome", "hr", "her2", "arm"))
+        if key in seen:
+            faults.add(
+                str(row["place"]), f"the same group as {seen[key]}; add the two up, or name the arms apart"
+            )
+        seen.setdefault(key, row["place"])
+        strata.setdefault(row["outcome"], set()).add(row["hr"])
+    for outcome, hr in strata.items():
+        if "all" in hr and len(hr) > 1:
+            faults.add(
+                where,
+                f"{outcome}: rows of 'all' patients beside {', '.join(sorted(str(h) for h in hr - {'all'}))}; patients "
+                "would count twice. Keep one or the other",
+            )
+
+
+def read_response_patients(
+    path: Path | str,
+    columns: PatientColumns,
+    *,
+    name: str,
+    arms: Sequence[str] = (),
+    control: str = "",
+    arms_are: Literal["arm", "centre"] = "arm",
+    citation: str = "",
+) -> ResponseData:
+    """Read one row for each patient.
+
+    Parameters
+    ----------
+    path
+        A .csv, .tsv, .xlsx or .parquet file, one row for each patient.
+    columns
+        Which column is what.
+    name
+        Which patients, in words ('I-SPY2').
+    arms
+        Arms to keep; default all.
+    control
+        The control arm, where the question is what the other arm adds.
+    arms_are
+        Whether ``arm`` is a treatment arm or a centre.
+    citation
+        Where the data come from.
+
+    Returns
+    -------
+    ResponseData
+        Patients who are alike are counted together, or one row for each patient where there are covariates.
+
+    Raises
+    ------
+    DataError
+        Every fault of the file at once.
+    """
+    table = read_table(Path(path))
+    where = Path(table.source.path).name
+    faults, left_out = Faults(), list[Exclusion]()
+    wanted = [columns.patient, columns.her2, columns.hr, columns.arm, *columns.responses.values()]
+    for column in filter(None, [*wanted, *columns.covariates.values()]):
+        if column not in table.columns:
+            faults.add(where, f"no column {column!r}{suggestion(column, table.columns)}")
+    faults.raise_if_any()
+    frame = table.frame.set_index(columns.patient)
+    twice = list(frame.index[frame.index.duplicated()].unique())
+    if twice:
+        faults.add(
+            f"{where}, {columns.patient}",
+            f"{counted(len(twice), 'patient occurs', 'patients occur')} more than once: {name_some(twice)}",
+        )
+        faults.raise_if_any()
+
+    def leave_out(keep: pd.Series[bool], reason: str) -> None:
+        nonlocal frame
+        left_out.extend(
+            Exclusion(name, str(p), "analysis set: treatment_response", reason) for p in frame.index[~keep]
+        )
+        frame = frame[keep]
+
+    if columns.arm and arms:
+        absent = [arm for arm in arms if arm not in set(frame[columns.arm])]
+        if absent:
+            known = name_some(sorted(set(frame[columns.arm])), 20)
+            faults.add(f"{where}, {columns.arm}", f"no patient in {', '.join(absent)}; arms: {known}")
+        leave_out(frame[columns.arm].isin(arms), "another arm")
+    known_level = ~frame[columns.her2].str.casefold().isin(MISSING_WORDS)
+    leave_out(known_level, "HER2 level not recorded")
+    _check_words(frame[columns.her2], columns.her2_values, f"{where}, {columns.her2}", faults)
+    leave_out(
+        frame[columns.her2].map(lambda w: columns.her2_values.get(w, "x") != ""), "HER2 level not compared"
+    )
+    if columns.hr:
+        leave_out(
+            ~frame[columns.hr].str.casefold().isin(MISSING_WORDS), "hormone receptor status not recorded"
+        )
+        _check_words(frame[columns.hr], columns.hr_values, f"{where}, {columns.hr}", faults)
+    values = pd.DataFrame(index=frame.index)
+    for covariate, column in columns.covariates.items():
+        recorded = ~frame[column].str.casefold().isin(MISSING_WORDS)
+        leave_out(recorded, f"{covariate} not recorded")
+        values = values.loc[frame.index]
+        parsed = frame[column].map(number_or_none)
+        if parsed.isna().any():
+            words = name_some([repr(w) for w in frame.loc[parsed.isna(), column].unique()])
+            faults.add(
+                f"{where}, {column}",
+                f"{counted(int(parsed.isna().sum()), 'cell is', 'cells are')} no number: {words}",
+            )
+        values[covariate] = parsed.astype(float)
+    for outcome, column in columns.responses.items():
+        wrong = (
+            set(frame[column])
+            - {"0", "1", "0.0", "1.0"}
+            - {w for w in frame[column] if w.casefold() in MISSING_WORDS}
+        )
+        if wrong:
+            faults.add(
+                f"{where}, {column}",
+                f"{outcome}: {name_some([repr(w) for w in sorted(wrong)])}; write 1, 0 or nothing",
+            )
+    faults.raise_if_any()
+    scaling = _scaling(values, faults, where)
+    faults.raise_if_any()
+    long = _long(frame, values, scaling, columns)
+    return _assembled(
+        long, where=where, name=name, citation=citation, control=control, arms_are=arms_are, notices=[],
+        scaling=scaling,
+        exclusions=tuple(left_out),
+    )  # fmt: skip
+
+
+def _check_words(cells: pd.Series[str], values: Mapping[str, str], where: str, faults: Faults) -> None:
+    unknown = cells[~cells.isin(values)]
+    if len(unknown):
+        listed = ", ".join(f"{w!r} ({n})" for w, n in unknown.value_counts().items())
+        faults.add(
+            where,
+            f"{counted(len(unknown), 'value is', 'values are')} not understood: {listed}; known: {', '.join(values)}",
+        )
+
+
+def _scaling(values: pd.DataFrame, faults: Faults, where: str) -> pd.DataFrame:
+    scaling = pd.DataFrame({"mean": values.mean(), "sd": values.std(ddof=1)}).rename_axis("covariate")
+    for covariate in scaling.index[~(scaling["sd"] > 0)]:
+        faults.add(where, f"covariate {covariate!r} has one value in all patients; leave it out")
+    return scaling
+
+
+def _long(
+    frame: pd.DataFrame, values: pd.DataFrame, scaling: pd.DataFrame, columns: PatientColumns
+) -> pd.DataFrame:
+    """One row for each outcome and patient, with its covariates scaled."""
+    parts = []
+    for outcome, column in columns.responses.items():
+        answer = frame[column].map(number_or_none).astype(float)
+        known = answer.notna()
+        part = pd.DataFrame(
+            {
+                "outcome": outcome,
+                "hr": frame[columns.hr].map(columns.hr_values) if columns.hr else "all",
+                "her2": frame[columns.her2].map(columns.her2_values),
+                "arm": frame[columns.arm] if columns.arm else "all",
+                "n": known.astype(int),
+                "events": answer.fillna(0).astype(int),
+                "n_not_evaluable": (~known).astype(int),
+            }
+        )
+        parts.append(part.join((values - scaling["mean"]) / scaling["sd"]) if len(scaling) else part)
+    return pd.concat(parts, keys=list(columns.responses), names=["of", "patient"])
+
+
+def _assembled(
+    table: pd.DataFrame,
+    *,
+    where: str,
+    name: str,
+    citation: str,
+    control: str,
+    arms_are: Literal["arm", "centre"],
+    notices: list[str],
+    scaling: pd.DataFrame | None = None,
+    exclusions: tuple[Exclusion, ...] = (),
+) -> ResponseData:
+    """Check what is compared, count patients who are alike, and label the rows."""
+    keys = ["outcome", "hr", "her2", "arm"]
+    missing = table.groupby(["outcome", "hr", "her2"])["n_not_evaluable"].sum().rename("n").reset_index()
+    missing = missing[missing["n"] > 0].reset_index(drop=True)
+    evaluated = table[table["n"] > 0]
+    faults = Faults()
+    for outcome in sorted(set(table["outcome"])):
+        own = evaluated[evaluated["outcome"] == outcome].groupby("her2")["n"].sum()
+        sizes = {level: int(own.get(level, 0)) for level in HER2_LEVELS}
+        for level, n in sizes.items():
+            other = HER2_LEVELS[level == HER2_LOW]
+            if n == 0:
+                faults.add(
+                    where, f"{outcome}: no patient is {level}, so {other} has nothing to be compared with"
+                )
+            elif n < MIN_PATIENTS:
+                faults.add(
+                    where,
+                    f"{outcome}: {counted(n, 'patient', 'patients')} with {level}, fewer than {MIN_PATIENTS}; the "
+                    "answer would be the prior's. Add patients, or tabulate them",
+                )
+    if evaluated.empty:
+        faults.add(where, "no patient was evaluated (every n is 0)")
+    faults.raise_if_any()
+    rows = evaluated[[*keys, "n", "events"]]
+    if scaling is None or scaling.empty:
+        rows = rows.groupby(keys, as_index=False)[["n", "events"]].sum()
+        labels = [" | ".join(label) for label in rows[keys].itertuples(index=False, name=None)]
+        covariates = pd.DataFrame(index=pd.Index(labels, name="row", dtype="str"))
+    else:
+        labels = [f"{outcome} | {patient}" for outcome, patient in evaluated.index]
+        covariates = evaluated[list(scaling.index)].set_axis(pd.Index(labels, name="row", dtype="str"))
+    rows = rows.set_axis(pd.Index(labels, name="row", dtype="str"))
+    rows = rows.astype({**dict.fromkeys(keys, "str"), "n": "int64", "events": "int64"})
+    data = ResponseData(
+        name, rows.sort_index(), missing, covariates.sort_index(), pd.DataFrame() if scaling is None else scaling,
+        arms_are, control, citation, exclusions,
+    )  # fmt: skip
+    return _with_notices(data, notices)
+
+
+def _with_notices(data: ResponseData, notices: list[str]) -> ResponseData:
+    found = list(notices)
+    for outcome, hr, arm, level, n, events in data.counts[
+        ["outcome", "hr", "arm", "her2", "n", "events"]
+    ].itertuples(index=False, name=None):
+        if events in (0, n):
+            place = ", ".join(text for text in (hr, arm) if text != "all")
+            found.append(
+                f"{outcome}{f', {place}' if place else ''}: {'no' if events == 0 else 'every'} patient of {n} "
+                f"with {level} responded; the binomial likelihood takes it as it is, and nothing is added to it"
+            )
+    for outcome in data.outcomes:
+        missing = data.not_evaluable[data.not_evaluable["outcome"] == outcome]
+        n_missing, n = int(missing["n"].sum()), int(data.rows.loc[data.rows["outcome"] == outcome, "n"].sum())
+        if n_missing:
+            unknown = int(missing.loc[missing["her2"] == UNKNOWN, "n"].sum())
+            how = f"; the HER2 level of {unknown} of them is not published" if unknown else ""
+            found.append(f"{outcome}: {n_missing} of {n + n_missing} patients could not be evaluated{how}")
+    return replace(data, notices=tuple(found))

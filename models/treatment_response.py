@@ -1,0 +1,246 @@
+"""Response to treatment (pathological complete response, midcourse response) of HER2-low and HER2-0 tumours.
+
+The data are rows of patients and responders: a published 2 x 2 table is two rows, an individual a row of one patient.
+For row i, of outcome o, HR stratum s and arm (or centre) a,
+
+    events_i ~ Binomial(n_i, logit^-1 eta_i)
+    eta_i    = intercept_aso + slope_aso l_i + covariate_effect_o' x_i
+
+with l = 1/2 for HER2-low and -1/2 for HER2-0, so that the slope is the log odds ratio, HER2-low over HER2-0, and
+neither level is a reference: exchanging them turns every odds ratio over and changes nothing else. Three structures:
+
+one arm                 intercept_so, slope_so ~ Normal(fixed mean, fixed SD), for each HR stratum on its own
+several arms, random    intercept_aso ~ Normal(intercept_so, intercept_between_arms_sd_o)
+                        slope_aso     ~ Normal(slope_so, slope_between_arms_sd_o)
+control and another     intercept_aso on their own; slope_ao = slope_o -+ interaction_o / 2, common to the HR strata:
+                        the interaction is the log ratio of odds ratios, treated over control
+
+HR strata share nothing: what is known of HR+ disease says little about triple-negative disease, and the contrast of the
+two is their difference. Outcomes share nothing either: midcourse and final response of the same patients are two
+regressions in one graph, not two independent pieces of evidence about one parameter.
+
+The prior of a slope may be a mixture of normals: what earlier studies predict for a new one, made robust by a vague
+component (`bayes_her2.bayesian.map_prior`). Borrowing is a choice of the reader; the answer without it stands beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import pytensor.tensor as pt
+
+from bayes_her2.bayesian.coordinates import partially_pooled
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.response import (
+    SLOPES,
+    Rows,
+    arm_coordinates,
+    below_one,
+    numbers_needed,
+    response_design,
+    response_draws,
+    response_posterior_predictive,
+    response_prior_predictive,
+    response_reader_scale,
+)
+from bayes_her2.bayesian.summary import tabulate
+from bayes_her2.bayesian.two_by_two import tipping_points
+from bayes_her2.data import ResponseData
+from bayes_her2.estimates import ALL, DEFAULT_ROPE, Estimates, Rope
+
+QUESTION = (
+    "Do patients with HER2-low tumours respond to treatment less often than patients with HER2-0 tumours, and does "
+    "what a treatment adds depend on the HER2 level?"
+)
+DATA = "ResponseData"
+TWIN = "treatment_response_twin"
+ESTIMANDS = {
+    "response_odds": "odds ratio of response, HER2-low over HER2-0",
+    "response_difference": (
+        "difference in the probability of response, HER2-low minus HER2-0, averaged over the patients of the stratum"
+    ),
+    "number_needed": "patients with HER2-low instead of HER2-0 for one response fewer (or more), where it is bounded",
+    "responders_of_next_50": "responders among the next 50 patients of a HER2 level, with the observed case mix",
+    "ratio_of_odds_ratios": "odds ratio (HER2-low over HER2-0) in the treated arm over that in the control arm",
+    "treatment_difference": (
+        "difference in the probability of response, treated minus control arm, in patients of one HER2 level"
+    ),
+}
+
+_SLOPE = "an odds ratio beyond 7-fold between two levels of HER2-negative disease is implausible"
+PRIORS: dict[str, Prior] = {
+    "intercept": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.5},
+        "response in 5 to 95 % of the patients: HR+ disease to HER2-targeted regimens",
+    ),
+    "intercept_between_arms_sd": Prior(
+        "HalfNormal", {"sigma": 0.75}, "regimens and centres differ up to fourfold in the odds of response"
+    ),
+    "slope_hr_positive": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
+    "slope_hr_negative": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
+    "slope_all": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
+    "slope_between_arms_sd": Prior(
+        "HalfNormal",
+        {"sigma": 0.5},
+        "one SD between arms multiplies an odds ratio by at most 2.7 (95 % of the prior)",
+    ),
+    "interaction": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 1.0},
+        "not tighter than the slope's own: no ratio of odds ratios beyond 7-fold",
+    ),
+    "covariate_effect": Prior(
+        "Normal",
+        {"mu": 0.0, "sigma": 0.5},
+        "one SD of age moving the odds of response beyond 2.7-fold is implausible",
+    ),
+}
+
+
+def priors_for(data: ResponseData) -> dict[str, Prior]:
+    """Give the default priors: odds ratios have no scale of their own."""
+    return PRIORS
+
+
+def build(data: ResponseData, priors: Mapping[str, Prior]) -> pm.Model:
+    """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+    Parameters
+    ----------
+    data
+        Rows of patients and responders.
+    priors
+        One `Prior` for each name of `PRIORS`; a slope's may be a ``NormalMixture``.
+
+    Returns
+    -------
+    pymc.Model
+        Observed node ``events``, by row; coefficients by name.
+    """
+    design = response_design(data)
+    with pm.Model(coords=data.coords) as model:
+        row = design.arm_idx, design.stratum_idx, design.outcome_idx
+        if data.control:
+            intercept = priors["intercept"].variable("intercept", dims=("arm", "stratum", "outcome"))[row]
+            common = priors["slope_all"].variable(SLOPES[ALL], dims="outcome")
+            interaction = priors["interaction"].variable("interaction", dims="outcome")
+            slope = (common + design.treated[:, None] * interaction)[
+                np.arange(len(design.n)), design.outcome_idx
+            ]
+        else:
+            typical_intercept = priors["intercept"].variable("intercept", dims=("stratum", "outcome"))
+            typical_slope = pt.stack(
+                [priors[SLOPES[s]].variable(SLOPES[s], dims="outcome") for s in data.strata]
+            )
+            if data.arms_are_random:
+                intercept, slope = _arms(data, priors, typical_intercept, typical_slope, row)
+            else:
+                intercept, slope = typical_intercept[row[1:]], typical_slope[row[1:]]
+        eta = intercept + design.half * slope
+        if len(data.covariates.columns):
+            effect = priors["covariate_effect"].variable("covariate_effect", dims=("outcome", "covariate"))
+            eta = eta + (effect[design.outcome_idx] * design.covariates).sum(axis=1)
+        pm.Binomial("events", n=design.n, logit_p=eta, observed=design.events, dims="row")
+    return model
+
+
+def _arms(
+    data: ResponseData, priors: Mapping[str, Prior], intercept: Any, slope: Any, row: tuple[np.ndarray, ...]
+) -> tuple[Any, Any]:
+    """Intercept and slope of each row, arms (or centres) being a random effect on both."""
+    of_intercept, of_slope = arm_coordinates(data)
+    dims = ("arm", "stratum", "outcome")
+    intercept_sd = priors["intercept_between_arms_sd"].variable("intercept_between_arms_sd", dims="outcome")
+    slope_sd = priors["slope_between_arms_sd"].variable("slope_between_arms_sd", dims="outcome")
+    intercepts = partially_pooled(
+        "intercept_by_arm", mean=intercept, sd=intercept_sd, dims=dims, coordinates=of_intercept
+    )
+    slopes = partially_pooled("slope_by_arm", mean=slope, sd=slope_sd, dims=dims, coordinates=of_slope)
+    return intercepts[row], slopes[row]
+
+
+def estimand_draws(
+    posterior: Any, data: ResponseData, priors: Mapping[str, Prior], rng: np.random.Generator
+) -> dict[tuple[str, str], Any]:
+    """Turn draws of coefficients into draws of everything that is reported.
+
+    Parameters
+    ----------
+    posterior
+        Dataset of draws with dims chain and draw.
+    data, priors
+        As the model was built.
+    rng
+        For the next patients, and for the slope of a new arm.
+
+    Returns
+    -------
+    dict
+        (estimand, scope) -> draws with dims chain, draw, outcome, stratum, and by estimand cohort (the arm) and her2.
+        Odds ratios are on the log scale. Scopes: ``pooled``, ``cohort`` (an arm or centre), ``new cohort``.
+    """
+    return response_draws(posterior, data, priors, rng)
+
+
+def reported(posterior: Any) -> dict[str, Any]:
+    """Return the spreads between arms, where there are any."""
+    return {n: posterior[n] for n in ("intercept_between_arms_sd", "slope_between_arms_sd") if n in posterior}
+
+
+def estimates(
+    draws: Mapping[tuple[str, str], Any],
+    data: ResponseData,
+    *,
+    interval: float = 0.95,
+    rope: Rope = DEFAULT_ROPE,
+) -> Estimates:
+    """Summarise the draws, and add the number needed where the risk difference has a sign.
+
+    Parameters
+    ----------
+    draws
+        From `estimand_draws`.
+    data
+        The data of the fit.
+    interval
+        Probability of the equal-tailed credible interval.
+    rope
+        Region of practical equivalence.
+    """
+    found = tabulate(
+        draws,
+        data,
+        Rows(data).describe,
+        method="models/treatment_response.py",
+        interval=interval,
+        rope=rope,
+        family=None,
+    )
+    return Estimates.concat([found, Estimates.from_records(numbers_needed(found, interval))])
+
+
+prior_checks = response_prior_predictive
+predictive_checks = response_posterior_predictive
+reader_scale = response_reader_scale
+
+
+def tables(
+    posterior: Any,
+    draws: Mapping[tuple[str, str], Any],
+    data: ResponseData,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+) -> dict[str, pd.DataFrame]:
+    """Give the counts, P(odds ratio < 1), the patients who could not be evaluated, and what they could change."""
+    return {
+        "counts": data.counts,
+        "tipping_point": tipping_points(data, priors, interval=interval),
+        "probability_below_1": below_one(draws),
+        "not_evaluable": data.not_evaluable,
+    }
