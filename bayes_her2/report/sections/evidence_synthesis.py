@@ -272,7 +272,8 @@ def confounding(results: Results) -> Table | None:
     return Table(
         "evidence_confounding",
         "The same patients, crude and by hormone receptor (HR) status or adjusted: odds ratio of pathological complete "
-        "response, HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as printed). "
+        "response, HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as "
+        "printed). "
         "HER2-low tumours are more often HR+, and HR+ tumours respond less often: most of the crude association in the "
         "registry (Peiffer, Li) is HR status. Rows that share patients are not pooled with each other.",
         "Study",
