@@ -164,6 +164,16 @@ def test_the_prior_passes_its_gates(kind):
     assert checks["passed"].all(), checks
 
 
+def test_a_borrowed_prior_may_rule_large_ratios_out():
+    params = {"weight_1": 0.9, "mu_1": -0.4, "sigma_1": 0.1, "weight_2": 0.1, "mu_2": -0.3, "sigma_2": 0.3}
+    sure = P | {"slope_hr_negative": Prior("NormalMixture", params, "for a test")}
+    checks = model_file.prior_checks(model_file.build(STRUCTURES["one arm"], sure), STRUCTURES["one arm"], 1)
+    assert checks["passed"].all(), checks
+    tight = P | {"slope_hr_negative": Prior("Normal", {"mu": -0.4, "sigma": 0.1}, "for a test")}
+    checks = model_file.prior_checks(model_file.build(STRUCTURES["one arm"], tight), STRUCTURES["one arm"], 1)
+    assert not checks["passed"].all()
+
+
 def test_the_priors_say_what_they_mean():
     words = {name: model_file.reader_scale(name, prior, 0.95) for name, prior in P.items()}
     assert words["slope_all"] == "95%: odds ratio 0.14 to 7.1"
