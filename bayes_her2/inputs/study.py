@@ -280,6 +280,11 @@ class PublishedSettings(_Block):
         default=False,
         description="Whether to pool the published results that ship (`evidence_synthesis`).",
     )
+    response: Flag = Field(
+        default=False,
+        description="Whether to model the seed study's response to pembrolizumab, Table 2 (`treatment_response`), "
+        "alone and with what other studies predict.",
+    )
     evidence_table: Word | None = Field(
         default=None,
         description="An evidence table of your own, joined to the shipped one; needs evidence = true.",
@@ -367,6 +372,9 @@ class SamplingSettings(_Block):
 
     evidence_synthesis: ModelSampling = Field(
         default=ModelSampling(), description="[sampling.evidence_synthesis], see there."
+    )
+    treatment_response: ModelSampling = Field(
+        default=ModelSampling(), description="[sampling.treatment_response], see there."
     )
 
     def of(self, model: str) -> SamplingSettings:

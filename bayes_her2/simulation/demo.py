@@ -135,7 +135,7 @@ def study_text(cohorts: tuple[CohortTable, ...], seed: int, *, published: bool =
         ),
         "]",
         "",
-        *(["[published]", "claims = true", "evidence = true", ""] if published else []),
+        *(["[published]", "claims = true", "evidence = true", "response = true", ""] if published else []),
         "[sampling]",
         "tune = 500",
         "draws = 1500",

@@ -16,7 +16,7 @@ from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
-from bayes_her2.data import AnalysisSet, EvidenceSet, exclusions_frame
+from bayes_her2.data import AnalysisSet, EvidenceSet, ResponseData, exclusions_frame
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
 from bayes_her2.frequentist import rank_tests
@@ -43,7 +43,7 @@ class Job:
     """
 
     name: str
-    data: AnalysisSet | EvidenceSet
+    data: AnalysisSet | EvidenceSet | ResponseData
     study: Study
 
     @property
@@ -237,6 +237,15 @@ def _about(job: Job) -> dict[str, Any]:
             "adjustment": "by question",
             "exclusions": [],
             "notices": [],  # by question, in a table of their own
+        }
+    if isinstance(data, ResponseData):
+        return {
+            "counted": "patients",
+            "n_tumours": int(data.rows.groupby("outcome")["n"].sum().max()),
+            "cohorts": [data.name],
+            "adjustment": data.adjustment,
+            "exclusions": [],
+            "notices": list(data.notices),
         }
     return {
         "n_tumours": len(data.tumours),

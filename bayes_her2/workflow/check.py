@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayes_her2.bayesian.model import MODELS
-from bayes_her2.data import AnalysisSet, CohortTable, EvidenceSet, TumourData, exclusions_frame
+from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
+from bayes_her2.data import AnalysisSet, CohortTable, EvidenceSet, ResponseData, TumourData, exclusions_frame
 from bayes_her2.errors import DataError, Faults
 from bayes_her2.evidence.questions import asked_of, evidence_with
+from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.evidence.table import EvidenceTable
 from bayes_her2.inputs import Study, read_cohorts, read_study
 from bayes_her2.preprocessing import prepare
 
 SYNTHESIS = "evidence_synthesis"
+RESPONSE = "treatment_response"
 MODEL = "abundance"
 """The main model: its analysis set is the one that flow and composition count."""
 
@@ -41,6 +43,8 @@ class Checked:
         Model -> why these cohorts cannot support it. Only models that the study did not ask for by name.
     evidence
         Published results, where the study asks for them; None otherwise.
+    wanted
+        Models of published results that are to be fitted.
     """
 
     study: Study
@@ -50,11 +54,19 @@ class Checked:
     sets: Mapping[str, AnalysisSet]
     left_out: Mapping[str, str]
     evidence: EvidenceTable | None = None
+    wanted: frozenset[str] = frozenset()
+
+    @property
+    def response(self) -> ResponseData | None:
+        """The seed study's response to treatment, where the study asks for it."""
+        return seed_study_response() if RESPONSE in self.wanted else None
 
     @property
     def published(self) -> EvidenceSet | None:
-        """Questions to the published results."""
-        return None if self.evidence is None else asked_of(self.evidence)
+        """Questions to the published results, where the study asks for their synthesis."""
+        if self.evidence is None or SYNTHESIS not in self.wanted:
+            return None
+        return asked_of(self.evidence)
 
     @property
     def flow(self) -> pd.DataFrame:
@@ -105,15 +117,14 @@ def check_study(path: Path | str, *, only: Sequence[str] = ()) -> Checked:
     StudyError, DataError
         Every fault found, at once; among them a model that was asked for by name and that the cohorts cannot support.
     """
-    unknown = sorted(set(only) - {*MODELS, SYNTHESIS})
+    known = (*MODELS, *MODELS_OF_RESULTS)
+    unknown = sorted(set(only) - set(known))
     if unknown:
-        raise DataError(f"no model is named {', '.join(unknown)}; known: {', '.join(MODELS)}, {SYNTHESIS}.")
+        raise DataError(f"no model is named {', '.join(unknown)}; known: {', '.join(known)}.")
     study = read_study(path)
-    asked_for = study.published.evidence and (not only or SYNTHESIS in only)
-    if SYNTHESIS in only and not asked_for:
-        raise DataError(f"{SYNTHESIS}: the study does not ask for it; write [published] evidence = true.")
+    wanted = _published_wanted(study, only)
     table = study.published.evidence_table
-    evidence = evidence_with(study.resolve(table) if table else None) if asked_for else None
+    evidence = evidence_with(study.resolve(table) if table else None) if wanted else None
     cohorts: Sequence[CohortTable] = read_cohorts(study)
     tumours = prepare(cohorts, study)
     data = tumours.for_model(MODEL)
@@ -129,4 +140,18 @@ def check_study(path: Path | str, *, only: Sequence[str] = ()) -> Checked:
                 faults.extend(error.faults)
             left_out[name] = " ".join(error.faults)
     faults.raise_if_any()
-    return Checked(study, tuple(cohorts), tumours, data, sets, left_out, evidence)
+    return Checked(study, tuple(cohorts), tumours, data, sets, left_out, evidence, wanted)
+
+
+def _published_wanted(study: Study, only: Sequence[str]) -> frozenset[str]:
+    """Models of published results that the study asks for, and that `only` does not leave out."""
+    asked = {SYNTHESIS: study.published.evidence, RESPONSE: study.published.response}
+    settings = {SYNTHESIS: "evidence", RESPONSE: "response"}
+    faults = [
+        f"{name}: the study does not ask for it; write [published] {settings[name]} = true."
+        for name in only
+        if not asked.get(name, True)
+    ]
+    if faults:
+        raise DataError(faults)
+    return frozenset(name for name, yes in asked.items() if yes and (not only or name in only))

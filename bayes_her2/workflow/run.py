@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_her2 import __version__
-from bayes_her2.bayesian.model import MODELS
+from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
 from bayes_her2.comparison import claims, families
 from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
@@ -26,8 +26,9 @@ from bayes_her2.report import render_report
 from bayes_her2.simulation import write_demo
 from bayes_her2.workflow.analysis import Analysed, Job
 from bayes_her2.workflow.audit import claims_tables, verdict_lines
-from bayes_her2.workflow.check import SYNTHESIS, Checked, check_study
+from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
+from bayes_her2.workflow.response import borrowing_tables
 from bayes_her2.workflow.results import ResultsFolder
 from bayes_her2.workflow.side_by_side import analyse_all
 
@@ -128,20 +129,21 @@ def run_study(
     with clock("Reading and preparing the cohorts"):
         checked = check_study(path, only=only)
     study = checked.study
-    known = (*MODELS, SYNTHESIS)
+    known = (*MODELS, *MODELS_OF_RESULTS)
     unknown = sorted(set(study.priors) - set(known))
     if unknown:
         raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(known)}.")
     jobs = [Job(name, data, study) for name, data in checked.sets.items()]
     if (published := checked.published) is not None:
         jobs.append(Job(SYNTHESIS, published, study))
+    if checked.response is not None:
+        jobs.append(Job(RESPONSE, checked.response, study))
     folder = ResultsFolder(Path(out))
     folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs})
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     _write_data_tables(folder, checked)
     _write_descriptives(folder, checked)
-    if checked.evidence is not None:
-        folder.table(f"{SYNTHESIS}_registry", crude_beside_adjusted(checked.evidence))
+    _write_published(folder, checked, clock)
     if study.published.claims and not only:
         with clock("Audit of the seed study's published claims"):
             audited = claims_tables()
@@ -202,6 +204,19 @@ def _without(common: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]
     return {**record, "notices": [text for text in record["notices"] if text not in common]}
 
 
+def _write_published(folder: ResultsFolder, checked: Checked, clock: Clock) -> None:
+    """Write what published results say without sampling."""
+    if checked.published is not None and checked.evidence is not None:
+        folder.table(f"{SYNTHESIS}_registry", crude_beside_adjusted(checked.evidence))
+    if checked.response is not None and checked.evidence is not None:
+        with clock("Response to treatment, with and without borrowing from other studies"):
+            interval = checked.study.decisions.interval
+            for name, table in borrowing_tables(
+                checked.response, checked.evidence, interval=interval
+            ).items():
+                folder.table(name, table)
+
+
 def _write_joint_tables(
     folder: ResultsFolder, study: Study, done: Sequence[Analysed], left_out: Mapping[str, str]
 ) -> None:
@@ -218,7 +233,7 @@ def _write_joint_tables(
             folder.table(name, joint)
             if name == "concordance":
                 # Questions to published results are asked one at a time, and make no family.
-                folder.table("families", families(joint[joint["model"] != SYNTHESIS]))
+                folder.table("families", families(joint[~joint["model"].isin(MODELS_OF_RESULTS)]))
     tables = [one.shared["estimates"] for one in done if "estimates" in one.shared]
     if tables:
         infiltrate = study.choices.infiltrate

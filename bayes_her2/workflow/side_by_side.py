@@ -20,14 +20,7 @@ from bayes_her2.workflow.analysis import Analysed, Job, analyse
 from bayes_her2.workflow.progress import Draws, Say
 from bayes_her2.workflow.results import ResultsFolder
 
-LONGEST_FIRST = (
-    "rank_correlation",
-    "abundance",
-    "marginal_effect",
-    "high_abundance",
-    "clinical",
-    "evidence_synthesis",
-)
+LONGEST_FIRST = ("rank_correlation", "abundance", "marginal_effect", "high_abundance", "clinical")
 """A long job begun last would run alone at the end."""
 
 
@@ -83,7 +76,7 @@ def analyse_all(
 
 
 def _rank(name: str) -> int:
-    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else -1
+    return LONGEST_FIRST.index(name) if name in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 def _of_model(draws: Draws | None, name: str) -> bool | Callable[[int, int], None]:

@@ -130,3 +130,44 @@ def test_a_study_without_a_crude_ratio_is_not_shown_as_confounded():
     by_group = table.groupby("study")["adjustment"].apply(set)
     assert by_group["Ates 2026"] == {"crude", "adjusted"}
     assert "Colak 2025" not in by_group.index
+
+
+@pytest.fixture(scope="session")
+def response(published_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results folder with the model of response alone."""
+    out = tmp_path_factory.mktemp("runs") / "response"
+    arguments = ["run", str(published_study), "--out", str(out), "--only", "treatment_response", "--quiet"]
+    assert exit_code(arguments) == 0
+    return out
+
+
+def test_table_2_of_the_seed_study_stands_beside_its_twin(response):
+    # Pizzamiglio 2025, Table 2: 9 of 32 against 17 of 39, and 23 of 36 against 36 of 50.
+    record = json.loads((response / "provenance.json").read_text())["models"]["treatment_response"]
+    assert record["status"] == "complete"
+    assert not record["sampler"]["retried"]
+    pairs = pd.read_csv(response / "tables" / "concordance.csv")
+    odds = pairs[(pairs["estimand"] == "response_odds") & (pairs["scope"] == "pooled")].set_index("outcome")
+    for outcome, numbers in (
+        ("midcourse complete response", (0.5064, 0.187, 1.373)),
+        ("pathological complete response", (0.6880, 0.275, 1.724)),
+    ):
+        row = odds.loc[outcome, ["twin_point", "twin_lower", "twin_upper"]].astype(float)
+        assert list(row) == pytest.approx(numbers, abs=6e-4)
+        assert odds.loc[outcome, "verdict"] == "both null"
+
+
+def test_borrowing_stands_beside_the_answer_without_it(response):
+    table = pd.read_csv(response / "tables" / "treatment_response_borrowing.csv").set_index("prior")
+    assert next(iter(table.index)) == "without borrowing"
+    width = (table["upper"] / table["lower"]).to_numpy()
+    assert (width[1:] < width[0]).all()
+    page = (response / "report.html").read_text(encoding="utf-8")
+    for text in ("Response to treatment", "40 more could not be evaluated", "plain predictive prior"):
+        assert text in page
+    notices = " ".join(pd.read_csv(response / "tables" / "treatment_response_borrowing_notices.csv")["text"])
+    assert "left out, because it is analysed: 10.1038/s41523-025-00867-z" in notices
+    curves = pd.read_csv(response / "tables" / "treatment_response_curves.csv")
+    area = curves.groupby("curve")["density"].sum() * 0.02
+    # The grid ends at odds ratios of 0.05 and 12: of the prior Normal(0, 1) that leaves out 0.8 %.
+    assert area.drop("prior without borrowing").to_numpy() == pytest.approx(1.0, abs=0.005)

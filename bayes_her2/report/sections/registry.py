@@ -12,12 +12,14 @@ from bayes_her2.report.sections import (
     high_abundance,
     marginal_effect,
     rank_correlation,
+    treatment_response,
 )
 
 SECTIONS: tuple[Section, ...] = (
     claims.SECTION,
     audit.SECTION,
     evidence_synthesis.SECTION,
+    treatment_response.SECTION,
     descriptives.SECTION,
     high_abundance.SECTION,
     rank_correlation.SECTION,

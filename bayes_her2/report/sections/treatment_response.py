@@ -1,0 +1,309 @@
+"""Response to treatment by HER2 level: counts, posterior beside twin, tipping points, borrowing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bayes_her2.estimates import SECOND_OPINIONS
+from bayes_her2.report import formats
+from bayes_her2.report.figures import ALERT, INK, TWIN, Drawing, draw_legend, image_of
+from bayes_her2.report.load import Estimate, Results, columns_of
+from bayes_her2.report.sections import Section
+from bayes_her2.report.tables import Cell, Column, Line, Table, estimate_cell, grouped_lines
+
+MODEL = "treatment_response"
+CURVES: dict[str, dict[str, Any]] = {
+    "prior without borrowing": {"color": TWIN, "lw": 1.2, "ls": (0, (4, 2))},
+    "robust prior": {"color": ALERT, "lw": 1.2, "ls": (0, (4, 2))},
+    "likelihood": {"color": INK, "lw": 1.2, "ls": ":"},
+    "posterior without borrowing": {"color": TWIN, "lw": 2.0, "ls": "-"},
+    "posterior with the robust prior": {"color": ALERT, "lw": 2.0, "ls": "-"},
+}
+"""Curves of the picture and their look."""
+NAMES = {
+    "response_odds": "odds ratio, HER2-low over HER2-0",
+    "response_difference": "risk difference, HER2-low minus HER2-0",
+    "number_needed": "number needed",
+    "responders_of_next_50": "responders among the next 50 patients",
+    "ratio_of_odds_ratios": "ratio of odds ratios, treated over control",
+    "treatment_difference": "risk difference, treated minus control",
+}
+
+
+def _who(results: Results) -> str:
+    record = results.models[MODEL]
+    return f"{formats.listed(record.cohorts)}: at most {formats.count(record.n_tumours)} patients evaluated."
+
+
+def counts(results: Results) -> Table:
+    """Patients and responders of every group, and who could not be evaluated."""
+    lines = [
+        Line(
+            row["outcome"],
+            (
+                Cell(row["hr"]),
+                Cell(row["her2"]),
+                Cell(formats.count(row["events"])),
+                Cell(formats.count(row["n"])),
+                Cell(formats.percent(row["events"], row["n"])),
+            ),
+        )
+        for row in results.rows(f"{MODEL}_counts")
+    ]
+    missing = [
+        f"{row['outcome']}: {formats.count(row['n'])} more could not be evaluated (HER2 level {row['her2']})."
+        for row in results.rows(f"{MODEL}_not_evaluable")
+    ]
+    return Table(
+        "response_counts",
+        f"Response to treatment by HER2 level, as published: responders among evaluated patients. {_who(results)}",
+        "Outcome",
+        (
+            Column("HR", words=True),
+            Column("HER2", words=True),
+            Column("Responders"),
+            Column("Evaluated"),
+            Column("%"),
+        ),
+        tuple(lines),
+        f"tables/{MODEL}_counts.csv",
+        notes=tuple(missing),
+    )
+
+
+def _twins(results: Results) -> dict[tuple[str, ...], Estimate]:
+    return {
+        (*e.place, e.contrast): e for e in results.of_model(MODEL, "twin") if e.method not in SECOND_OPINIONS
+    }
+
+
+def _whole(e: Estimate) -> Cell:
+    """Patients, without decimals."""
+    if e.point is None or e.lower is None or e.upper is None:
+        return estimate_cell(e)
+    return Cell(f"{e.point:.0f} ({e.lower:.0f} to {e.upper:.0f})")
+
+
+def answers(results: Results) -> Table:
+    """Every reported quantity, posterior beside twin."""
+    twins = _twins(results)
+    below = {
+        (r["outcome"], r["stratum"], r["scope"]): r["probability_below_1"]
+        for r in results.rows(f"{MODEL}_probability_below_1")
+        if r["estimand"] == "response_odds"
+    }
+    verdicts = {
+        (r["outcome"], r["estimand"], r["stratum"], r["scope"], r["cohort"], r["contrast"]): r["verdict"]
+        for r in results.rows("concordance", MODEL)
+    }
+    groups: dict[str, list[Line]] = {}
+    for e in results.of_model(MODEL):
+        twin = twins.get((*e.place, e.contrast))
+        chance = below.get((e.outcome, e.stratum, e.scope)) if e.estimand == "response_odds" else None
+        name = NAMES.get(e.estimand, e.estimand)
+        level = f", {e.contrast}" if e.estimand in ("responders_of_next_50", "treatment_difference") else ""
+        groups.setdefault(e.outcome, []).append(
+            Line(
+                e.outcome,
+                (
+                    Cell(f"{name}{level}", sub=e.note, look="wrap"),
+                    Cell(e.stratum),
+                    _whole(e) if e.estimand == "responders_of_next_50" else estimate_cell(e),
+                    Cell(formats.probability(chance)),
+                    estimate_cell(twin),
+                    Cell(formats.p_value(twin.p_value if twin else None)),
+                    Cell(
+                        verdicts.get((*e.place, e.contrast), formats.MISSING),
+                        look="verdict",
+                    ),
+                ),
+            )
+        )
+    return Table(
+        "response_answers",
+        "Response of HER2-low against HER2-0 tumours, without borrowing from other studies: posterior medians with "
+        f"{formats.intervals_of(results.of_model(MODEL))}, the probability of an odds ratio below 1, and the twin "
+        "(logistic regression with Wald, Newcombe or delta intervals). An effect in 100 patients or fewer is known "
+        f"within wide limits: read the intervals. {_who(results)}",
+        "Outcome",
+        (
+            Column("Quantity", words=True),
+            Column("HR", words=True),
+            Column("Estimate", "Posterior"),
+            Column("P(OR < 1)", "Posterior"),
+            Column("Estimate", "Twin"),
+            Column("P", "Twin"),
+            Column("Verdict", words=True),
+        ),
+        grouped_lines(groups.items()),
+        "tables/estimates.csv",
+        small=True,
+    )
+
+
+def tipping(results: Results) -> Table:
+    """Show what the patients who could not be evaluated could change."""
+    groups: dict[str, list[Line]] = {}
+    for row in results.rows(f"{MODEL}_tipping_point"):
+        cells = (
+            Cell(row["scenario"], look="wrap"),
+            Cell(formats.ratio(row["odds_ratio"])),
+            Cell(formats.probability(row["probability_below_1"])),
+            Cell(row["verdict"] or formats.MISSING),
+            Cell(formats.MISSING if row["share"] is None else f"{100 * row['share']:.0f} %"),
+        )
+        groups.setdefault(row["outcome"], []).append(Line(row["outcome"], cells))
+    return Table(
+        "response_tipping_points",
+        "What the patients who could not be evaluated could change: every split of them between the HER2 levels, and "
+        "every number of responders among them. Odds ratio HER2-low over HER2-0, posterior probability that it is "
+        "below 1 (exact, without borrowing), and whether the 95 % credible interval lies below 1, above 1, or is open; "
+        f"last column: share of all combinations. {_who(results)}",
+        "Outcome",
+        (
+            Column("Scenario", words=True),
+            Column("Odds ratio"),
+            Column("P(OR < 1)"),
+            Column("Interval", words=True),
+            Column("Combinations"),
+        ),
+        grouped_lines(groups.items()),
+        f"tables/{MODEL}_tipping_point.csv",
+        small=True,
+    )
+
+
+BORROWED = (
+    Column("Odds ratio"),
+    Column("P(OR < 1)"),
+    Column("ELIR", "Prior is worth, patients"),
+    Column("Moments", "Prior is worth, patients"),
+    Column("Conflict P"),
+    Column("before", "Weight of the vague part"),
+    Column("after", "Weight of the vague part"),
+)
+
+
+def _borrowed(row: dict[str, float]) -> tuple[Cell, ...]:
+    return (
+        Cell(formats.interval(row["odds_ratio"], row["lower"], row["upper"])),
+        Cell(formats.probability(row["probability_below_1"])),
+        Cell(formats.count(round(row["prior_ess_elir"]))),
+        Cell(formats.count(round(row["prior_ess_moment"]))),
+        Cell(formats.p_value(row["conflict_p"])),
+        Cell(formats.number(row["vague_weight_prior"], 2)),
+        Cell(formats.number(row["vague_weight_posterior"], 2)),
+    )
+
+
+def borrowing(results: Results) -> Table:
+    """Pathological complete response with and without borrowing."""
+    lines = [Line(row["prior"], _borrowed(dict(row))) for row in results.rows(f"{MODEL}_borrowing")]
+    return Table(
+        "response_borrowing",
+        "Pathological complete response, HER2-low over HER2-0, with and without what other studies of the same HR "
+        "stratum predict (meta-analytic-predictive prior, made robust by a vague component): posterior median of the "
+        "odds ratio with 95 % credible interval (equal-tailed), by quadrature; how many patients the prior is worth "
+        "(ELIR; variance ratio); prior predictive probability of a result at least as far away (conflict P); weight of "
+        f"the vague component before and after the data. {_who(results)}",
+        "Prior",
+        BORROWED,
+        tuple(lines),
+        f"tables/{MODEL}_borrowing.csv",
+        notes=tuple(formats.sentence(row["text"]) for row in results.rows(f"{MODEL}_borrowing_notices")),
+    )
+
+
+def heterogeneity(results: Results) -> Table:
+    """Robust borrowing under other priors on the spread between studies."""
+    lines = [
+        Line(formats.number(row["heterogeneity_scale"], 2), _borrowed(dict(row)))
+        for row in results.rows(f"{MODEL}_borrowing_heterogeneity")
+    ]
+    return Table(
+        "response_borrowing_heterogeneity",
+        "Robust borrowing under other half-normal priors on the SD of the log odds ratio between studies. With two "
+        "earlier studies this prior decides how much is borrowed.",
+        "Scale",
+        BORROWED,
+        tuple(lines),
+        f"tables/{MODEL}_borrowing_heterogeneity.csv",
+        small=True,
+    )
+
+
+def curves(results: Results) -> Drawing:
+    """Prior, likelihood and posterior of the odds ratio, with and without borrowing."""
+    figure = Figure(figsize=(7.2, 3.6))
+    axes = figure.add_axes((0.06, 0.16, 0.92, 0.66))
+    rows = results.rows(f"{MODEL}_curves")
+    for name, look in CURVES.items():
+        own = [row for row in rows if row["curve"] == name]
+        axes.plot([np.exp(row["log_odds_ratio"]) for row in own], [row["density"] for row in own], **look)
+    axes.set_xscale("log")
+    ticks = [0.1, 0.2, 0.5, 1, 2, 5]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(0.08, 8)
+    axes.set_ylim(bottom=0)
+    axes.set_yticks([])
+    axes.axvline(1.0, color=INK, lw=0.7)
+    axes.set_xlabel(
+        "odds ratio of pathological complete response, HER2-low over HER2-0 (log scale)", fontsize=8
+    )
+    axes.set_ylabel("density", fontsize=8)
+    draw_legend(figure, list(CURVES.items())[:3], 0.16, 0.06)
+    draw_legend(figure, list(CURVES.items())[3:], 0.38, 0.06)
+    published = replace(results, study=replace(results.study, simulated=False))
+    return Drawing(
+        "response_curves",
+        "Prior, likelihood and posterior of the odds ratio of pathological complete response, HER2-low over HER2-0, "
+        "without borrowing (grey) and with the robust prior that other studies of the same HR stratum give (red). "
+        "Dashed: priors; dotted: likelihood; solid: posteriors. Densities of the log odds ratio. Line at a ratio of "
+        f"1. {_who(results)}",
+        "Five curves of the log odds ratio of response: two priors, the likelihood, two posteriors.",
+        image_of(published, figure),
+    )
+
+
+def tables(results: Results) -> list[Table]:
+    """Tables of the section, in reading order."""
+    made = [counts(results), answers(results), borrowing(results)]
+    if results.rows(f"{MODEL}_tipping_point"):
+        made.append(tipping(results))
+    return [*made, heterogeneity(results)]
+
+
+_BORROWING = columns_of(
+    "",
+    floats="odds_ratio lower upper probability_below_1 prior_ess_elir prior_ess_morita prior_ess_moment conflict_p "
+    "vague_weight_prior vague_weight_posterior",
+)
+SECTION = Section(
+    name=MODEL,
+    title="Response to treatment",
+    after="cannot-say",
+    model=MODEL,
+    needed={
+        f"{MODEL}_counts": columns_of("outcome hr arm her2", ints="n events"),
+        f"{MODEL}_not_evaluable": columns_of("outcome hr her2", ints="n"),
+        f"{MODEL}_tipping_point": columns_of(
+            "outcome stratum scenario verdict", floats="probability_below_1 odds_ratio share"
+        ),
+        f"{MODEL}_probability_below_1": columns_of(
+            "outcome estimand stratum scope", floats="probability_below_1"
+        ),
+        f"{MODEL}_borrowing": columns_of("prior") | _BORROWING,
+        f"{MODEL}_borrowing_heterogeneity": columns_of("", ints="studies", floats="heterogeneity_scale")
+        | _BORROWING,
+        f"{MODEL}_borrowing_notices": columns_of("text"),
+        f"{MODEL}_curves": columns_of("curve", floats="log_odds_ratio density"),
+    },
+    tables=tables,
+    figures=(curves,),
+    figure_names=("response_curves",),
+)
