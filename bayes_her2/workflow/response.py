@@ -78,3 +78,24 @@ def _density(table: TwoByTwo, slope: Prior, intercept: Prior) -> np.ndarray:
     found = exact_posterior(table, slope=slope, intercept=intercept)
     step = found.slope[1] - found.slope[0]
     return np.asarray(np.interp(GRID, found.slope, found.weights / step, left=0.0, right=0.0))
+
+
+def odds_ratio_lines(estimates: pd.DataFrame) -> list[str]:
+    """Say each outcome's odds ratio, posterior and twin, in a line.
+
+    Parameters
+    ----------
+    estimates
+        Rows of `Estimates` of the model, both sides.
+    """
+    rows = estimates[(estimates["estimand"] == "response_odds") & (estimates["scope"] == "pooled")]
+    lines = []
+    for (outcome, stratum), own in rows.groupby(["outcome", "stratum"], sort=False):
+        said = [
+            f"{'posterior' if row['source'] == 'posterior' else row['method']} {row['point']:.2f} "
+            f"({row['lower']:.2f} to {row['upper']:.2f})"
+            for _, row in own.iterrows()
+            if not pd.isna(row["point"])
+        ]
+        lines.append(f"  {outcome}, {stratum}: odds ratio HER2-low over HER2-0, {'; '.join(said)}")
+    return lines

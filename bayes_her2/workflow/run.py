@@ -28,7 +28,7 @@ from bayes_her2.workflow.analysis import Analysed, Job
 from bayes_her2.workflow.audit import claims_tables, verdict_lines
 from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
-from bayes_her2.workflow.response import borrowing_tables
+from bayes_her2.workflow.response import borrowing_tables, odds_ratio_lines
 from bayes_her2.workflow.results import ResultsFolder
 from bayes_her2.workflow.side_by_side import analyse_all
 
@@ -158,6 +158,10 @@ def run_study(
     for one in done:
         seconds |= one.seconds
     _write_joint_tables(folder, study, done, checked.left_out)
+    for one in done:
+        if one.name == RESPONSE and "estimates" in one.shared:
+            for line in odds_ratio_lines(one.shared["estimates"]):
+                say(line)
     refused = {one.name: one.reasons for one in done if one.reasons}
     with clock("Writing the report"):
         folder.provenance(

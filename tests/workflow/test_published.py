@@ -16,6 +16,7 @@ from bayes_her2.evidence.questions import asked_of, crude_beside_adjusted, evide
 from bayes_her2.inputs import read_study
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow import check_study
+from bayes_her2.workflow.response import odds_ratio_lines
 
 pytestmark = pytest.mark.sampling
 
@@ -155,6 +156,10 @@ def test_table_2_of_the_seed_study_stands_beside_its_twin(response):
         row = odds.loc[outcome, ["twin_point", "twin_lower", "twin_upper"]].astype(float)
         assert list(row) == pytest.approx(numbers, abs=6e-4)
         assert odds.loc[outcome, "verdict"] == "both null"
+    said = odds_ratio_lines(Estimates.read_csv(response / "tables" / "estimates.csv").table)
+    assert len(said) == 2
+    assert "logistic regression 0.51 (0.19 to 1.37)" in said[0]
+    assert "logistic regression 0.69 (0.27 to 1.72)" in said[1]
 
 
 def test_borrowing_stands_beside_the_answer_without_it(response):
