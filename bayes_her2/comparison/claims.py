@@ -761,6 +761,13 @@ def _impossible(claim: Claim, labels: Mapping[str, str]) -> str:
     _, _, other = claim.exposure.partition(" against ")
     if other and _is_named(other, labels[HER2]):
         return f"the study's HER2 measure is {labels[HER2]} itself"
+    if claim.exposure == HER2 and any(
+        (one.outcome, one.stratum, one.estimates) == (claim.outcome, claim.stratum, claim.estimates)
+        and one.exposure != HER2
+        and _is_named(one.exposure, labels[HER2])
+        for one in CLAIMS
+    ):
+        return f"the study's HER2 measure is {labels[HER2]}: the claim about that gene has the same estimate"
     return ""
 
 
