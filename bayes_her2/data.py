@@ -82,8 +82,8 @@ LM22_CELL_TYPES: tuple[str, ...] = (
 """The 22 cell types of the LM22 signature, in its order (names only; the matrix is licensed)."""
 
 
-MIN_STUDIES = 3
-"""Below this number of studies the spread between them is mostly prior."""
+MIN_STUDIES = 4
+"""Below this number of studies the spread between them, and with it the width of a pooled interval, is mostly prior."""
 MIN_STRATUM = 10
 """A cohort informs HR terms when it has at least this many tumours in both strata."""
 

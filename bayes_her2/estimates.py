@@ -94,7 +94,11 @@ REML_WALD = "meta-analysis (REML, Wald)"
 DERSIMONIAN_LAIRD = "meta-analysis (DerSimonian-Laird, Wald)"
 """Methods of the meta-analysis that stand beside REML with Hartung-Knapp intervals."""
 
-SECOND_OPINIONS = frozenset({PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD})
+COMMON_EFFECT = "meta-analysis (common effect, Wald)"
+
+SECOND_OPINIONS = frozenset(
+    {PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD, COMMON_EFFECT}
+)
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 
 Kind = Literal["ratio", "correlation", "difference", "probability", "level"]

@@ -58,17 +58,18 @@ PRIORS: dict[str, Prior] = {
     "effect": Prior(
         "Normal",
         {"mu": 0.0, "sigma": 1.0},
-        "a ratio beyond 7-fold between HER2-low and HER2-0 is implausible",
+        "a ratio beyond 7-fold between two groups of one disease is implausible",
     ),
     "hr_difference": Prior(
         "Normal",
-        {"mu": 0.0, "sigma": 0.5},
-        "HR strata differ in it by a factor beyond 2.7 in 5 % of the prior",
+        {"mu": 0.0, "sigma": 1.0},
+        "not tighter than the effect itself: HR strata may differ up to 7-fold",
     ),
     "between_studies_sd": Prior(
         "HalfNormal",
         {"sigma": 0.5},
-        "of log odds and hazard ratios of subjective and semi-objective outcomes; swept in the report",
+        "one SD between studies multiplies a ratio by at most 2.7 (95 % of the prior), about what odds ratios of "
+        "response do; wide for hazard ratios of death. Swept in the report",
     ),
     "study_base": Prior(
         "Normal", {"mu": 0.0, "sigma": 2.0}, "events are neither below 0.5 nor above 99.5 % of the patients"

@@ -36,7 +36,7 @@ MEAN_PRIOR = Prior(
 TAU_PRIOR = Prior(
     "HalfNormal",
     {"sigma": 0.5},
-    "of log odds ratios of response: studies differ at most 2.7-fold (95 % of the prior)",
+    "one SD between studies multiplies an odds ratio by at most 2.7 (95 % of the prior)",
 )
 VAGUE = Prior("Normal", {"mu": 0.0, "sigma": 1.0}, "the prior without borrowing")
 VAGUE_WEIGHT = 0.2

@@ -15,6 +15,10 @@ from bayes_her2.data import DIFFERENCE
 SCALES = (0.1, 0.25, 0.5, 1.0)
 """Scales of the half-normal prior on the spread of interactions over cell types that the sweep tries."""
 MAX_PARETO_K = 0.7
+MIN_DRAWS_LEFT = 1_000
+"""Draws that the weights of another prior must be worth, for the limits of an interval."""
+FINITE_VARIANCE_K = 0.5
+"""Where the weights of a wider prior have no variance the limits of a long-tailed row cannot be trusted."""
 PARTS = {"presence": "presence", "amount": "amount", "high": "high_abundance_conditional"}
 """Linear predictor -> the estimand that its interaction is."""
 
@@ -113,7 +117,7 @@ def heterogeneity_sweep(
     -------
     pandas.DataFrame
         ``stratum``, ``question``, ``scope``, ``scale``, ``point``, ``lower``, ``upper``, ``excludes_1``, ``pareto_k``,
-        ``reliable`` (k below 0.7).
+        ``reliable`` (k below 0.5, and weights worth at least 1,000 draws).
     """
     tail = (1.0 - interval) / 2.0
     used = priors["between_studies_sd"]
@@ -139,7 +143,7 @@ def heterogeneity_sweep(
                         "upper": float(upper),
                         "excludes_1": bool(lower > 1 or upper < 1),
                         "pareto_k": pareto_k,
-                        "reliable": pareto_k < MAX_PARETO_K,
+                        "reliable": pareto_k < FINITE_VARIANCE_K and _draws_left(weight) >= MIN_DRAWS_LEFT,
                     }
                 )
     return pd.DataFrame(rows)
@@ -151,6 +155,11 @@ def _weights(spread: xr.DataArray, used: Prior, scale: float) -> tuple[np.ndarra
     log_weight = xr.apply_ufunc(other.frozen().logpdf, spread) - xr.apply_ufunc(used.frozen().logpdf, spread)
     smoothed, pareto_k = _smoothed(log_weight.reset_coords(drop=True))
     return np.exp((smoothed - smoothed.max()).transpose("chain", "draw").to_numpy().ravel()), pareto_k
+
+
+def _draws_left(weight: np.ndarray) -> float:
+    """Draws that weighted ones are worth."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
 
 
 def _ratio_quantiles(values: np.ndarray, weight: np.ndarray, tail: float) -> np.ndarray:

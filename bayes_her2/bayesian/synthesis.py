@@ -232,23 +232,31 @@ def _row_of(pool: EvidenceData, stratum: str, standing: Standing, study: str = "
 
 
 def patients(rows: pd.DataFrame) -> int:
-    """Patients of both groups, as far as the studies give counts."""
-    return int(rows[["n_exposed", "n_reference"]].sum().sum())
+    """Patients of the studies that print the size of both groups."""
+    both = rows.dropna(subset=["n_exposed", "n_reference"])
+    return int(both[["n_exposed", "n_reference"]].sum().sum())
 
 
 def _standing(pool: EvidenceData, stratum: str, scope: str) -> Standing:
     """Say how many studies stand behind a pooled row, and what of it is prior."""
     own = pool.studies if stratum == DIFFERENCE else pool.studies[pool.studies["hr"] == stratum]
-    n_studies = pool.studies["overlap_group"].nunique()
-    note = f"{len(own)} stud{'y' if len(own) == 1 else 'ies'}"
+    sides = pool.studies.groupby("hr")["overlap_group"].nunique()
+    n_here = int(sides.min() if stratum == DIFFERENCE else sides[stratum])
+    note = f"{n_here} stud{'y' if n_here == 1 else 'ies'}"
     if stratum == DIFFERENCE:
-        sides = own.groupby("hr")["overlap_group"].nunique()
         note = ", ".join(f"{sides[hr]} {hr}" for hr in pool.coords["hr"]) + " studies"
-    if n_studies < MIN_STUDIES:
-        note += "; with so few the spread between studies is the prior's"
-        if scope == "new cohort":
-            return Standing(patients(own), 0, "prior-only", note)
-    return Standing(patients(own), 0, "observed", note)
+        note += "; differences within and between studies are mixed"
+    n = patients(own)
+    if sides.max() == 1:
+        return Standing(
+            n, 0, "prior-only", f"{note}: their own intervals are the evidence, the spread is the prior's"
+        )
+    if pool.studies["overlap_group"].nunique() < MIN_STUDIES:
+        status = "prior-only" if scope == "new cohort" else "borrowed"
+        return Standing(n, 0, status, f"{note}; with so few the width is mostly the prior's on their spread")
+    if n_here == 1:
+        return Standing(n, 0, "borrowed", f"{note}; the spread is taken from the other HR stratum")
+    return Standing(n, 0, "observed", note)
 
 
 def synthesis_prior_predictive(graph: pm.Model, data: EvidenceSet, seed: int) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -290,12 +291,11 @@ def _row(one: Audited, family: InFamily, n_contradictions: int, settings: Settin
     k = st.quantile(LEVEL)
     p, p_range = st.p_value(point, se), _range(estimate, st.p_value)
     sceptic = st.sceptical_prior(one.plausible)
-    critical = st.critical_prior_sd(point, se)
-    critical_range = st.over_rounding(estimate, st.critical_prior_sd)
-    limit, limit_range = (
-        st.scepticism_limit(point, se),
-        st.over_rounding(estimate, st.scepticism_limit),
-    )
+    # At another alpha the interval that a sceptical prior has to overturn is another one.
+    critical_sd = partial(st.critical_prior_sd, level=1.0 - settings.alpha)
+    sceptical = partial(st.scepticism_limit, level=1.0 - settings.alpha)
+    critical, critical_range = critical_sd(point, se), st.over_rounding(estimate, critical_sd)
+    limit, limit_range = sceptical(point, se), st.over_rounding(estimate, sceptical)
     advocacy = st.advocacy_limit(point, se)
     errors = st.design_errors(one.plausible, se, settings.alpha)
     worst = st.design_errors(one.plausible, estimate.se_range.high, settings.alpha)
@@ -400,7 +400,7 @@ def _verdicts(
 
     def at(point: float, se: float) -> Verdict:
         p = st.p_value(point, se)
-        critical = st.critical_prior_sd(point, se)
+        critical = st.critical_prior_sd(point, se, 1.0 - alpha)
         convinced = critical is not None and critical < sceptic_sd
         return verdict(p, st.bonferroni(p, family_size), sceptic_convinced=convinced, alpha=alpha)
 

@@ -57,15 +57,17 @@ def _t_dxd(outcome: str) -> Question:
 
 
 QUESTIONS: tuple[Question, ...] = (
-    Question(PATHOLOGICAL_RESPONSE, "odds ratio", "crude"),
-    Question(PATHOLOGICAL_RESPONSE, "odds ratio", "crude", BY_HR),
-    Question(PATHOLOGICAL_RESPONSE, "odds ratio", "adjusted"),
     Question(PATHOLOGICAL_RESPONSE, "odds ratio", "adjusted", BY_HR),
+    Question(PATHOLOGICAL_RESPONSE, "odds ratio", "adjusted"),
+    Question(PATHOLOGICAL_RESPONSE, "odds ratio", "crude", BY_HR),
     Question("overall survival", "hazard ratio", "adjusted", (HR_SPLIT, ("all",))),
     Question("recurrence-free survival", "hazard ratio", "adjusted", (HR_SPLIT, ("all",))),
     Question("disease-free survival", "hazard ratio", "adjusted", (HR_SPLIT, ("all",))),
     Question("HR positivity", "odds ratio", "crude"),
     Question("high TIL level", "odds ratio", "crude"),
+    Question(
+        PATHOLOGICAL_RESPONSE, "odds ratio", "crude"
+    ),  # confounded by HR status: last, never the headline
     _t_dxd("progression-free survival"),
     _t_dxd("overall survival"),
 )

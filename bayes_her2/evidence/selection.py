@@ -2,9 +2,10 @@
 
 Rules, in this order. Only contrasts of the same two groups, in the HR strata and settings asked for. Never a
 meta-analysis. One scale: odds, risk or hazard ratio. Never crude with adjusted. One row for each overlap group and
-HR stratum: the study's main result; among those of several studies the verified one, then the one with most
-patients, then the narrower interval, then the first by name. Disjoint parts of one study (its stages) are combined
-with inverse-variance weights before that. What is left out is returned with its reason.
+HR stratum: of a study that has every stratum asked for, if there is one; the study's main result; among those of
+several studies the verified one, then the one with most patients, then the narrower interval, then the first by name.
+Disjoint parts of one study (its stages) are combined with inverse-variance weights before that, the standard error
+widened by the square root of Q / df where they differ. What is left out is returned with its reason.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ def _check_request(
         raise DataError(f"{outcome} has no {scale}; hazard ratios and odds ratios are never pooled together")
     if adjustment not in _ADJUSTMENTS:
         raise DataError(
-            f"adjustment {adjustment!r}: 'crude' or 'adjusted'; the two estimate different things, and are never pooled"
+            f"adjustment {adjustment!r}: 'crude' or 'adjusted'; the two estimate different things, and are "
+            "never pooled"
         )
     if strata not in (("all",), ("HR+",), ("HR-",), ("HR+", "HR-"), ("HR-", "HR+")):
         raise DataError(
@@ -196,8 +198,13 @@ def _one_per_overlap_group(
 ) -> list[dict[str, Any]]:
     """One row for each overlap group and HR stratum, after combining disjoint parts of a study."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    strata_of: dict[str, set[str]] = {}
     for row in rows:
         groups.setdefault((row["overlap_group"], row["hr_stratum"]), []).append(row)
+        strata_of.setdefault(str(row["study"]), set()).add(str(row["hr_stratum"]))
+    # A study with every stratum compares them in its own patients, with one method.
+    for row in rows:
+        row["strata"] = len(strata_of[str(row["study"])])
     chosen = []
     for (group, _), members in groups.items():
         candidates = _combined_parts(members, notices)
@@ -212,14 +219,22 @@ def _one_per_overlap_group(
     return chosen
 
 
-def _preference(row: dict[str, Any]) -> tuple[bool, bool, int, float, str]:
+def _preference(row: dict[str, Any]) -> tuple[int, bool, bool, int, float, str]:
     """Order of preference within an overlap group; the first is taken."""
     se = row["se"] if not math.isnan(row["se"]) else math.inf
-    return (row["role"] != "main", row["verified"] != "source text", -_patients(row), se, row["row_id"])
+    return (
+        -row["strata"],
+        row["role"] != "main",
+        row["verified"] != "source text",
+        -_patients(row),
+        se,
+        row["row_id"],
+    )
 
 
 def _why_second(other: dict[str, Any], best: dict[str, Any], group: str) -> str:
     names = (
+        "has fewer HR strata",
         "not the study's main result",
         "not verified",
         "fewer patients",
@@ -247,6 +262,8 @@ def _combined_parts(members: list[dict[str, Any]], notices: list[str]) -> list[d
             continue
         weights = [row["se"] ** -2 for row in rows]
         mean = sum(w * row["log_ratio"] for w, row in zip(weights, rows, strict=True)) / sum(weights)
+        q = sum(w * (row["log_ratio"] - mean) ** 2 for w, row in zip(weights, rows, strict=True))
+        spread = max(1.0, q / (len(rows) - 1)) ** 0.5
         verified = all(row["verified"] == "source text" for row in rows)
         labels = ", ".join(row["part"] for row in rows)
         whole.append(
@@ -254,7 +271,7 @@ def _combined_parts(members: list[dict[str, Any]], notices: list[str]) -> list[d
             | {
                 "row_id": " + ".join(row["row_id"] for row in rows),
                 "log_ratio": mean,
-                "se": sum(weights) ** -0.5,
+                "se": spread * sum(weights) ** -0.5,
                 "n": sum(_patients(row) for row in rows) or pd.NA,
                 "verified": "source text" if verified else "second-hand",
                 "measure": "combined parts",
@@ -262,7 +279,10 @@ def _combined_parts(members: list[dict[str, Any]], notices: list[str]) -> list[d
             }
         )
         notices.append(
-            f"{study} ({rows[0]['hr_stratum']}): its parts ({labels}) are combined by inverse variance"
+            f"{study} ({rows[0]['hr_stratum']}): its parts ({labels}) are combined by inverse variance; they "
+            "differ with Q "
+            f"{q:.1f} on {len(rows) - 1} df (P {stats.chi2.sf(q, len(rows) - 1):.2g}), and the standard error is "
+            f"multiplied by {spread:.2g}"
         )
     return whole
 
@@ -299,7 +319,8 @@ def _remark(rows: list[dict[str, Any]], strata: tuple[str, ...], notices: list[s
     weighted = [row["study"] for row in rows if row["adjustment"] == "weighted"]
     if weighted and len(weighted) < len(rows):
         notices.append(
-            f"weighted: {name_some(weighted)}; the others are adjusted by regression (a marginal and a conditional odds"
+            f"weighted: {name_some(weighted)}; the others are adjusted by regression (a marginal and a "
+            "conditional odds"
             " ratio differ even without confounding)"
         )
     further = [row["study"] for row in rows if row["role"] == "further"]
@@ -310,6 +331,10 @@ def _remark(rows: list[dict[str, Any]], strata: tuple[str, ...], notices: list[s
     mixed = {row["measure"] == "counts" for row in rows} == {True, False}
     if mixed:
         notices.append("some studies have counts and some a ratio: the counts enter as log ratios (Woolf)")
+    sets = {str(row["adjusted_for"]) for row in rows if row["adjustment"] not in ("crude", "not applicable")}
+    if len(sets) > 1:
+        unnamed = " (one of them names no variable)" if "" in sets else ""
+        notices.append(f"the studies adjust for different variables{unnamed}")
     unverified = [row["study"] for row in rows if row["verified"] != "source text"]
     if unverified:
         notices.append(f"second-hand, not verified in the source: {name_some(unverified, 40)}")

@@ -77,7 +77,9 @@ def in_words(
             f"P {p:.2g}, but the printed digits allow {p_range[0]:.2g} to {p_range[1]:.2g}: on both sides of {alpha:g}."
         )
     elif final == "inconclusive" or critical_sd is None:
-        said.append(f"P {p:.2g} is not below {alpha:g}: the interval includes no effect.")
+        said.append(
+            f"P {p:.2g} is not below {alpha:g}: the {100 * (1 - alpha):g} % interval includes no effect."
+        )
     else:
         said.append(f"P {p:.2g} is below {alpha:g}.")
         if n_tests > 1:

@@ -10,16 +10,17 @@ import statsmodels.api as sm
 from scipy import stats
 
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, EvidenceData, EvidenceSet
-from bayes_her2.estimates import DERSIMONIAN_LAIRD, REML_WALD, Estimates
+from bayes_her2.estimates import COMMON_EFFECT, DERSIMONIAN_LAIRD, REML_WALD, Estimates
 from bayes_her2.frequentist.meta_regression import meta_regression
 
 REML = "meta-analysis (REML, modified Hartung-Knapp)"
 NO_SPREAD = "one study for each stratum: their spread cannot be estimated, and with it no mean over studies"
 
-METHODS: tuple[tuple[str, Literal["REML", "DL"], bool], ...] = (
+METHODS: tuple[tuple[str, Literal["REML", "DL", "none"], bool], ...] = (
     (REML, "REML", True),
     (REML_WALD, "REML", False),
     (DERSIMONIAN_LAIRD, "DL", False),
+    (COMMON_EFFECT, "none", False),
 )
 """Name, estimator of the variance between studies, and whether by Hartung-Knapp; the first is the matched twin."""
 
@@ -64,7 +65,11 @@ def _pooled(pool: EvidenceData, own: pd.DataFrame, interval: float) -> list[dict
         fit = meta_regression(effect, variance, columns, tau2_by=tau2_by, hartung_knapp=knapp)
         for stratum, row in wanted.items():
             behind = own if stratum == DIFFERENCE else own[own["hr"] == stratum]
-            note = [f"tau^2 {fit.tau2:.3g}"]
+            note = ["no spread assumed" if tau2_by == "none" else f"tau^2 {fit.tau2:.3g}"]
+            if fit.by_t:
+                note.append(f"t with {fit.freedom} df")
+            if fit.tau2 == 0:
+                note.append("the interval for a new study is that of the mean")
             if left_out:
                 note.append(f"{left_out} with a zero cell left out")
             base = _row(pool, stratum, behind) | {
@@ -109,7 +114,7 @@ def _row(pool: EvidenceData, stratum: str, behind: pd.DataFrame) -> dict[str, An
         "adjustment": pool.adjustment,
         "stratum": stratum,
         "unit": pool.scale if stratum != DIFFERENCE else f"ratio of {pool.scale}s",
-        "n": int(behind[["n_exposed", "n_reference"]].sum().sum()),
+        "n": int(behind[["n_exposed", "n_reference"]].dropna().sum().sum()),
         "n_zero": 0,
         "status": "observed",
     }

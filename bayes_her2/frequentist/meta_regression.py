@@ -62,7 +62,7 @@ def meta_regression(
     variance: NDArray[np.float64],
     design: NDArray[np.float64],
     *,
-    tau2_by: Literal["REML", "DL"] = "REML",
+    tau2_by: Literal["REML", "DL", "none"] = "REML",
     hartung_knapp: bool = True,
     at_least_wald: bool = True,
 ) -> MetaRegression:
@@ -75,7 +75,7 @@ def meta_regression(
     design
         Studies x columns; a column of ones alone for a plain meta-analysis.
     tau2_by
-        Restricted maximum likelihood, or the generalised DerSimonian-Laird estimator.
+        Restricted maximum likelihood, the generalised DerSimonian-Laird estimator, or no spread at all (common effect).
     hartung_knapp
         t intervals on studies minus columns degrees of freedom, with the variance scaled by the weighted mean square of
         the residuals. Otherwise Wald.
@@ -90,7 +90,7 @@ def meta_regression(
     modification).
     """
     freedom = len(effect) - design.shape[1]
-    if freedom <= 0:
+    if freedom <= 0 or tau2_by == "none":
         tau2 = 0.0
     else:
         tau2 = (

@@ -228,7 +228,11 @@ def _about(job: Job) -> dict[str, Any]:
     """Say what the fit rests on: tumours and cohorts, or patients (as far as counts are printed) and studies."""
     data = job.data
     if isinstance(data, EvidenceSet):
-        patients = data.studies[["n_exposed", "n_reference"]].sum().sum()
+        both = data.studies.dropna(subset=["n_exposed", "n_reference"])
+        by_report = (
+            (both["n_exposed"] + both["n_reference"]).groupby([both["overlap_group"], both["pool"]]).sum()
+        )
+        patients = by_report.groupby("overlap_group").max().sum()
         studies = list(dict.fromkeys(str(name) for name in data.studies["overlap_group"]))
         return {
             "counted": "patients",

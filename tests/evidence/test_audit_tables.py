@@ -134,3 +134,12 @@ def test_the_order_of_claims_changes_nothing_but_the_order(write_claims):
     backward = audited(write_claims(*rows[::-1])).audit.set_index("claim")
     for column in ("p_value", "p_bonferroni", "p_benjamini_hochberg", "verdict"):
         assert backward.loc[forward.index, column].tolist() == forward[column].tolist()
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.10])
+def test_words_and_verdicts_agree_at_another_level(alpha):
+    table = audit_tables(read_claims(), Settings(alpha=alpha)).audit
+    inconclusive = table["verdict"] == "inconclusive"
+    assert (inconclusive == table["in_words"].str.contains(f"not below {alpha:g}")).all()
+    below = table["p_value"] < alpha
+    assert (table["critical_prior_sd"].notna() == below).all()

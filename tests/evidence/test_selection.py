@@ -163,7 +163,32 @@ def test_disjoint_parts_of_a_study_are_combined_by_inverse_variance(read):
     assert row["row_id"] == "one + two"
     assert row["log_ratio"] == pytest.approx(mean)
     assert row["se"] == pytest.approx(sum(weights) ** -0.5)
-    assert "Smith 2024 (all): its parts (stage I, stage II) are combined by inverse variance" in data.notices
+    said = "Smith 2024 (all): its parts (stage I, stage II) are combined by inverse variance; they differ with Q "
+    assert any(notice.startswith(said) for notice in data.notices)
+
+
+def test_parts_that_differ_widen_the_standard_error_by_the_root_of_q_over_df(read):
+    parts = [
+        RATIO | {"part": "stage I", "row_id": "one"},
+        RATIO | {"part": "stage II", "row_id": "two", "estimate": "2.0", "ci_low": "1.6", "ci_high": "2.5"},
+    ]
+    data = pool(read(*parts), "overall survival", "hazard ratio", "adjusted")
+    y = [math.log(0.8), math.log(2.0)]
+    se = [math.log(1.00 / 0.64) / 3.91992797, math.log(2.5 / 1.6) / 3.91992797]
+    weights = [s**-2 for s in se]
+    mean = sum(w * v for w, v in zip(weights, y, strict=True)) / sum(weights)
+    q = sum(w * (v - mean) ** 2 for w, v in zip(weights, y, strict=True))
+    assert q > 10
+    assert data.studies.loc["Smith 2024", "se"] == pytest.approx(math.sqrt(q / sum(weights)))
+
+
+def test_with_both_strata_asked_for_the_study_that_has_both_is_taken(read):
+    # The other study of the same registry has one stratum, more patients, and the same role.
+    both = [RESPONSE | {"hr_stratum": s, "row_id": s, "overlap_group": "registry"} for s in ("HR+", "HR-")]
+    larger = other(RESPONSE, "Jones", hr_stratum="HR-", overlap_group="registry", n_exposed="9000")
+    data = pool(read(*both, larger), hr_stratum=("HR+", "HR-"))
+    assert data.studies.index.to_list() == ["Smith 2024, HR+", "Smith 2024, HR-"]
+    assert "has fewer HR strata" in reasons(data)["Jones_1"]
 
 
 def test_both_hr_strata_beside_each_other_are_disjoint_patients_of_one_study(read):
@@ -216,12 +241,12 @@ def test_counts_beside_a_crude_ratio_enter_on_the_log_scale_and_it_is_said(read)
     assert "some studies have counts and some a ratio: the counts enter as log ratios (Woolf)" in data.notices
 
 
-@pytest.mark.parametrize(("k", "words"), [(1, "1 study"), (2, "2 studies"), (3, "")])
-def test_fewer_than_three_studies_are_remarked(read, k, words):
-    data = pool(read(*[other(RESPONSE, name) for name in ("Jones", "Brown", "Green")[:k]]))
-    found = [n for n in data.notices if "fewer than 3" in n]
+@pytest.mark.parametrize(("k", "words"), [(1, "1 study"), (2, "2 studies"), (3, "3 studies"), (4, "")])
+def test_fewer_than_four_studies_are_remarked(read, k, words):
+    data = pool(read(*[other(RESPONSE, name) for name in ("Jones", "Brown", "Green", "White")[:k]]))
+    found = [n for n in data.notices if "fewer than 4" in n]
     assert bool(found) is bool(words)
-    assert not words or found[0].startswith(f"all: {words}, fewer than 3; the spread between studies")
+    assert not words or found[0].startswith(f"all: {words}, fewer than 4; the spread between studies")
 
 
 def test_derived_and_second_hand_numbers_and_skewed_intervals_are_remarked(read):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from bayes_her2.data import DIFFERENCE
-from bayes_her2.estimates import DERSIMONIAN_LAIRD, REML_WALD, SECOND_OPINIONS
+from bayes_her2.estimates import COMMON_EFFECT, DERSIMONIAN_LAIRD, REML_WALD, SECOND_OPINIONS
 from bayes_her2.report import formats
 from bayes_her2.report.figures import (
     COLOURS,
@@ -113,7 +113,9 @@ def _who(results: Results) -> str:
     record = results.models[MODEL]
     return (
         f"{formats.plural(len(record.cohorts), 'group')} of studies that share no patients; "
-        f"{formats.count(record.n_tumours)} patients behind printed counts, each as often as a question asks it."
+        f"{formats.count(record.n_tumours)} patients, as far as both groups' numbers are printed (the largest "
+        "report of each "
+        "group of studies)."
     )
 
 
@@ -213,9 +215,12 @@ def pooled(results: Results) -> Table:
         "evidence_pooled",
         "Published results, pooled by random-effects meta-analysis: odds or hazard ratio of the first group over the "
         f"second. Posterior medians with {_interval(results)}, the probability that the ratio is below 1, and the "
-        "prediction for a study not yet made; twin: REML with modified Hartung-Knapp confidence intervals. A pooled "
-        "crude ratio over all patients is confounded by HR status and is no estimate of an effect: read the rows by "
-        f"HR stratum and the adjusted ones. {_who(results)}",
+        "prediction for a study not yet made; twin: REML with modified Hartung-Knapp confidence intervals. The "
+        "crude ratio of complete response over all patients is confounded by HR status and is no estimate of "
+        "an effect: "
+        "read the rows by HR stratum and the adjusted ones. T-DXd rows compare randomised arms. Hartung-Knapp "
+        "intervals of "
+        f"two studies (1 df) exclude almost nothing. {_who(results)}",
         "Question",
         (
             Column("HR", words=True),
@@ -231,8 +236,14 @@ def pooled(results: Results) -> Table:
         grouped_lines(grouped.items()),
         "tables/estimates.csv",
         notes=(
-            "'prior-only': with one or two studies the spread between them is the prior's, and the prediction with it.",
-            "'not estimable': one study for each stratum; the twin has no spread and no mean over studies. The study's "
+            "'prior-only': one study in each stratum, whose own interval (in the figure) is the evidence; or a "
+            "prediction from "
+            "fewer than four studies. 'borrowed': fewer than four studies, so that the width is mostly the "
+            "prior's on their "
+            "spread; or one study in this stratum, with the spread of the other. Neither gets a verdict.",
+            "HR- over HR+ mixes differences within studies that have both strata with differences between studies.",
+            "'not estimable': one study for each stratum; the twin has no spread and no mean over studies. The "
+            "study's "
             "own interval is in the figure.",
         ),
         small=True,
@@ -271,11 +282,15 @@ def confounding(results: Results) -> Table | None:
     ]
     return Table(
         "evidence_confounding",
-        "The same patients, crude and by hormone receptor (HR) status or adjusted: odds ratio of pathological complete "
+        "Overlapping patients, crude and by hormone receptor (HR) status or adjusted: odds ratio of "
+        "pathological complete "
         "response, HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as "
         "printed). "
-        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: most of the crude association in the "
-        "registry (Peiffer, Li) is HR status. Rows that share patients are not pooled with each other.",
+        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: that is most of the crude "
+        "association in "
+        "the registry that Peiffer and Li read (overlapping years). Crude rows by HR status are still "
+        "confounded by the "
+        "rest. Rows that share patients are not pooled with each other.",
         "Study",
         (
             Column("HR", words=True),
@@ -349,18 +364,23 @@ def second_opinions(results: Results) -> Table:
     for block in blocks(results):
         found = by.get((block.outcome, block.contrast, block.adjustment, block.stratum), {})
         cells = [estimate_cell(block.twin("pooled"))]
-        cells += [estimate_cell(found.get(method)) for method in (REML_WALD, DERSIMONIAN_LAIRD)]
+        cells += [
+            estimate_cell(found.get(method)) for method in (REML_WALD, DERSIMONIAN_LAIRD, COMMON_EFFECT)
+        ]
         lines.append(Line(block.heading, (Cell(block.stratum), *cells)))
     return Table(
         "evidence_twins",
         "Pooled ratios of the twin by estimator of the spread between studies (REML, DerSimonian-Laird) and kind of "
-        "interval (modified Hartung-Knapp, Wald). With few studies Wald intervals are too short.",
+        "interval (modified Hartung-Knapp, Wald), and the common effect. With few studies Wald intervals are "
+        "too short, and "
+        "Hartung-Knapp intervals on one or two degrees of freedom too long to say anything.",
         "Question",
         (
             Column("HR", words=True),
             Column("REML, Hartung-Knapp"),
             Column("REML, Wald"),
             Column("DerSimonian-Laird, Wald"),
+            Column("Common effect, Wald"),
         ),
         tuple(lines),
         "tables/estimates.csv",

@@ -92,7 +92,7 @@ def answers(results: Results) -> Table:
     """Every reported quantity, posterior beside twin."""
     twins = _twins(results)
     below = {
-        (r["outcome"], r["stratum"], r["scope"]): r["probability_below_1"]
+        (r["outcome"], r["stratum"], r["scope"], r["arm"]): r["probability_below_1"]
         for r in results.rows(f"{MODEL}_probability_below_1")
         if r["estimand"] == "response_odds"
     }
@@ -103,14 +103,16 @@ def answers(results: Results) -> Table:
     groups: dict[str, list[Line]] = {}
     for e in results.of_model(MODEL):
         twin = twins.get((*e.place, e.contrast))
-        chance = below.get((e.outcome, e.stratum, e.scope)) if e.estimand == "response_odds" else None
+        chance = (
+            below.get((e.outcome, e.stratum, e.scope, e.cohort)) if e.estimand == "response_odds" else None
+        )
         name = NAMES.get(e.estimand, e.estimand)
         level = f", {e.contrast}" if e.estimand in ("responders_of_next_50", "treatment_difference") else ""
         groups.setdefault(e.outcome, []).append(
             Line(
                 e.outcome,
                 (
-                    Cell(f"{name}{level}", sub=e.note, look="wrap"),
+                    Cell(f"{name}{level}{f', {e.cohort}' if e.cohort else ''}", sub=e.note, look="wrap"),
                     Cell(e.stratum),
                     _whole(e) if e.estimand == "responders_of_next_50" else estimate_cell(e),
                     Cell(formats.probability(chance)),
@@ -161,8 +163,11 @@ def tipping(results: Results) -> Table:
         "response_tipping_points",
         "What the patients who could not be evaluated could change: every split of them between the HER2 levels, and "
         "every number of responders among them. Odds ratio HER2-low over HER2-0, posterior probability that it is "
-        "below 1 (exact, without borrowing), and whether the 95 % credible interval lies below 1, above 1, or is open; "
-        f"last column: share of all combinations. {_who(results)}",
+        "below 1 (exact, without borrowing), and whether the 95 % credible interval lies below 1, above 1, or "
+        "is open; "
+        "last column: share of all combinations, each counted once: scenarios, not probabilities. Taking the "
+        "unevaluated to "
+        "respond like the others counts them as if they had been seen. {_who(results)}",
         "Outcome",
         (
             Column("Scenario", words=True),
@@ -208,7 +213,8 @@ def borrowing(results: Results) -> Table:
         "Pathological complete response, HER2-low over HER2-0, with and without what other studies of the same HR "
         "stratum predict (meta-analytic-predictive prior, made robust by a vague component): posterior median of the "
         "odds ratio with 95 % credible interval (equal-tailed), by quadrature; how many patients the prior is worth "
-        "(ELIR; variance ratio); prior predictive probability of a result at least as far away (conflict P); weight of "
+        "(ELIR; variance ratio); prior predictive probability of a result at least as far away (conflict P); "
+        "weight of "
         f"the vague component before and after the data. {_who(results)}",
         "Prior",
         BORROWED,
@@ -226,8 +232,8 @@ def heterogeneity(results: Results) -> Table:
     ]
     return Table(
         "response_borrowing_heterogeneity",
-        "Robust borrowing under other half-normal priors on the SD of the log odds ratio between studies. With two "
-        "earlier studies this prior decides how much is borrowed.",
+        "Robust borrowing under other half-normal priors on the SD of the log odds ratio between studies. With "
+        "few earlier studies this prior decides how much is borrowed.",
         "Scale",
         BORROWED,
         tuple(lines),
@@ -295,7 +301,7 @@ SECTION = Section(
             "outcome stratum scenario verdict", floats="probability_below_1 odds_ratio share"
         ),
         f"{MODEL}_probability_below_1": columns_of(
-            "outcome estimand stratum scope", floats="probability_below_1"
+            "outcome estimand stratum scope arm", floats="probability_below_1"
         ),
         f"{MODEL}_borrowing": columns_of("prior") | _BORROWING,
         f"{MODEL}_borrowing_heterogeneity": columns_of("", ints="studies", floats="heterogeneity_scale")
