@@ -397,6 +397,17 @@ def _check_across(
                 f"{place}, overlap_group",
                 f"{study} is in {group!r} here and in {other!r} in {at}; a study has one group",
             )
+    groups = {str(record["study"]): str(record["overlap_group"]) for record in records}
+    for i, record in enumerate(records):
+        group = str(record["overlap_group"])
+        actual = groups.get(group, group)
+        if group and actual and actual != group and group != str(record["study"]):
+            row = str(record["row_id"])
+            faults.add(
+                f"{places.get(i) or f'{where}, row {row!r}'}, overlap_group",
+                f"{group!r} is the name of a study, and that study is in {actual!r}; write {actual!r}, or its patients "
+                "are counted twice",
+            )
 
 
 def count_rows(table: EvidenceTable) -> str:

@@ -303,3 +303,11 @@ def test_no_value_is_missing_that_a_model_needs(read):
     data = pool(read(RESPONSE, other(RESPONSE, "Jones")))
     assert not data.studies.drop(columns=["doi", "pmid"]).isna().any(axis=None)
     assert isinstance(data.studies, pd.DataFrame)
+
+
+def test_a_group_named_after_a_study_of_another_group_is_refused(read):
+    rows = [RESPONSE | {"overlap_group": "registry"}, other(RESPONSE, "Jones", overlap_group="Smith 2024")]
+    with pytest.raises(
+        DataError, match=r"'Smith 2024' is the name of a study, and that study is in 'registry'"
+    ):
+        read(*rows)

@@ -286,7 +286,7 @@ def confounding(results: Results) -> Table | None:
         "pathological complete "
         "response, HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as "
         "printed). "
-        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: that is most of the crude "
+        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: that is about half of the crude "
         "association in "
         "the registry that Peiffer and Li read (overlapping years). Crude rows by HR status are still "
         "confounded by the "
