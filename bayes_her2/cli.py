@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bayes_her2 import __version__
-from bayes_her2.bayesian.model import MODELS
+from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
 from bayes_her2.evidence.verdicts import VERDICTS
@@ -48,7 +48,8 @@ Only = Annotated[
     Parameter(
         name="--only",
         negative="",
-        help=f"Fit and report this model alone (may be repeated): {', '.join(MODELS)}. Default: those of the study.",
+        help=f"Fit and report this model alone (may be repeated): {', '.join(MODELS)}; and, where the study asks for "
+        f"published results, {', '.join(MODELS_OF_RESULTS)}. Default: those of the study.",
     ),
 ]
 AtOnce = Annotated[
@@ -200,8 +201,16 @@ def _p_text(p: float) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
+LEGEND = """\
+P: two-sided, from the printed interval or the counts. x tests: P times the tests of its family. critical SD: a prior
+centred at no effect overturns the claim if it is narrower than this (log of ratios, Fisher z of correlations).
+survives: x tests below alpha, and a declared sceptic convinced; weakened: one of the two; does not survive: neither;
+undecided by rounding: the printed digits allow P on both sides of alpha; inconclusive: P is not below alpha."""
+
+
 def _show_audit(console: Console, result: AuditResult) -> None:
     """Print what survives and what does not, verdict by verdict, then what contradicts itself."""
+    console.print(LEGEND)
     rows = result.tables.audit.to_dict("records")
     in_several = {row["claim"] for row in result.tables.replication.to_dict("records")}
     for name in VERDICTS:
@@ -281,10 +290,24 @@ def _show(console: Console, checked: Checked) -> None:
         models.add_column(column)
     for name, own in checked.sets.items():
         models.add_row(name, str(len(own.tumours)), escape(", ".join(own.cohorts)), escape(own.adjustment))
+    if checked.published is not None:
+        published = checked.published
+        models.add_row(
+            published.model,
+            f"{published.n_patients} patients",
+            f"{len(published.overlap_groups)} groups of published studies, {len(published.questions)} questions",
+            "by question",
+        )
+    if checked.response is not None:
+        response = checked.response
+        models.add_row(
+            response.model, f"{response.n_patients} patients", escape(response.name), response.adjustment
+        )
     console.print(models)
     for why in checked.left_out.values():
         console.print(escape(f"Not fitted: {why}"))
-    for notice in data.notices:
+    of_published = checked.evidence.notices if checked.evidence is not None else ()
+    for notice in (*data.notices, *of_published):
         console.print(escape(f"Note: {notice}"))
     console.print("The study can be run.")
 

@@ -589,7 +589,7 @@ class EvidenceData:
     exclusions
         Rows about the same outcome that are not in ``studies``, with the reason.
     notices
-        Remarks: counts derived from percentages, zero cells, fewer than three studies, ...
+        Remarks: counts derived from percentages, zero cells, few studies, ...
     """
 
     outcome: str
@@ -615,9 +615,22 @@ class EvidenceData:
     def question(self) -> str:
         """What is pooled, in words: outcome, scale, groups, adjustment and HR strata."""
         strata = " and ".join(self.coords["hr"])
-        return (
-            f"{self.outcome}, {self.adjustment} {self.scale}, {self.exposure} over {self.reference}, {strata}"
-        )
+        return f"{self.outcome}, {self.adjustment} {self.contrast}, {strata}"
+
+    @property
+    def contrast(self) -> str:
+        """Scale and groups, as tables of estimates print them."""
+        return f"{self.scale}, {self.exposure} over {self.reference}"
+
+    def unit(self, stratum: str) -> str:
+        """Return the unit of a row of this HR stratum, or of the ratio of the two."""
+        return f"ratio of {self.scale}s" if stratum == DIFFERENCE else self.scale
+
+    @staticmethod
+    def patients(studies: pd.DataFrame) -> int | None:
+        """Add up the patients of the studies that print the size of both groups; None where none does."""
+        both = studies.dropna(subset=["n_exposed", "n_reference"])
+        return int(both[["n_exposed", "n_reference"]].to_numpy().sum()) if len(both) else None
 
     @property
     def both_strata(self) -> bool:
@@ -682,16 +695,30 @@ class EvidenceSet:
         joint.index = pd.Index(joint["study"] + " | " + joint["question"], name="row", dtype="str")
         return joint
 
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """Remarks of every pool, each with its question."""
-        return tuple(f"{pool.question}: {text}" for pool in self.pools for text in pool.notices)
-
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over what is pooled, independent of the order of pools and studies."""
         prints = {pool.question: pool.fingerprint for pool in self.pools}
         return fingerprint(pd.DataFrame({"pool": prints}))
+
+    @property
+    def overlap_groups(self) -> list[str]:
+        """Groups of studies that share patients, each once, with its studies where its name is not theirs."""
+        names = self.studies["study"].str.removesuffix(", HR+").str.removesuffix(", HR-")
+        members = names.groupby(self.studies["overlap_group"], sort=False).unique()
+        return [
+            str(group) if list(own) == [group] else f"{group} ({', '.join(own)})"
+            for group, own in members.items()
+        ]
+
+    @property
+    def n_patients(self) -> int:
+        """Patients as far as both groups' numbers are printed: of each overlap group the largest pool's."""
+        both = self.studies.dropna(subset=["n_exposed", "n_reference"])
+        by_pool = (
+            (both["n_exposed"] + both["n_reference"]).groupby([both["overlap_group"], both["pool"]]).sum()
+        )
+        return int(by_pool.groupby("overlap_group").max().sum())
 
 
 def _too_few(stratum: str, n: int, n_true: int, n_high: int) -> str:
@@ -787,6 +814,11 @@ class ResponseData:
     def treated(self) -> str:
         """The arm that is compared with the control arm; '' without one."""
         return self.arms[1] if self.control else ""
+
+    @property
+    def n_patients(self) -> int:
+        """Patients evaluated, of the outcome that has most of them."""
+        return int(self.rows.groupby("outcome")["n"].sum().max())
 
     @property
     def arms_are_random(self) -> bool:

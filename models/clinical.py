@@ -106,14 +106,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
-    """Return the model as a PyMC graph: no sampling, no files, no randomness.
-
-    Parameters
-    ----------
-    data
-        Analysis set of the model ``clinical``.
-    priors
-        One `Prior` for each name of `PRIORS`.
+    """Return the model as a PyMC graph.
 
     Returns
     -------
@@ -185,15 +178,6 @@ def estimand_draws(
 ) -> dict[tuple[str, str], Any]:
     """Turn draws of coefficients into draws of the odds ratios.
 
-    Parameters
-    ----------
-    posterior
-        Dataset of draws with dims chain and draw.
-    data, priors
-        As the model was built.
-    rng
-        For the coefficients of a new cohort.
-
     Returns
     -------
     dict
@@ -215,19 +199,7 @@ def estimates(
     interval: float = 0.95,
     rope: Rope = DEFAULT_ROPE,
 ) -> Estimates:
-    """Summarise the draws of the odds ratios, without sign calls: no row is adjusted for the number of cell types.
-
-    Parameters
-    ----------
-    draws
-        From `estimand_draws`.
-    data
-        The analysis set of the fit.
-    interval
-        Probability of the equal-tailed credible interval.
-    rope
-        Region of practical equivalence.
-    """
+    """Summarise the draws of the odds ratios, without sign calls: no row is adjusted for the number of cell types."""
     return tabulate(
         draws,
         data,

@@ -83,14 +83,7 @@ def priors_for(data: EvidenceSet) -> dict[str, Prior]:
 
 
 def build(data: EvidenceSet, priors: Mapping[str, Prior]) -> pm.Model:
-    """Return the model as a PyMC graph: no sampling, no files, no randomness.
-
-    Parameters
-    ----------
-    data
-        Questions, each with its studies.
-    priors
-        One `Prior` for each name of `PRIORS`.
+    """Return the model as a PyMC graph.
 
     Returns
     -------
@@ -177,15 +170,6 @@ def estimand_draws(
 ) -> dict[tuple[str, str], Any]:
     """Turn draws of the parameters into draws of log ratios: pooled, of a new study, and of each study.
 
-    Parameters
-    ----------
-    posterior
-        Dataset of draws with dims chain and draw.
-    data, priors
-        As the model was built.
-    rng
-        For studies not yet made, and for those that enter by their printed ratio.
-
     Returns
     -------
     dict
@@ -207,19 +191,7 @@ def estimates(
     interval: float = 0.95,
     rope: Rope = DEFAULT_ROPE,
 ) -> Estimates:
-    """Summarise the draws, without sign calls: questions share no prior, and are read one at a time.
-
-    Parameters
-    ----------
-    draws
-        From `estimand_draws`.
-    data
-        The questions of the fit.
-    interval
-        Probability of the equal-tailed credible interval.
-    rope
-        Region of practical equivalence.
-    """
+    """Summarise the draws, without sign calls: questions share no prior, and are read one at a time."""
     return tabulate(
         draws,
         data,

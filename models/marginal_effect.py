@@ -115,14 +115,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
-    """Return the model as a PyMC graph: no sampling, no files, no randomness.
-
-    Parameters
-    ----------
-    data
-        Analysis set of the model ``marginal_effect``.
-    priors
-        One `Prior` for each name of `PRIORS`.
+    """Return the model as a PyMC graph.
 
     Returns
     -------
@@ -254,15 +247,6 @@ def estimand_draws(
 ) -> dict[tuple[str, str], Any]:
     """Turn draws of coefficients into draws of marginal slopes and means, in units of the outcome.
 
-    Parameters
-    ----------
-    posterior
-        Dataset of draws with dims chain and draw.
-    data, priors
-        As the model was built.
-    rng
-        For the slopes of a new cohort.
-
     Returns
     -------
     dict
@@ -295,16 +279,7 @@ def estimates(
 ) -> Estimates:
     """Summarise the draws of the estimands, with status, counts and decisions.
 
-    Parameters
-    ----------
-    draws
-        From `estimand_draws`.
-    data
-        The analysis set of the fit.
-    interval
-        Probability of the equal-tailed credible interval.
-    rope
-        Region of practical equivalence, in SDs of the outcome within cohorts.
+    The region of practical equivalence is in SDs of the outcome within cohorts.
     """
 
     @cache

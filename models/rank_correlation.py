@@ -107,14 +107,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
-    """Return the model as a PyMC graph: no sampling, no files, no randomness.
-
-    Parameters
-    ----------
-    data
-        Analysis set of the model ``rank_correlation``.
-    priors
-        One `Prior` for each name of `PRIORS`.
+    """Return the model as a PyMC graph.
 
     Returns
     -------
@@ -200,15 +193,6 @@ def estimand_draws(
 ) -> dict[tuple[str, str], Any]:
     """Turn draws of asinh(v) into draws of the estimands.
 
-    Parameters
-    ----------
-    posterior
-        Dataset of draws with dims chain and draw.
-    data, priors
-        As the model was built.
-    rng
-        For the correlations of a new cohort.
-
     Returns
     -------
     dict
@@ -230,19 +214,7 @@ def estimates(
     interval: float = 0.95,
     rope: Rope = DEFAULT_ROPE,
 ) -> Estimates:
-    """Summarise the draws of the estimands, with status, counts and decisions.
-
-    Parameters
-    ----------
-    draws
-        From `estimand_draws`.
-    data
-        The analysis set of the fit.
-    interval
-        Probability of the equal-tailed credible interval.
-    rope
-        Region of practical equivalence.
-    """
+    """Summarise the draws of the estimands, with status, counts and decisions."""
     units = {
         "spearman": "Spearman rho",
         "latent_spearman": "latent Spearman rho",

@@ -169,15 +169,6 @@ def estimand_draws(
 ) -> dict[tuple[str, str], Any]:
     """Turn draws of coefficients into draws of everything that is reported.
 
-    Parameters
-    ----------
-    posterior
-        Dataset of draws with dims chain and draw.
-    data, priors
-        As the model was built.
-    rng
-        For the next patients, and for the slope of a new arm.
-
     Returns
     -------
     dict
@@ -199,19 +190,7 @@ def estimates(
     interval: float = 0.95,
     rope: Rope = DEFAULT_ROPE,
 ) -> Estimates:
-    """Summarise the draws, and add the number needed where the risk difference has a sign.
-
-    Parameters
-    ----------
-    draws
-        From `estimand_draws`.
-    data
-        The data of the fit.
-    interval
-        Probability of the equal-tailed credible interval.
-    rope
-        Region of practical equivalence.
-    """
+    """Summarise the draws, and add the number needed where the risk difference has a sign."""
     found = tabulate(
         draws,
         data,

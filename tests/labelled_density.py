@@ -41,3 +41,15 @@ class LabelledDensity:
         names = [self.model.rvs_to_values[v].name for v in self.model.free_RVs]
         terms = self._logp(dict(zip(names, self._to_z(*arrays), strict=True)))
         return dict(zip((v.name for v in self.model.basic_RVs), map(np.asarray, terms), strict=True))
+
+
+class SummedDensity:
+    """The same, each variable's log density added up."""
+
+    def __init__(self, model: pm.Model) -> None:
+        self.model = model
+        self._of = LabelledDensity(model)
+
+    def __call__(self, values: Mapping[str, xr.DataArray]) -> dict[str, float]:
+        """Variable -> its whole log density."""
+        return {name: float(term.sum()) for name, term in self._of(values).items()}

@@ -1,4 +1,4 @@
-"""Responses with a known truth, without files."""
+"""Responses with a known truth, without files; and what several tests of responses share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ import pandas as pd
 from scipy.special import expit
 
 from bayes_her2.data import HER2_LOW, HER2_ZERO, ResponseData
+from bayes_her2.inputs.response import PatientColumns
 
 PCR = "pathological complete response"
+ISPY2 = PatientColumns(
+    patient="patient_id",
+    responses={PCR: "pCR"},
+    her2="HER2 3-state (3)",
+    her2_values={"HER2low": HER2_LOW, "HER2=0": HER2_ZERO, "HER2+": ""},
+    hr="HR",
+    hr_values={"1": "HR+", "0": "HR-"},
+    arm="Arm (short name)",
+)
+"""Columns of the clinical table of I-SPY2."""
 NOBODY = pd.DataFrame({"outcome": [], "hr": [], "her2": [], "n": []})
 
 
@@ -49,3 +60,11 @@ def simulated_arms(seed: int, *, n: int, slopes: Mapping[str, float], arms: int 
             low, zero = (int(rng.binomial(n, expit(level + half * slope))) for half in (0.5, -0.5))
             counts[PCR, hr, f"arm {a}"] = (n, low, n, zero)
     return response_set(counts)
+
+
+def one_row(table: pd.DataFrame, **equal: str) -> pd.Series:
+    """Return the only row in which these columns have these values."""
+    for column, value in equal.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, table
+    return table.squeeze(axis=0)

@@ -16,6 +16,7 @@ Neuenschwander et al. 2010, doi 10.1177/1740774509356002. Schmidli et al. 2014, 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import gammaln, logsumexp
 
 from bayes_her2.bayesian.priors import NormalMixture, Prior
-from bayes_her2.data import EvidenceData, ResponseData
+from bayes_her2.data import MIN_STUDIES, EvidenceData, ResponseData
 from bayes_her2.errors import DataError, name_some
 
 MEAN_PRIOR = Prior(
@@ -38,7 +39,6 @@ TAU_PRIOR = Prior(
     {"sigma": 0.5},
     "one SD between studies multiplies an odds ratio by at most 2.7 (95 % of the prior)",
 )
-VAGUE = Prior("Normal", {"mu": 0.0, "sigma": 1.0}, "the prior without borrowing")
 VAGUE_WEIGHT = 0.2
 """Prior probability that the earlier studies are about something else."""
 
@@ -46,7 +46,6 @@ MAX_DIVERGENCE = 1e-3
 """Kullback-Leibler divergence (nats) of the mixture from the predictive distribution that is close enough: the log of
 their density ratio, averaged over the distribution."""
 MAX_COMPONENTS = 5
-FEW_STUDIES = 3
 
 _DEPTH = 40.0  # log units below its maximum at which a likelihood is taken to be 0
 _FURTHEST = 60.0  # of a log odds ratio, where a likelihood does not come down (a zero cell)
@@ -82,15 +81,6 @@ def normal_likelihood(name: str, estimate: float, se: float) -> StudyLikelihood:
         return np.asarray(-0.5 * ((theta - estimate) / se) ** 2)
 
     return StudyLikelihood(name, log, estimate, se)
-
-
-def binomial_likelihood(name: str, events: int, n: int) -> StudyLikelihood:
-    """Binomial likelihood of a log odds: `events` among `n`."""
-
-    def log(theta: np.ndarray) -> np.ndarray:
-        return np.asarray(events * theta - n * np.logaddexp(0.0, theta))
-
-    return _likelihood(name, log, math.log((events + 0.5) / (n - events + 0.5)), events in (0, n))
 
 
 def two_by_two_likelihood(
@@ -181,9 +171,8 @@ class Predictive:
     mean, sd
         Of the new effect.
     mean_moments, tau_moments
-        Posterior mean and SD of the average effect, and of the SD between studies.
-    tau_quantiles
-        2.5, 50 and 97.5 % of the SD between studies.
+        Posterior mean and SD of the average effect, and of the SD between studies: what a sampled meta-analysis of
+        the same studies must find too.
     """
 
     at: np.ndarray
@@ -192,7 +181,6 @@ class Predictive:
     sd: float
     mean_moments: tuple[float, float]
     tau_moments: tuple[float, float]
-    tau_quantiles: tuple[float, float, float]
 
     @property
     def weights(self) -> np.ndarray:
@@ -269,20 +257,13 @@ def predictive(
             scale = math.sqrt(max(1e-300, float(w @ means**2 / w.sum() - (w @ means / w.sum()) ** 2)))
             density += share * _blurred(log_spline, means, w / (w.sum() * step), scale, at, tau)
     tau_mean = float(weight @ taus)
-    fine = np.linspace(0.0, 1.0, 20_001)
-    of_unit = np.clip(CubicSpline(unit, weight / legendre)(fine), 0.0, None)
-    cumulative = np.concatenate([[0.0], np.cumsum((of_unit[1:] + of_unit[:-1]) / 2)])
-    low, middle, high = (
-        float(np.interp(q, cumulative / cumulative[-1], top * fine**2)) for q in (0.025, 0.5, 0.975)
-    )
     return Predictive(
-        at,
-        density,
-        centre,
-        sd,
-        (centre, spread_of_mean),
-        (tau_mean, math.sqrt(float(weight @ taus**2) - tau_mean**2)),
-        (low, middle, high),
+        at=at,
+        density=density,
+        mean=centre,
+        sd=sd,
+        mean_moments=(centre, spread_of_mean),
+        tau_moments=(tau_mean, math.sqrt(float(weight @ taus**2) - tau_mean**2)),
     )
 
 
@@ -368,12 +349,9 @@ class MapPrior:
         The predictive distribution.
     mixture, divergence
         Its stand-in, and the Kullback-Leibler divergence between the two (nats).
-    mean_prior, tau_prior
-        As used.
-    fingerprint
-        Of the earlier studies.
     notices
-        Remarks: few studies, an approximation that is not close.
+        Remarks: studies that are left out, crude, second-hand, few or of something else; an approximation that is not
+        close.
     """
 
     question: str
@@ -381,33 +359,31 @@ class MapPrior:
     target: Predictive
     mixture: NormalMixture
     divergence: float
-    mean_prior: Prior
-    tau_prior: Prior
-    fingerprint: str
     notices: tuple[str, ...] = ()
 
     def as_prior(self) -> Prior:
         """Return the mixture without a vague component, as a prior of a graph."""
         return mixture_prior(self.mixture, f"predicted for a new study from {self._from}")
 
-    def robust(self, *, weight: float = VAGUE_WEIGHT, vague: Prior = VAGUE) -> Prior:
+    def robust(self, *, vague: Prior, weight: float = VAGUE_WEIGHT) -> Prior:
         """Return the mixture with a vague component, the last one.
 
         Parameters
         ----------
-        weight
-            Prior probability of the vague component, between 0 and 1.
         vague
             A Normal: the prior that would be used without borrowing.
+        weight
+            Prior probability of the vague component, between 0 and 1.
         """
         if not 0 < weight < 1:
             raise DataError(
                 f"weight of the vague component: {weight:g}; it lies between 0 and 1 (0.2 is usual)."
             )
+        _, (mean,), (sd,) = vague.components()
         joint = NormalMixture(
             np.append((1 - weight) * self.mixture.weights, weight),
-            np.append(self.mixture.means, vague.params["mu"]),
-            np.append(self.mixture.sds, vague.params["sigma"]),
+            np.append(self.mixture.means, mean),
+            np.append(self.mixture.sds, sd),
         )
         return mixture_prior(
             joint, f"{1 - weight:.0%} predicted for a new study from {self._from}; {weight:.0%} {vague.why}"
@@ -457,11 +433,12 @@ def map_prior(
     Raises
     ------
     DataError
-        No study is left, or the studies are of two HR strata.
+        No study is left, the studies are of two HR strata, or their ratios are no odds ratios.
     """
     wanted = {name.casefold() for name in leave_out}
     table = evidence.studies
-    own = [str(doi) for doi in table["doi"] if new is not None and doi and str(doi) in new.citation]
+    cited = _dois(new.citation) if new is not None else set()
+    own = [str(doi) for doi in table["doi"] if str(doi).casefold() in cited]
     wanted |= {doi.casefold() for doi in own}
     out = [
         bool({str(label).casefold(), str(doi).casefold(), str(group).casefold()} & wanted)
@@ -474,7 +451,8 @@ def map_prior(
         raise DataError(
             f"predictive prior, {what}: "
             + (
-                "no earlier study is left"
+                f"no earlier study is left of {len(evidence.studies)}, all being the data that are analysed or in "
+                "leave_out; analyse without borrowing"
                 if not strata
                 else f"studies of {', '.join(strata)}; ask for one HR stratum"
             )
@@ -497,12 +475,14 @@ def map_prior(
     target = predictive(sorted(likelihoods, key=lambda s: s.name), mean_prior=mean_prior, tau_prior=tau_prior)
     mixture, divergence = normal_mixture(target)
     notices = [f"left out, because it is analysed: {name_some(sorted(set(own)))}"] if own else []
+    notices += _crude_or_second_hand(evidence.adjustment, table)
     if new is not None:
         notices += _unlike(evidence, strata[0], new)
-    if len(table) < FEW_STUDIES:
+    if len(table) < MIN_STUDIES:
         k = f"{len(table)} {'study' if len(table) == 1 else 'studies'}"
         notices.append(
-            f"{k}: the spread between studies, and with it how much is borrowed, is mostly the prior's ({tau_prior})"
+            f"{k}, fewer than {MIN_STUDIES}: the spread between studies, and with it how much is borrowed, is mostly "
+            f"the prior's ({tau_prior})"
         )
     if divergence > MAX_DIVERGENCE:
         notices.append(
@@ -511,10 +491,34 @@ def map_prior(
             f"{MAX_DIVERGENCE:g})"
         )
     return MapPrior(
-        f"{what}, {strata[0]}", tuple(sorted(map(str, table.index))), target, mixture, divergence, mean_prior,
-        tau_prior,
-        evidence.fingerprint, tuple(notices),
-    )  # fmt: skip
+        question=f"{what}, {strata[0]}",
+        studies=tuple(sorted(map(str, table.index))),
+        target=target,
+        mixture=mixture,
+        divergence=divergence,
+        notices=tuple(notices),
+    )
+
+
+def _dois(citation: str) -> set[str]:
+    """Whole DOIs of a citation ('doi 10.1000/a; https://doi.org/10.1000/b'), in lower case."""
+    words = (word.strip(";,.") for word in citation.casefold().split())
+    found = {re.sub(r"^(https?://(dx\.)?doi\.org/|doi:)", "", word) for word in words}
+    return {word for word in found if word.startswith("10.")}
+
+
+def _crude_or_second_hand(adjustment: str, studies: pd.DataFrame) -> list[str]:
+    """Say which earlier studies are crude, and which are second-hand."""
+    found = []
+    if adjustment == "crude":
+        found.append(
+            f"the odds ratios of {name_some(sorted(map(str, studies.index)))} are crude: patients with HER2-low and "
+            "HER2-0 tumours may differ in what else decides the response, and the prior takes that over"
+        )
+    second_hand = sorted(map(str, studies.index[studies["verified"] != "source text"]))
+    if second_hand:
+        found.append(f"second-hand, not verified in the source: {name_some(second_hand)}")
+    return found
 
 
 def _unlike(evidence: EvidenceData, stratum: str, new: ResponseData) -> list[str]:
@@ -527,6 +531,11 @@ def _unlike(evidence: EvidenceData, stratum: str, new: ResponseData) -> list[str
     if evidence.adjustment == "adjusted" and new.adjustment == "none":
         found.append(
             "the earlier odds ratios are adjusted, the new one is not: they estimate different things"
+        )
+    elif evidence.adjustment == "crude" and new.adjustment != "none":
+        found.append(
+            f"the earlier odds ratios are crude, the new one is adjusted for {new.adjustment}: they estimate "
+            "different things"
         )
     return found
 
@@ -590,27 +599,3 @@ def prior_data_conflict(prior: Prior, *, estimate: float, se: float) -> float:
     weights, means, sds = prior.components()
     below = float(NormalMixture(weights, means, np.sqrt(sds**2 + se**2)).cdf(estimate))
     return 2.0 * min(below, 1.0 - below)
-
-
-def updated_weights(prior: Prior, *, estimate: float, se: float) -> np.ndarray:
-    """Posterior weights of the components of a mixture, given an estimate with a normal likelihood."""
-    weights, means, sds = prior.components()
-    log = np.log(weights) + stats.norm.logpdf(estimate, means, np.sqrt(sds**2 + se**2))
-    return np.asarray(np.exp(log - logsumexp(log)))
-
-
-def swept(
-    map_: MapPrior, weights: Sequence[float], *, sd_of_one: float, vague: Prior = VAGUE
-) -> pd.DataFrame:
-    """Effective sample sizes over the weight of the vague component."""
-    rows = []
-    for weight in weights:
-        prior = (
-            map_.as_prior()
-            if weight == 0
-            else vague
-            if weight == 1
-            else map_.robust(weight=weight, vague=vague)
-        )
-        rows.append({"vague_weight": weight, **effective_sample_size(prior, sd_of_one=sd_of_one)})
-    return pd.DataFrame(rows)

@@ -25,6 +25,7 @@ MODELS_OF_RESULTS: tuple[str, ...] = ("evidence_synthesis", "treatment_response"
 class ModelFile(Protocol):
     """A module of `bayes_her2.models`: one scientific question.
 
+    What its functions have in common is said here; a model file says what is its own.
     ``data`` is what the module names in its ``DATA``: an `AnalysisSet` for every model of `MODELS`.
     """
 
@@ -40,12 +41,36 @@ class ModelFile(Protocol):
         """Return the default priors for a data set."""
 
     def build(self, data: Any, priors: Mapping[str, Prior]) -> pm.Model:
-        """Return the model as a graph; pure."""
+        """Return the model as a PyMC graph: no sampling, no files, no randomness.
+
+        Parameters
+        ----------
+        data
+            The model's data.
+        priors
+            One `Prior` for each name of ``PRIORS``.
+        """
 
     def estimand_draws(
         self, posterior: Any, data: Any, priors: Mapping[str, Prior], rng: np.random.Generator
     ) -> dict[tuple[str, str], Any]:
-        """Turn draws of coefficients into draws of the estimands, by (estimand, scope)."""
+        """Turn draws of coefficients into draws of the estimands.
+
+        Parameters
+        ----------
+        posterior
+            Dataset of draws with dims chain and draw.
+        data, priors
+            As the model was built.
+        rng
+            For what is not in the data: a new cohort, study or arm, the next patients.
+
+        Returns
+        -------
+        dict
+            (estimand, scope) -> draws with dims chain, draw and labelled others; ratios on the log scale, NaN where not
+            estimable.
+        """
 
     def reported(self, posterior: Any) -> dict[str, Any]:
         """Draws of other reported quantities (spreads), which the gate checks too."""
@@ -58,7 +83,19 @@ class ModelFile(Protocol):
         interval: float,
         rope: Rope,
     ) -> Estimates:
-        """Summarise the draws of the estimands."""
+        """Summarise the draws of the estimands, with status, counts and decisions.
+
+        Parameters
+        ----------
+        draws
+            From `estimand_draws`.
+        data
+            The data of the fit.
+        interval
+            Probability of the equal-tailed credible interval.
+        rope
+            Region of practical equivalence.
+        """
 
     def prior_checks(self, graph: pm.Model, data: Any, seed: int) -> pd.DataFrame:
         """Numeric gates on the prior: ``check``, ``value``, ``lower``, ``upper``, ``passed``."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pymc as pm
 from pymc.distributions.transforms import Transform
 from scipy import stats
-from scipy.optimize import brentq
-from scipy.special import logsumexp
 
 from bayes_her2.errors import DataError
 
@@ -144,7 +143,7 @@ class Prior:
 
 @dataclass(frozen=True, eq=False)
 class NormalMixture:
-    """Mixture of normal distributions, with the methods of a frozen distribution of scipy.stats.
+    """`scipy.stats.Mixture` of normal distributions, with the methods of a frozen distribution of scipy.stats.
 
     Attributes
     ----------
@@ -156,31 +155,26 @@ class NormalMixture:
     means: np.ndarray
     sds: np.ndarray
 
-    def _of(self, x: Any) -> np.ndarray:
-        return np.asarray(x, dtype=float)[..., None]
+    @cached_property
+    def _of_scipy(self) -> Any:
+        parts = [stats.Normal(mu=mu, sigma=sd) for mu, sd in zip(self.means, self.sds, strict=True)]
+        return stats.Mixture(parts, weights=self.weights)
 
     def logpdf(self, x: Any) -> Any:
         """Log density."""
-        return logsumexp(stats.norm.logpdf(self._of(x), self.means, self.sds), b=self.weights, axis=-1)
+        return self._of_scipy.logpdf(x)
 
     def pdf(self, x: Any) -> Any:
         """Density."""
-        return np.exp(self.logpdf(x))
+        return self._of_scipy.pdf(x)
 
     def cdf(self, x: Any) -> Any:
         """Distribution function."""
-        return stats.norm.cdf(self._of(x), self.means, self.sds) @ self.weights
+        return self._of_scipy.cdf(x)
 
     def ppf(self, q: Any) -> Any:
-        """Quantiles, by bisection between the extreme ones of the components."""
-
-        def one(probability: float) -> float:
-            ends = np.asarray(stats.norm.ppf(probability, self.means, self.sds))
-            low, high = float(ends.min()) - 1e-9, float(ends.max()) + 1e-9
-            return float(brentq(lambda x: float(self.cdf(x)) - probability, low, high, xtol=1e-12))
-
-        found = np.vectorize(one, otypes=[float])(np.asarray(q, dtype=float))
-        return found if np.ndim(q) else float(found)
+        """Quantiles."""
+        return self._of_scipy.icdf(q)
 
     def mean(self) -> float:
         """Mean."""
@@ -192,9 +186,7 @@ class NormalMixture:
 
     def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:
         """Draws."""
-        rng = np.random.default_rng() if random_state is None else random_state
-        which = rng.choice(len(self.weights), size=size, p=self.weights / self.weights.sum())
-        return np.asarray(rng.normal(self.means[which], self.sds[which]))
+        return np.asarray(self._of_scipy.sample(() if size is None else size, rng=random_state))
 
 
 def resolve_priors(

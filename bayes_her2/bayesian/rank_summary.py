@@ -531,7 +531,8 @@ def matrix_table(draws: Mapping[tuple[str, str], xr.DataArray], data: AnalysisSe
             for j, other in enumerate(names[:i]):
                 pair = {one, other}
                 exposure = next((e for e in (*exposures, *of_infiltrate) if e in pair), None)
-                value, basis, status, behind_it = sample[i, j], "sample", "observed", int(n[i, j])
+                value, basis, status = sample[i, j], "sample", "observed"
+                behind_it: int | None = int(n[i, j])
                 if exposure is not None and not pair <= set(exposures):
                     # The infiltrate is an outcome of the measures and an exposure of the cell types.
                     (outcome,) = pair - {exposure}

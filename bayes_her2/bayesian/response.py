@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,8 @@ UNITS = {
     "number_needed": "patients",
 }
 LARGEST_EXPECTED_RATIO = 10.0
-FEW_ARMS = 3
+MIN_ARMS = 4
+"""Arms (centres) with both levels, from which on their mean and spread are taken from the data."""
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,21 @@ def response_design(data: ResponseData) -> ResponseDesign:
     """Code the rows of a data set."""
     rows, labels = data.rows, data.coords
     code = {dim: {name: i for i, name in enumerate(labels[dim])} for dim in ("outcome", "stratum", "arm")}
-    arm = rows["arm"].map(code["arm"]).to_numpy()
     return ResponseDesign(
         outcome_idx=rows["outcome"].map(code["outcome"]).to_numpy(),
         stratum_idx=rows["hr"].map(code["stratum"]).to_numpy(),
-        arm_idx=arm,
-        half=half_of(rows["her2"]),
-        treated=(arm - 0.5) if data.control else np.zeros(len(rows)),
+        arm_idx=rows["arm"].map(code["arm"]).to_numpy(),
+        half=rows["her2"].map(HALVES).to_numpy(dtype=float),
+        treated=_treated(data, rows["arm"]),
         n=rows["n"].to_numpy(),
         events=rows["events"].to_numpy(),
         covariates=data.covariates.to_numpy(dtype=float).reshape(len(rows), -1),
     )
 
 
-def half_of(level: pd.Series) -> np.ndarray:
-    """1/2 for HER2-low, -1/2 for HER2-0."""
-    return level.map(HALVES).to_numpy(dtype=float)
+def _treated(data: ResponseData, arm: pd.Series) -> np.ndarray:
+    """1/2 in the treated arm, -1/2 in the control arm, 0 without a control arm."""
+    return arm.map({data.treated: 0.5, data.control: -0.5} if data.control else lambda _: 0.0).to_numpy(float)
 
 
 def arm_coordinates(data: ResponseData) -> tuple[LikelihoodInformed, LikelihoodInformed]:
@@ -135,7 +135,9 @@ def _effects(posterior: xr.Dataset, data: ResponseData) -> tuple[xr.DataArray, x
     """Give intercepts and log odds ratios by arm, stratum and outcome, whatever the graph shares between them."""
     labels = {dim: data.coords[dim] for dim in ("arm", "stratum")}
     if data.control:
-        sign = xr.DataArray([-0.5, 0.5], dims="arm", coords={"arm": labels["arm"]})
+        sign = xr.DataArray(
+            _treated(data, pd.Series(labels["arm"])), dims="arm", coords={"arm": labels["arm"]}
+        )
         slope = posterior[SLOPES[ALL]] + sign * posterior["interaction"]
         return posterior["intercept"], slope.expand_dims(stratum=labels["stratum"])
     if data.arms_are_random:
@@ -305,7 +307,7 @@ class Rows:
         stratum, arm = named.get("stratum", ALL), named.get("cohort", "")
         level = named.get("her2", "")
         standing = self._standing(
-            outcome, stratum, arm, scope, level if estimand == "treatment_difference" else ""
+            estimand, outcome, stratum, arm, scope, level if estimand == "treatment_difference" else ""
         )
         contrast = DIFFERENCE_CONTRAST if estimand == "response_difference" else CONTRAST
         if estimand == "ratio_of_odds_ratios":
@@ -328,7 +330,9 @@ class Rows:
             outcome_sd=math.sqrt(share * (1 - share)),
         )
 
-    def _standing(self, outcome: str, stratum: str, arm: str, scope: str, level: str) -> Standing:
+    def _standing(
+        self, estimand: str, outcome: str, stratum: str, arm: str, scope: str, level: str
+    ) -> Standing:
         data = self.data
         strata = STRATA if stratum == DIFFERENCE else (stratum,)
         levels = (level,) if level else HER2_LEVELS
@@ -346,14 +350,20 @@ class Rows:
             if size < MIN_STRATUM
         ]
         note = f"few patients: {', '.join(few)}{where}" if few else ""
-        if data.arms_are_random and len(data.arms) < FEW_ARMS and not arm:
-            two = f"{len(data.arms)} {data.arms_are}s: the spread between them is mostly the prior's"
-            note = "; ".join(text for text in (two, note) if text)
-            if scope == "new cohort":
-                return Standing(n, 0, "prior-only", note)
+        # The mean over arms, and what a new one would show; risk differences average over the patients at hand.
+        if data.arms_are_random and not arm and estimand == "response_odds":
+            own = [a for a in data.arms if self._has_both_levels(outcome, strata, a)]
+            if len(own) < MIN_ARMS:
+                number = f"{len(own)} {data.arms_are}{'' if len(own) == 1 else 's'} with both levels"
+                few_arms = f"{number}, fewer than {MIN_ARMS}: the spread between {data.arms_are}s is mostly the prior's"
+                note = "; ".join(text for text in (few_arms, note) if text)
+                return Standing(n, 0, "prior-only" if scope == "new cohort" else "borrowed", note)
         if arm and not data.control and few:
             return Standing(n, 0, "borrowed", f"{note}; leans on the other {data.arms_are}s")
         return Standing(n, 0, "observed", note)
+
+    def _has_both_levels(self, outcome: str, strata: Sequence[str], arm: str) -> bool:
+        return all(self.data.count(outcome, level, hr=s, arm=arm)[0] for s in strata for level in HER2_LEVELS)
 
 
 def numbers_needed(estimates: Estimates, interval: float) -> list[dict[str, object]]:
@@ -368,12 +378,10 @@ def numbers_needed(estimates: Estimates, interval: float) -> list[dict[str, obje
     for row in table[table["estimand"] == "response_difference"].to_dict("records"):
         record = {str(k): v for k, v in row.items() if k not in ("pd", "p_in_rope", "lfsr", "s_value")}
         low, point, high = (float(row[c]) for c in ("lower", "point", "upper"))
-        record |= {"estimand": "number_needed", "unit": UNITS["number_needed"]} | needed(
-            low, point, high, str(row["status"])
-        )
+        number = needed(low, point, high, str(row["status"]))
+        number["note"] = "; ".join(str(text) for text in (number.get("note"), row["note"]) if text)
+        record |= {"estimand": "number_needed", "unit": UNITS["number_needed"]} | number
         record["interval_kind"], record["interval_prob"] = INTERVAL_KIND, interval
-        if record["status"] == "not estimable":
-            record["note"] = str(row["note"]) if row["status"] == "not estimable" else record["note"]
         found.append(record)
     return found
 
@@ -403,7 +411,8 @@ def below_one(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        ``estimand``, ``scope``, ``outcome``, ``stratum``, ``arm``, ``probability_below_1``, ``mcse``.
+        ``estimand``, ``scope``, ``outcome``, ``stratum``, ``arm``, ``probability_below_1``, ``mcse`` (0 where every
+        draw says the same).
     """
     rows = []
     for (estimand, scope), array in draws.items():
@@ -416,28 +425,20 @@ def below_one(draws: Mapping[tuple[str, str], xr.DataArray]) -> pd.DataFrame:
             if np.isnan(values).any():
                 continue
             named = dict(zip(labels, map(str, label), strict=True))
-            below = (values < 0).astype(float)
-            n = max(1.0, _ess(below))
-            p = float(below.mean())
+            below = xr.Dataset({"below": (("chain", "draw"), (values < 0).astype(float))})
             rows.append(
-                (
-                    estimand,
-                    scope,
-                    named["outcome"],
-                    named["stratum"],
-                    named.get("cohort", ""),
-                    p,
-                    math.sqrt(p * (1 - p) / n),
-                )
+                {
+                    "estimand": estimand,
+                    "scope": scope,
+                    "outcome": named["outcome"],
+                    "stratum": named["stratum"],
+                    "arm": named.get("cohort", ""),
+                    "probability_below_1": float(below["below"].mean()),
+                    "mcse": float(az.mcse(below, method="mean")["below"]),
+                }
             )
     columns = ["estimand", "scope", "outcome", "stratum", "arm", "probability_below_1", "mcse"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def _ess(values: np.ndarray) -> float:
-    if np.ptp(values) == 0:
-        return float(values.size)
-    return float(az.ess(xr.Dataset({"x": (("chain", "draw"), values)}), method="mean")["x"])
 
 
 def response_prior_predictive(graph: pm.Model, data: ResponseData, seed: int) -> pd.DataFrame:

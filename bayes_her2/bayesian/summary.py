@@ -40,8 +40,8 @@ OUTCOMES_OF_ONE_EXPOSURE = ("estimand", "exposure", "contrast", "stratum", "scop
 class Standing:
     """What stands behind a row: how many tumours, and whether the data speak to it at all."""
 
-    n: int
-    n_zero: int
+    n: int | None
+    n_zero: int | None
     status: str
     note: str
 
@@ -337,7 +337,7 @@ def _comparison(
 ) -> RowOf:
     """Row of a comparison of the HR strata: marginal, so not adjusted for anything."""
     behind = standing_of_comparison(data, shape, estimand, cell_type, cohort)
-    present = 1.0 - behind.n_zero / behind.n if behind.n else math.nan
+    present = 1.0 - (behind.n_zero or 0) / behind.n if behind.n else math.nan
     return RowOf(
         outcome=cell_type,
         unit=unit,

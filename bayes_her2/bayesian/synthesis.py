@@ -212,7 +212,7 @@ class PublishedRows:
         """Row of `tabulate`."""
         if scope == "cohort":
             pool, row = self._studies[named["result"]]
-            standing = Standing(patients(row.to_frame().T), 0, "observed", "")
+            standing = Standing(pool.patients(row.to_frame().T), None, "observed", "")
             return _row_of(pool, str(row["hr"]), standing, str(row["study"]))
         pool, stratum = self._pooled[named["result"]]
         return _row_of(pool, stratum, _standing(pool, stratum, scope))
@@ -221,20 +221,14 @@ class PublishedRows:
 def _row_of(pool: EvidenceData, stratum: str, standing: Standing, study: str = "") -> RowOf:
     return RowOf(
         outcome=pool.outcome,
-        unit=pool.scale if stratum != DIFFERENCE else f"ratio of {pool.scale}s",
+        unit=pool.unit(stratum),
         standing=standing,
         exposure=pool.exposure,
-        contrast=f"{pool.scale}, {pool.exposure} over {pool.reference}",
+        contrast=pool.contrast,
         adjustment=pool.adjustment,
         stratum=stratum,
         cohort=study,
     )
-
-
-def patients(rows: pd.DataFrame) -> int:
-    """Patients of the studies that print the size of both groups."""
-    both = rows.dropna(subset=["n_exposed", "n_reference"])
-    return int(both[["n_exposed", "n_reference"]].sum().sum())
 
 
 def _standing(pool: EvidenceData, stratum: str, scope: str) -> Standing:
@@ -246,17 +240,19 @@ def _standing(pool: EvidenceData, stratum: str, scope: str) -> Standing:
     if stratum == DIFFERENCE:
         note = ", ".join(f"{sides[hr]} {hr}" for hr in pool.coords["hr"]) + " studies"
         note += "; differences within and between studies are mixed"
-    n = patients(own)
+    n = pool.patients(own)
     if sides.max() == 1:
         return Standing(
             n, 0, "prior-only", f"{note}: their own intervals are the evidence, the spread is the prior's"
         )
-    if pool.studies["overlap_group"].nunique() < MIN_STUDIES:
+    if pool.n_studies < MIN_STUDIES:
         status = "prior-only" if scope == "new cohort" else "borrowed"
-        return Standing(n, 0, status, f"{note}; with so few the width is mostly the prior's on their spread")
+        return Standing(
+            n, None, status, f"{note}; with so few the width is mostly the prior's on their spread"
+        )
     if n_here == 1:
-        return Standing(n, 0, "borrowed", f"{note}; the spread is taken from the other HR stratum")
-    return Standing(n, 0, "observed", note)
+        return Standing(n, None, "borrowed", f"{note}; the spread is taken from the other HR stratum")
+    return Standing(n, None, "observed", note)
 
 
 def synthesis_prior_predictive(graph: pm.Model, data: EvidenceSet, seed: int) -> pd.DataFrame:
@@ -287,37 +283,34 @@ def synthesis_prior_predictive(graph: pm.Model, data: EvidenceSet, seed: int) ->
 def synthesis_posterior_predictive(
     graph: pm.Model, posterior: xr.Dataset, data: EvidenceSet, seed: int, interval: float
 ) -> pd.DataFrame:
-    """Replicate each study's result from the pooled effect and the spread, to see a study unlike the others."""
-    design = SynthesisDesign(data)
+    """Replicate each study's ratio from the prediction for a new study, to see a study unlike the others.
+
+    The ratio of a replicate has the study's own standard error; studies with a zero cell have none, and no row.
+    """
     rng = np.random.default_rng([seed, 2])
-    draws = ratio_draws(posterior, data, rng)
-    stacked = posterior.stack(sample=("chain", "draw"))
-    effect = stacked["effect"].transpose("sample", "question").to_numpy()[:, design.pool]
-    spread = stacked["between_studies_sd"].transpose("sample", "question").to_numpy()[:, design.pool]
-    labels = list(draws["published_ratio", "pooled"]["result"].to_numpy())
-    pooled = draws["published_ratio", "pooled"].to_numpy().reshape(len(effect), -1)
-    for i, (_, row) in enumerate(design.studies.iterrows()):
-        pool = data.pools[int(row["pool"])]
-        effect[:, i] = pooled[:, labels.index(_label(pool, str(row["hr"])))]
-    _, variance = design.rough
-    replicated = effect + np.sqrt(spread**2 + variance) * rng.normal(size=effect.shape)
-    estimate, _ = design.rough
+    new = ratio_draws(posterior, data, rng)["published_ratio", "new cohort"]
     tail = (1.0 - interval) / 2.0
-    lower, middle, upper = np.exp(np.quantile(replicated, [tail, 0.5, 1.0 - tail], axis=0))
-    observed = np.exp(estimate)
-    return pd.DataFrame(
-        {
-            "cell_type": design.studies["question"].to_numpy(),
-            "cohort": design.studies["study"].to_numpy(),
-            "hr": design.studies["hr"].to_numpy(),
-            "statistic": design.studies["pool"].map(lambda i: data.pools[int(i)].scale).to_numpy(),
-            "observed": observed,
-            "predicted": middle,
-            "lower": lower,
-            "upper": upper,
-            "inside": (lower <= observed) & (observed <= upper),
-        }
-    )
+    rows = []
+    for pool in data.pools:
+        for study, row in pool.studies[pool.studies["se"].notna()].iterrows():
+            predicted = new.sel(result=_label(pool, str(row["hr"]))).to_numpy().ravel()
+            replicated = predicted + float(row["se"]) * rng.normal(size=predicted.size)
+            lower, middle, upper = map(float, np.exp(np.quantile(replicated, [tail, 0.5, 1.0 - tail])))
+            observed = float(np.exp(row["log_ratio"]))
+            rows.append(
+                {
+                    "cell_type": pool.question,
+                    "cohort": str(study),
+                    "hr": str(row["hr"]),
+                    "statistic": pool.scale,
+                    "observed": observed,
+                    "predicted": middle,
+                    "lower": lower,
+                    "upper": upper,
+                    "inside": lower <= observed <= upper,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def synthesis_reader_scale(name: str, prior: Prior, interval: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from statsmodels.stats.contingency_tables import Table2x2
 
 from bayes_her2.bayesian.map_prior import (
     VAGUE_WEIGHT,
@@ -68,13 +69,14 @@ class TwoByTwo:
         For effective sample sizes and prior-data conflict alone, which need a normal approximation.
         """
         cells = np.array(
-            [self.events_low, self.n_low - self.events_low, self.events_zero, self.n_zero - self.events_zero],
+            [
+                [self.events_low, self.n_low - self.events_low],
+                [self.events_zero, self.n_zero - self.events_zero],
+            ],
             dtype=float,
         )
-        cells = cells + 0.5 if (cells == 0).any() else cells
-        return float(math.log(cells[0] * cells[3] / (cells[1] * cells[2]))), float(
-            math.sqrt((1 / cells).sum())
-        )
+        table = Table2x2(cells + 0.5 if (cells == 0).any() else cells)
+        return float(table.log_oddsratio), float(table.log_oddsratio_se)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,10 @@ def exact_posterior(table: TwoByTwo, *, slope: Prior, intercept: Prior) -> OddsR
     evidence = joint.sum(axis=0) * (grid[1] - grid[0])
     total = joint.sum(axis=1)
     return OddsRatioPosterior(
-        grid, total / total.sum(), evidence / evidence.sum(), top + math.log(float(evidence.sum()))
+        slope=grid,
+        weights=total / total.sum(),
+        component_weights=evidence / evidence.sum(),
+        log_evidence=top + math.log(float(evidence.sum())),
     )
 
 
@@ -215,9 +220,18 @@ def borrowing(
         size = effective_sample_size(prior, sd_of_one=se * math.sqrt(table.n))
         after = float(found.component_weights[-1]) if 0 < weight < 1 else weight
         rows.append(
-            (name, middle, low, high, found.probability_below_1, size["elir"], size["morita"], size["moment"],
-             prior_data_conflict(prior, estimate=observed, se=se), weight, after)
-        )  # fmt: skip
+            {
+                "prior": name,
+                "odds_ratio": middle,
+                "lower": low,
+                "upper": high,
+                "probability_below_1": found.probability_below_1,
+                **{f"prior_ess_{definition}": patients for definition, patients in size.items()},
+                "conflict_p": prior_data_conflict(prior, estimate=observed, se=se),
+                "vague_weight_prior": weight,
+                "vague_weight_posterior": after,
+            }
+        )
     return pd.DataFrame(rows, columns=list(BORROWING_COLUMNS))
 
 
@@ -318,10 +332,10 @@ def tipping_point(
     Raises
     ------
     DataError
-        Everybody was evaluated.
+        Everybody was evaluated, or there is no such outcome.
     """
-    known = TwoByTwo.of(data, outcome, stratum)
-    missing = data.not_evaluable[data.not_evaluable["outcome"] == outcome]
+    data = data.for_outcome(outcome)
+    known, missing = TwoByTwo.of(data, outcome, stratum), data.not_evaluable
     if stratum != "all":
         missing = missing[missing["hr"] == stratum]
     by_level = missing.groupby("her2")["n"].sum()
@@ -359,6 +373,9 @@ def _odds_ratio(table: TwoByTwo) -> float:
     return a * d / (b * c) if min(a, b, c, d) > 0 else math.nan
 
 
+SUMMARY_COLUMNS = ("scenario", "probability_below_1", "odds_ratio", "verdict", "share")
+
+
 def tipping_summary(
     data: ResponseData,
     outcome: str,
@@ -378,34 +395,37 @@ def tipping_summary(
     """
     known = TwoByTwo.of(data, outcome, stratum)
     as_seen = exact_posterior(known, slope=slope, intercept=intercept)
-    lowest, highest = (table.loc[table["probability_below_1"].agg(f)] for f in ("idxmin", "idxmax"))
-    rows: list[tuple[object, ...]] = [
-        ("evaluated patients only", as_seen.probability_below_1, _odds_ratio(known), "", math.nan)
+    rows: list[dict[str, object]] = [
+        {
+            "scenario": "evaluated patients only",
+            "probability_below_1": as_seen.probability_below_1,
+            "odds_ratio": _odds_ratio(known),
+            "verdict": "",
+        }
     ]
-    for name, row in (("most favourable to HER2-low", lowest), ("least favourable to HER2-low", highest)):
-        what = (
-            f"{name}: {row['responders_low']} of {row['missing_low']} HER2-low and {row['responders_zero']} of "
+    lowest, highest = (table.loc[table["probability_below_1"].agg(f)] for f in ("idxmin", "idxmax"))
+    combinations = {
+        "most favourable to HER2-low": lowest,
+        "least favourable to HER2-low": highest,
+        "each level responds as its evaluated patients did, and is evaluated as often": _same_rates(
+            known, table
+        ),
+    }
+    for name, row in combinations.items():
+        who = (
+            f"{row['responders_low']} of {row['missing_low']} HER2-low and {row['responders_zero']} of "
             f"{row['missing_zero']} HER2-0 patients respond"
         )
-        rows.append(
-            (what, float(row["probability_below_1"]), float(row["odds_ratio"]), row["verdict"], math.nan)
-        )
-    same = _same_rates(known, table)
-    rows.append(
-        (
-            "each level responds as its evaluated patients did, and is evaluated as often: "
-            f"{same['responders_low']} of {same['missing_low']} HER2-low, "
-            f"{same['responders_zero']} of {same['missing_zero']} HER2-0",
-            float(same["probability_below_1"]), float(same["odds_ratio"]), same["verdict"], math.nan,
-        )
-    )  # fmt: skip
+        numbers = {c: row[c] for c in ("probability_below_1", "odds_ratio", "verdict")}
+        rows.append({"scenario": f"{name}: {who}", **numbers})
     for verdict in ("below 1", "open", "above 1"):
         share = float((table["verdict"] == verdict).mean())
-        rows.append((f"combinations with the verdict '{verdict}'", math.nan, math.nan, verdict, share))
-    reversed_ = float((table["lower_odds"] != (as_seen.probability_below_1 > 0.5)).mean())
-    rows.append(("combinations that turn the direction round", math.nan, math.nan, "", reversed_))
-    columns = ["scenario", "probability_below_1", "odds_ratio", "verdict", "share"]
-    return pd.DataFrame(rows, columns=columns)
+        scenario = f"combinations with the verdict '{verdict}'"
+        rows.append({"scenario": scenario, "verdict": verdict, "share": share})
+    turned = float((table["lower_odds"] != (as_seen.probability_below_1 > 0.5)).mean())
+    rows.append({"scenario": "combinations that turn the direction round", "verdict": "", "share": turned})
+    numeric = dict.fromkeys(("probability_below_1", "odds_ratio", "share"), "float64")
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS)).astype(numeric)
 
 
 def tipping_points(
@@ -436,7 +456,7 @@ def tipping_points(
                 found.insert(0, "stratum", stratum)
                 found.insert(0, "outcome", outcome)
                 parts.append(found)
-    columns = ["outcome", "stratum", "scenario", "probability_below_1", "odds_ratio", "verdict", "share"]
+    columns = ["outcome", "stratum", *SUMMARY_COLUMNS]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2, fisher_exact, norm
+from scipy.stats import chi2, false_discovery_control, fisher_exact, norm
 from scipy.stats.contingency import odds_ratio as conditional_odds_ratio
+from statsmodels.stats.contingency_tables import Table2x2
+
+from bayes_her2.frequentist.correlations import fisher_variance
 
 LEVEL = 0.95
 """Level of every interval that the audit makes itself."""
@@ -64,6 +67,10 @@ class Estimate:
         return cls(point, se, Range(point, point), Range(se, se))
 
 
+COUNT_COLUMNS = ("events_exposed", "n_exposed", "events_reference", "n_reference")
+"""The fields of `Counts`, as tables call them."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """A fourfold table: events and patients, exposed and reference."""
@@ -82,6 +89,11 @@ class Counts:
             self.events_reference,
             self.n_reference - self.events_reference,
         )
+
+    @property
+    def table(self) -> Table2x2:
+        """The same as statsmodels takes it, with nothing added to a zero cell."""
+        return Table2x2(np.reshape(self.cells, (2, 2)), shift_zeros=False)
 
     @property
     def n(self) -> int:
@@ -133,7 +145,7 @@ def rank_correlation_se(rho: float, n: int) -> float:
     ----------
     Bonett & Wright 2000, doi 10.1007/BF02294183.
     """
-    return math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return math.sqrt(fisher_variance(rho, n))
 
 
 def implied_n(se: float, rho: float | None = None) -> float:
@@ -142,11 +154,6 @@ def implied_n(se: float, rho: float | None = None) -> float:
     ``3 + 1 / se^2``, times ``1 + rho^2 / 2`` in the fraction for a Spearman correlation (`rho` given).
     """
     return 3 + (1 if rho is None else 1 + rho**2 / 2) / se**2
-
-
-def z_value(point: float, se: float) -> float:
-    """Wald statistic, ``point / se``."""
-    return point / se
 
 
 def p_value(point: float, se: float) -> float:
@@ -217,7 +224,7 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 
 
 def odds_ratio_of(counts: Counts) -> Estimate:
-    """Log odds ratio of a fourfold table and its Wald standard error.
+    """Log odds ratio of a fourfold table and its Wald standard error (statsmodels).
 
     ``log(a d / (b c))``, ``se = sqrt(1/a + 1/b + 1/c + 1/d)``. No cell may be zero: nothing is added to any of them.
 
@@ -225,14 +232,13 @@ def odds_ratio_of(counts: Counts) -> Estimate:
     ----------
     Woolf 1955, doi 10.1111/j.1469-1809.1955.tb01348.x.
     """
-    a, b, c, d = counts.cells
-    return Estimate.exact(math.log(a * d / (b * c)), math.sqrt(1 / a + 1 / b + 1 / c + 1 / d))
+    table = counts.table
+    return Estimate.exact(float(table.log_oddsratio), float(table.log_oddsratio_se))
 
 
 def fisher_p(counts: Counts) -> float:
     """Two-sided P of Fisher's exact test (tables no more probable than the one seen)."""
-    a, b, c, d = counts.cells
-    return float(fisher_exact([[a, b], [c, d]]).pvalue)
+    return float(fisher_exact(counts.table.table).pvalue)
 
 
 def odds_ratio_intervals(counts: Counts, level: float = LEVEL) -> dict[str, tuple[float, float, float]]:
@@ -240,7 +246,7 @@ def odds_ratio_intervals(counts: Counts, level: float = LEVEL) -> dict[str, tupl
 
     Wald (Woolf); profile likelihood (the values that a likelihood ratio test does not reject); and the conditional
     exact interval (Cornfield 1956), whose point is the conditional maximum likelihood estimate. The last is left out of
-    tables of more than `MOST_FOR_EXACT` patients, where it takes seconds and the three hardly differ.
+    tables of more than `MOST_FOR_EXACT` patients: its time grows with them (0.2 s at 5,000, 14 s at 100,000).
 
     Parameters
     ----------
@@ -251,7 +257,6 @@ def odds_ratio_intervals(counts: Counts, level: float = LEVEL) -> dict[str, tupl
     """
     wald = odds_ratio_of(counts)
     k = quantile(level)
-    a, b, c, d = counts.cells
     point = math.exp(wald.point)
     found = {
         "Wald": (point, math.exp(wald.point - k * wald.se), math.exp(wald.point + k * wald.se)),
@@ -259,7 +264,7 @@ def odds_ratio_intervals(counts: Counts, level: float = LEVEL) -> dict[str, tupl
     }
     if counts.n > MOST_FOR_EXACT:
         return found
-    exact = conditional_odds_ratio(np.array([[a, b], [c, d]]), kind="conditional")
+    exact = conditional_odds_ratio(np.asarray(counts.table.table, dtype=int), kind="conditional")
     limits = exact.confidence_interval(confidence_level=level)
     return found | {"conditional exact": (float(exact.statistic), float(limits.low), float(limits.high))}
 
@@ -471,8 +476,8 @@ def bonferroni(p: float, n_tests: int) -> float:
 def benjamini_hochberg(p_values: Sequence[float], n_tests: int) -> list[float]:
     """Adjust P by Benjamini and Hochberg over a family of which only some tests are printed.
 
-    ``q_(i) = min over j >= i of p_(j) n_tests / j``. Tests that are not printed are taken to have larger P values than
-    those that are: with smaller ones among them, the true adjusted P would be smaller.
+    Tests that are not printed are taken to have P 1 (scipy). With smaller ones among them, the true adjusted P would be
+    smaller.
 
     Parameters
     ----------
@@ -485,11 +490,6 @@ def benjamini_hochberg(p_values: Sequence[float], n_tests: int) -> list[float]:
     ----------
     Benjamini & Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x.
     """
-    order = np.argsort(p_values)
-    adjusted = np.empty(len(p_values))
-    least = 1.0
-    for rank in range(len(order), 0, -1):
-        position = int(order[rank - 1])
-        least = min(least, p_values[position] * n_tests / rank)
-        adjusted[position] = least
-    return [float(value) for value in adjusted]
+    unprinted = [1.0] * (n_tests - len(p_values))
+    adjusted = false_discovery_control([*p_values, *unprinted], method="bh")
+    return [float(value) for value in adjusted[: len(p_values)]]

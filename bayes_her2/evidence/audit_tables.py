@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,9 @@ from bayes_her2.evidence.audit import LEVEL, Estimate, Range
 from bayes_her2.evidence.contradictions import contradictions
 from bayes_her2.evidence.measures import CORRELATION, MEASURES, RANK_CORRELATION, Measure
 from bayes_her2.evidence.published_claims import Printed, Published, PublishedClaim
-from bayes_her2.evidence.replication import (
-    compatibility_p,
-    replication_bayes_factor,
-    sceptical_bayes_factor,
-    sceptical_p,
-)
+from bayes_her2.evidence.replication import replication_bayes_factor, sceptical_bayes_factor, sceptical_p
 from bayes_her2.evidence.verdicts import ALPHA, Verdict, in_words, replication_verdict, verdict
+from bayes_her2.inputs.fields import suggestion
 
 PRIOR_SDS = tuple(float(sd) for sd in np.geomspace(0.005, 3.0, 81))
 """Prior SDs of the sweep on the analysis scale; for a mean difference they are multiples of its plausible effect."""
@@ -45,6 +42,11 @@ class Settings:
     alpha: float = ALPHA
     plausible: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def level(self) -> float:
+        """Level of the interval that has to exclude the null."""
+        return round(1.0 - self.alpha, 12)
+
     def check(self) -> None:
         """Raise if a setting makes no sense."""
         faults = Faults()
@@ -53,8 +55,11 @@ class Settings:
         for name, value in self.plausible.items():
             measure = MEASURES.get(name)
             if measure is None:
-                faults.add("plausible effect", f"no measure is named {name!r}; known: {', '.join(MEASURES)}")
-            elif value == measure.null or (measure.is_ratio and value <= 0):
+                hint = suggestion(name, MEASURES)
+                faults.add(
+                    "plausible effect", f"no measure is named {name!r}{hint}; known: {', '.join(MEASURES)}"
+                )
+            elif not math.isfinite(value) or value == measure.null or (measure.is_ratio and value <= 0):
                 faults.add(
                     "plausible effect",
                     f"{value:g} is no size of {measure.a_name} (its null is {measure.null:g})",
@@ -90,13 +95,17 @@ class AuditTables:
 
     def named(self) -> dict[str, pd.DataFrame]:
         """Tables by file name."""
-        return {
-            "audit": self.audit,
-            "replication": self.replication,
-            "contradictions": self.contradictions,
-            "audit_prior_sweep": self.prior_sweep,
-            "audit_priors": self.priors,
-        }
+        return {name: getattr(self, field) for name, field in NAMES.items()}
+
+
+NAMES = {
+    "audit": "audit",
+    "replication": "replication",
+    "contradictions": "contradictions",
+    "audit_prior_sweep": "prior_sweep",
+    "audit_priors": "priors",
+}
+"""File name -> field of `AuditTables`."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ def audit_tables(published: Published, settings: Settings | None = None) -> Audi
         audit=pd.DataFrame(rows).astype({"n": "Int64"}),
         replication=_replication(audited, settings),
         contradictions=found,
-        prior_sweep=_sweep(audited),
+        prior_sweep=_sweep(audited, settings),
         priors=_priors(audited, settings),
     )
 
@@ -162,9 +171,8 @@ def estimate_of(
 ) -> tuple[Estimate, str]:
     """Estimate of a claim on the analysis scale, and what it was computed from.
 
-    Counts come first, because they are exact. A correlation with n takes its standard error from n; otherwise
-    it follows
-    from both limits, or from one where the other lost its digits in print.
+    Counts come first, because they are exact. A correlation with n takes its standard error from n; otherwise it
+    follows from both limits, or from one where the other lost its digits in print.
 
     Parameters
     ----------
@@ -194,18 +202,15 @@ def estimate_of(
         ses = Range(width.low / (2 * k), width.high / (2 * k))
     else:
         limit = low or high
-        if limit is None:  # the reader of the table has refused this
-            raise DataError(f"row {claim.row}: no limit")
+        if limit is None:
+            raise ValueError("a claim without limits, counts or n: the reader of the table refuses it")
         limits = on_scale(measure, limit)
         gaps = [abs(a - b) for a in (points.low, points.high) for b in (limits.low, limits.high)]
         se, ses = abs(point - measure.to_scale(limit.value)) / k, Range(min(gaps) / k, max(gaps) / k)
         basis = "printed estimate and one limit"
     if ses.low <= 0:
         raise DataError(
-            f"row {claim.row} ({claim.claim}; {claim.cohort}): rounding leaves the interval without a width "
-            f"({claim.ci_low.text if claim.ci_low else '?'} to "
-            f"{claim.ci_high.text if claim.ci_high else '?'}), so that "
-            "it has no standard error. Give more digits"
+            f"rounding leaves no width in {printed_text(claim)}, so that there is no standard error. Give more digits"
         )
     return Estimate(point, se, points, ses), basis
 
@@ -235,12 +240,13 @@ def _audited(published: Published, settings: Settings) -> list[Audited]:
     faults = Faults()
     audited = []
     for claim in published.claims:
+        place = f"{Path(published.source.path).name}, row {claim.row} ({claim.claim}; {claim.cohort})"
         plausible = claim.plausible_effect
         if plausible is None:
             plausible = settings.plausible.get(claim.measure.name, claim.measure.plausible)
         if plausible is None:
             faults.add(
-                f"row {claim.row} ({claim.claim}; {claim.cohort})",
+                place,
                 f"{claim.measure.a_name} has no default plausible effect, because it has a unit: give the column "
                 f"`plausible_effect`, or --plausible '{claim.measure.name}=VALUE'",
             )
@@ -248,7 +254,7 @@ def _audited(published: Published, settings: Settings) -> list[Audited]:
         try:
             estimate, basis = estimate_of(claim, by_key)
         except DataError as error:
-            faults.extend(error.faults)
+            faults.add(place, str(error))
             continue
         audited.append(Audited(claim, estimate, basis, abs(claim.measure.to_scale(plausible))))
     faults.raise_if_any()
@@ -291,16 +297,16 @@ def _row(one: Audited, family: InFamily, n_contradictions: int, settings: Settin
     k = st.quantile(LEVEL)
     p, p_range = st.p_value(point, se), _range(estimate, st.p_value)
     sceptic = st.sceptical_prior(one.plausible)
-    # At another alpha the interval that a sceptical prior has to overturn is another one.
-    critical_sd = partial(st.critical_prior_sd, level=1.0 - settings.alpha)
-    sceptical = partial(st.scepticism_limit, level=1.0 - settings.alpha)
+    # At another alpha the interval that has to exclude the null is another one.
+    critical_sd = partial(st.critical_prior_sd, level=settings.level)
+    sceptical = partial(st.scepticism_limit, level=settings.level)
     critical, critical_range = critical_sd(point, se), st.over_rounding(estimate, critical_sd)
     limit, limit_range = sceptical(point, se), st.over_rounding(estimate, sceptical)
-    advocacy = st.advocacy_limit(point, se)
+    advocacy = st.advocacy_limit(point, se, settings.level)
     errors = st.design_errors(one.plausible, se, settings.alpha)
     worst = st.design_errors(one.plausible, estimate.se_range.high, settings.alpha)
     best = st.design_errors(one.plausible, estimate.se_range.low, settings.alpha)
-    final, lowest, highest = _verdicts(estimate, sceptic.sd, family.size, settings.alpha)
+    final, lowest, highest = _verdicts(estimate, sceptic.sd, family.size, settings)
     row: dict[str, Any] = {
         "claim": claim.claim,
         "family": claim.family,
@@ -329,6 +335,7 @@ def _row(one: Audited, family: InFamily, n_contradictions: int, settings: Settin
         "p_bonferroni_low": st.bonferroni(p_range.low, family.size),
         "p_bonferroni_high": st.bonferroni(p_range.high, family.size),
         "p_benjamini_hochberg": family.benjamini_hochberg,
+        "level_of_verdict": settings.level,
         "critical_prior_sd": _nan(critical),
         "critical_prior_sd_low": critical_range.low if critical_range else math.nan,
         "critical_prior_sd_high": critical_range.high if critical_range else math.nan,
@@ -394,15 +401,15 @@ def printed_text(claim: PublishedClaim) -> str:
 
 
 def _verdicts(
-    estimate: Estimate, sceptic_sd: float, family_size: int, alpha: float
+    estimate: Estimate, sceptic_sd: float, family_size: int, settings: Settings
 ) -> tuple[Verdict, Verdict, Verdict]:
     """Verdict, and the lowest and highest that the printed digits allow."""
 
     def at(point: float, se: float) -> Verdict:
         p = st.p_value(point, se)
-        critical = st.critical_prior_sd(point, se, 1.0 - alpha)
+        critical = st.critical_prior_sd(point, se, settings.level)
         convinced = critical is not None and critical < sceptic_sd
-        return verdict(p, st.bonferroni(p, family_size), sceptic_convinced=convinced, alpha=alpha)
+        return verdict(p, st.bonferroni(p, family_size), sceptic_convinced=convinced, alpha=settings.alpha)
 
     ends = sorted((estimate.point_range.low, estimate.point_range.high), key=abs)
     nearest = 0.0 if estimate.point_range.low < 0 < estimate.point_range.high else ends[0]
@@ -477,6 +484,7 @@ def _replication(audited: Sequence[Audited], settings: Settings) -> pd.DataFrame
 def _pair(original: Audited, replication: Audited, settings: Settings) -> dict[str, Any]:
     first, second, measure = original.estimate, replication.estimate, original.claim.measure
     z_first, z_second = first.point / first.se, second.point / second.se
+    gap = st.difference(first, second)
     c = (first.se / second.se) ** 2
     p = sceptical_p(z_first, z_second, c)
     corners = [
@@ -503,7 +511,7 @@ def _pair(original: Audited, replication: Audited, settings: Settings) -> dict[s
         "sceptical_p_nominal": sceptical_p(z_first, z_second, c, "nominal"),
         "sceptical_bayes_factor": _nan(sceptical_bayes_factor(z_first, z_second, c)),
         "replication_bayes_factor": replication_bayes_factor(z_first, z_second, c),
-        "compatibility_p": compatibility_p(first.point, first.se, second.point, second.se),
+        "compatibility_p": st.p_value(gap.point, gap.se),
         "verdict": replication_verdict(
             same_direction=z_first * z_second > 0, sceptical_p=p, alpha=settings.alpha
         ),
@@ -513,16 +521,16 @@ def _pair(original: Audited, replication: Audited, settings: Settings) -> dict[s
 # --- priors --------------------------------------------------------------------------------------
 
 
-def _sweep(audited: Sequence[Audited]) -> pd.DataFrame:
-    return pd.DataFrame([row for one in audited for row in _sweep_of(one)])
+def _sweep(audited: Sequence[Audited], settings: Settings) -> pd.DataFrame:
+    return pd.DataFrame([row for one in audited for row in _sweep_of(one, settings.level)])
 
 
-def _sweep_of(one: Audited) -> Iterator[dict[str, Any]]:
+def _sweep_of(one: Audited, level: float) -> Iterator[dict[str, Any]]:
     measure, point, se = one.claim.measure, one.estimate.point, one.estimate.se
     unit = one.plausible if measure.scale == "identity" else 1.0
     for multiple in PRIOR_SDS:
         result = st.posterior(point, se, st.NormalPrior(0.0, multiple * unit))
-        lower, upper = result.interval(LEVEL)
+        lower, upper = result.interval(level)
         yield {
             "claim": one.claim.claim,
             "cohort": one.claim.cohort,
@@ -532,6 +540,7 @@ def _sweep_of(one: Audited) -> Iterator[dict[str, Any]]:
             "upper": measure.from_scale(upper),
             "p_wrong_direction": 1 - result.probability_of_direction(point),
             "excludes_null": lower > 0 or upper < 0,
+            "interval_prob": level,
         }
 
 

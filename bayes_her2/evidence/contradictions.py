@@ -41,12 +41,15 @@ def contradictions(published: Published, estimates: Estimates) -> pd.DataFrame:
         printed digits, and ``explanation`` from what.
     """
     by_key = {claim.key: claim for claim in published.claims}
-    rows = []
+    rows: list[dict[str, str]] = []
     for row in sorted((*published.claims, *published.restatements), key=lambda one: one.row):
         main = by_key[row.key]
         estimate, basis = estimates[row.key]
         for figure, printed, found, explanation in _of_row(row, main, estimate, basis):
-            rows.append((row.claim, row.cohort, row.place, figure, printed, found, explanation))
+            place = {"claim": row.claim, "cohort": row.cohort, "place": row.place}
+            rows.append(
+                place | {"figure": figure, "printed": printed, "found": found, "explanation": explanation}
+            )
     return pd.DataFrame(rows, columns=list(COLUMNS), dtype="str")
 
 

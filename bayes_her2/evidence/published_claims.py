@@ -6,7 +6,6 @@ restatement: another place of the paper that repeats a claim, which is compared 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter, defaultdict
@@ -16,8 +15,8 @@ from importlib import resources
 from pathlib import Path
 
 from bayes_her2.data import FileRead
-from bayes_her2.errors import DataError, Faults, name_some
-from bayes_her2.evidence.audit import Counts, Range
+from bayes_her2.errors import Faults, name_some
+from bayes_her2.evidence.audit import COUNT_COLUMNS, Counts, Range
 from bayes_her2.evidence.measures import (
     CORRELATION,
     MEASURES,
@@ -26,7 +25,7 @@ from bayes_her2.evidence.measures import (
     RATIO_OF_ODDS_RATIOS,
     Measure,
 )
-from bayes_her2.inputs.fields import MISSING_WORDS
+from bayes_her2.inputs.fields import MISSING_WORDS, counted, suggestion
 from bayes_her2.inputs.tables import read_table
 
 SEED_STUDY = "seed_study.csv"
@@ -61,7 +60,6 @@ COLUMNS: dict[str, str] = {
 """Column -> what it holds. Only `claim`, `cohort` and `measure` are needed; rows need enough numbers to be audited."""
 
 NEEDED = ("claim", "cohort", "measure")
-COUNT_COLUMNS = ("events_exposed", "n_exposed", "events_reference", "n_reference")
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.(\d*))?|\.(\d+))(?:[eE]([+-]?\d+))?")
 _WHOLE = re.compile(r"\d+(?:\.0+)?")
 
@@ -241,9 +239,8 @@ def _check_columns(columns: Sequence[str], name: str) -> None:
         )
     for column in columns:
         if column not in COLUMNS:
-            near = difflib.get_close_matches(column, COLUMNS, n=1)
-            hint = f"Is it `{near[0]}`?" if near else f"Known columns: {', '.join(COLUMNS)}."
-            faults.add(name, f"column {column!r} is not known, so nothing would read it. {hint}")
+            hint = suggestion(column, COLUMNS) or f"; known columns: {', '.join(COLUMNS)}"
+            faults.add(name, f"column {column!r} is not known, so nothing would read it{hint}")
     faults.raise_if_any()
 
 
@@ -278,6 +275,9 @@ class _Row:
             return None
         decimals = len(found[3] or found[4] or "")
         exponent = int(found[5] or 0)
+        if math.isinf(float(plain)):
+            self.fault(f"{column} is {text!r}: too large a number")
+            return None
         return Printed(plain, float(plain), 0.5 * 10.0 ** (exponent - decimals))
 
     def whole(self, column: str) -> int | None:
@@ -285,15 +285,14 @@ class _Row:
         if not text:
             return None
         if _WHOLE.fullmatch(text) is None:
-            percent = "%" in text or (column.startswith("events") and _NUMBER.fullmatch(text))
+            percent = column.startswith("events") and ("%" in text or _NUMBER.fullmatch(text))
             self.fault(
                 f"{column} is {text!r}: "
                 + (
                     "a percentage given as a count? Write the number of patients "
-                    f"(percent_{column.split('_')[1]} takes "
-                    "the percentage)"
-                    if percent and column.startswith("events")
-                    else "a whole number is expected"
+                    f"(percent_{column.split('_')[1]} takes the percentage)"
+                    if percent
+                    else f"a whole number is expected{', without a separator' if ',' in text else ''}"
                 )
             )
             return None
@@ -312,16 +311,16 @@ class _Row:
                 self.fault(f"{column} is empty")
         measure = MEASURES.get(self.text("measure").casefold())
         if self.text("measure") and measure is None:
-            self.fault(f"measure is {self.text('measure')!r}; known: {', '.join(MEASURES)}")
+            hint = suggestion(self.text("measure"), MEASURES)
+            self.fault(f"measure is {self.text('measure')!r}{hint}; known: {', '.join(MEASURES)}")
         estimate, low, high = (self.number(column) for column in ("estimate", "ci_low", "ci_high"))
         level = self._level()
         counts = self._counts()
         n = self.whole("n")
         if counts is not None and n is not None and n != counts.n:
             self.fault(
-                f"n is {n} but n_exposed + n_reference is {counts.n}: percentages given as counts, or "
-                "patients left out? "
-                "Give the patients of the fourfold table, or leave n empty"
+                f"n is {n} but n_exposed + n_reference is {counts.n}: percentages given as counts, or patients left "
+                "out? Give the patients of the fourfold table, or leave n empty"
             )
         plausible = self.number("plausible_effect")
         size = self.whole("family_size")
@@ -380,11 +379,14 @@ class _Row:
         below = text.startswith("<")
         found = _NUMBER.fullmatch(text.lstrip("<= ").strip())
         if found is None or found[1] == "-":
-            self.fault(f"p_value is {text!r}: write it as printed, 0.005 or <0.001")
+            self.fault(
+                f"p_value is {text!r}: write it as printed, 0.005 or <0.001; leave it empty where the paper prints "
+                "none ('n.s.', '>0.05'), and write no in the column `significant`"
+            )
             return None
         value = float(found[0])
         half = 0.5 * 10.0 ** (int(found[5] or 0) - len(found[3] or found[4] or ""))
-        if value > 1 or (value == 0 and not below):
+        if value == 0 or value > 1:
             self.fault(
                 f"p_value is {text!r}: a P value lies above 0 and is at most 1; write <0.001 for a printed 0.000"
             )
@@ -401,19 +403,22 @@ class _Row:
 
     def _counts(self) -> Counts | None:
         before = self.ok()
-        values = [self.whole(column) for column in COUNT_COLUMNS]
-        missing = [column for column, value in zip(COUNT_COLUMNS, values, strict=True) if value is None]
-        if before != self.ok() or len(missing) == len(COUNT_COLUMNS):
+        read = {column: self.whole(column) for column in COUNT_COLUMNS}
+        values = {column: value for column, value in read.items() if value is not None}
+        if before != self.ok() or not values:
             return None
+        missing = [column for column in COUNT_COLUMNS if column not in values]
         if missing:
             self.fault(f"{', '.join(missing)} empty: a fourfold table needs {', '.join(COUNT_COLUMNS)}")
             return None
-        counts = Counts(*(int(value or 0) for value in values))
+        counts = Counts(**values)
         for events, n, group in (
             (counts.events_exposed, counts.n_exposed, "exposed"),
             (counts.events_reference, counts.n_reference, "reference"),
         ):
-            if events > n:
+            if n == 0:
+                self.fault(f"n_{group} is 0: an empty group is no group")
+            elif events > n:
                 self.fault(
                     f"events_{group} is {events} of n_{group} {n}: more events than patients. A percentage given as a "
                     f"count? Write the number of patients (percent_{group} takes the percentage)"
@@ -422,9 +427,8 @@ class _Row:
             self.fault(
                 f"a cell of the fourfold table is zero ({counts.events_exposed}/{counts.n_exposed} against "
                 f"{counts.events_reference}/{counts.n_reference}): its odds ratio is 0 or infinite and has no Wald "
-                "interval; nothing is added to a cell in silence. Leave the four counts empty and give the "
-                "estimate and "
-                "interval that the paper prints"
+                "interval; nothing is added to a cell in silence. Leave the four counts empty and give the estimate "
+                "and interval that the paper prints"
             )
         return counts if before == self.ok() else None
 
@@ -439,12 +443,12 @@ class _Row:
     ) -> None:
         named = {"estimate": estimate, "ci_low": low, "ci_high": high, "plausible_effect": plausible}
         for column, number in named.items():
-            if number is None or number.lost_sign:
+            if number is None or (number.lost_sign and column.startswith("ci_")):
                 continue
             if measure.is_ratio and number.value <= 0:
                 self.fault(
                     f"{column} is {number.text}: a ratio is positive. If print rounded it to zero, give more digits or "
-                    "leave that limit empty"
+                    "leave it empty"
                 )
             if measure.scale == "Fisher z" and abs(number.value) + number.half_unit > 1:
                 self.fault(
@@ -466,17 +470,20 @@ class _Row:
         if outside:
             shown = [number.text if number else "?" for number in (low, high)]
             self.fault(
-                f"the interval {shown[0]} to {shown[1]} does not contain its estimate {estimate.text}: one of "
-                "the three is "
-                "misprinted or mistyped. Check it against the paper"
+                f"the interval {shown[0]} to {shown[1]} does not contain its estimate {estimate.text}: one of the "
+                "three is misprinted or mistyped. Check it against the paper"
             )
 
     def _check_enough(self, claim: PublishedClaim) -> None:
         if claim.counts is not None and claim.measure.name != ODDS_RATIO:
             self.fault(
-                f"counts are given for {claim.measure.a_name}: a fourfold table gives an odds ratio and "
-                "cannot check it. "
-                "Remove the counts, or make the odds ratio a claim of its own"
+                f"counts are given for {claim.measure.a_name}: a fourfold table gives an odds ratio and cannot check "
+                "it. Remove the counts, or make the odds ratio a claim of its own"
+            )
+        if claim.counts is not None and claim.derived:
+            self.fault(
+                "counts are given for a ratio of two claims, which has no fourfold table. Empty the counts, or "
+                "numerator and denominator"
             )
         if bool(claim.numerator) != bool(claim.denominator):
             self.fault("numerator and denominator belong together: give both, or neither")
@@ -486,9 +493,8 @@ class _Row:
         by_n = claim.n is not None and claim.measure.name in (CORRELATION, RANK_CORRELATION)
         if claim.estimate is None or not (low or high or by_n):
             self.fault(
-                "not enough numbers to audit: give the estimate with its interval, or the four counts of an "
-                "odds ratio, "
-                "or a correlation with n, or numerator and denominator"
+                "not enough numbers to audit: give the estimate with its interval, or the four counts of an odds "
+                "ratio, or a correlation with n, or numerator and denominator"
             )
         elif by_n and claim.n is not None and claim.n < 5:
             self.fault(f"n is {claim.n}: Fisher's z needs at least 5")
@@ -505,9 +511,8 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
             where = ", ".join(str(row.row) for row in claims if row.key == key)
             faults.add(
                 name,
-                f"'{key[0]}' in cohort '{key[1]}' is listed {times} times (rows {where}). Keep one row; if "
-                "another place of "
-                "the paper repeats it, write yes in the column `restates` of that row",
+                f"'{key[0]}' in cohort '{key[1]}' is listed {times} times (rows {where}). Keep one row; if another "
+                "place of the paper repeats it, write yes in the column `restates` of that row",
             )
     by_claim: dict[str, list[PublishedClaim]] = defaultdict(list)
     for row in claims:
@@ -518,9 +523,8 @@ def _check_table(rows: Sequence[PublishedClaim], name: str, faults: Faults) -> N
             faults.add(
                 name,
                 f"'{claim}' is {' and '.join(measures)} in different cohorts (rows "
-                f"{', '.join(str(row.row) for row in members)}): they are different quantities and cannot "
-                "replicate each "
-                "other. Give each measure a claim of its own",
+                f"{', '.join(str(row.row) for row in members)}): they are different quantities and cannot replicate "
+                "each other. Give each measure a claim of its own",
             )
         numbers: dict[tuple[object, ...], list[PublishedClaim]] = defaultdict(list)
         for row in members:
@@ -587,14 +591,10 @@ def _family_sizes(
         elif stated and min(stated) < len(rows):
             faults.add(
                 name,
-                f"family '{family}' has {len(rows)} claims here and family_size {min(stated)}: the size "
-                "counts every test, "
-                "printed or not",
+                f"family '{family}' has {counted(len(rows), 'claim', 'claims')} here and family_size {min(stated)}: "
+                "the size counts every test, printed or not",
             )
         sizes[family] = max([*stated, len(rows)])
         if stated:
             declared.add(family)
     return sizes, frozenset(declared)
-
-
-__all__ = ["COLUMNS", "DataError", "Printed", "PrintedP", "Published", "PublishedClaim", "read_claims"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
-from statsmodels.stats.contingency_tables import Table2x2
 
 from bayes_her2.data import EvidenceData, EvidenceSet
-from bayes_her2.errors import DataError
+from bayes_her2.errors import DataError, name_some
+from bayes_her2.evidence.audit import COUNT_COLUMNS, Counts
 from bayes_her2.evidence.schema import EARLY_SETTINGS, PATHOLOGICAL_RESPONSE
-from bayes_her2.evidence.selection import studies_for
+from bayes_her2.evidence.selection import OTHER_CONTRAST, studies_for
 from bayes_her2.evidence.table import EvidenceTable, read_evidence, shipped_evidence
 
 HR_SPLIT = ("HR+", "HR-")
@@ -77,6 +76,8 @@ QUESTIONS: tuple[Question, ...] = (
 def evidence_with(path: Path | str | None = None) -> EvidenceTable:
     """Return the shipped results, joined with those of a table of the user's.
 
+    Its notices name every row of the user's table that answers no question of the report, and say why.
+
     Parameters
     ----------
     path
@@ -87,8 +88,27 @@ def evidence_with(path: Path | str | None = None) -> EvidenceTable:
     DataError
         Faults of the table.
     """
-    table = shipped_evidence()
-    return table if path is None else table.joined(read_evidence(path))
+    if path is None:
+        return shipped_evidence()
+    own = read_evidence(path)
+    joined = shipped_evidence().joined(own)
+    return replace(joined, notices=(*joined.notices, *_unused(joined, own, Path(path).name)))
+
+
+def _unused(joined: EvidenceTable, own: EvidenceTable, name: str) -> list[str]:
+    """Rows of the user's that no question takes, with the reasons; one remark for each."""
+    pools = asked_of(joined).pools
+    taken = {row for pool in pools for rows in pool.studies["row_id"] for row in rows.split(" + ")}
+    notices = []
+    for row in own.frame.itertuples():
+        if row.row_id in taken:
+            continue
+        reasons = list(dict.fromkeys(e.reason for p in pools for e in p.exclusions if e.row_id == row.row_id))
+        # Questions about other groups say nothing of a row whose groups some question is about.
+        nearer = [reason for reason in reasons if not reason.startswith(OTHER_CONTRAST)]
+        why = name_some(nearer or reasons) or f"none is about {row.outcome}"
+        notices.append(f"{name}: {row.study} [{row.row_id}] answers no question of the report ({why})")
+    return notices
 
 
 def asked_of(table: EvidenceTable) -> EvidenceSet:
@@ -164,9 +184,6 @@ def _as_odds_ratio(row: pd.Series[Any]) -> dict[str, Any]:
     }
     if row["measure"] == "odds ratio":
         return said | {"estimate": row["estimate"], "lower": row["ci_low"], "upper": row["ci_high"]}
-    exposed, a, other, c = (
-        int(row[name]) for name in ("n_exposed", "events_exposed", "n_reference", "events_reference")
-    )
-    ratio = Table2x2(np.array([[a, exposed - a], [c, other - c]]), shift_zeros=False)
-    lower, upper = ratio.oddsratio_confint()
-    return said | {"n": exposed + other, "estimate": ratio.oddsratio, "lower": lower, "upper": upper}
+    counts = Counts(**{name: int(row[name]) for name in COUNT_COLUMNS})
+    lower, upper = counts.table.oddsratio_confint()
+    return said | {"n": counts.n, "estimate": counts.table.oddsratio, "lower": lower, "upper": upper}

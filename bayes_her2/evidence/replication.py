@@ -126,16 +126,3 @@ def sceptical_bayes_factor(z_original: float, z_replication: float, c: float) ->
             g = float(brentq(shortfall, grid[upper - 1], grid[upper], xtol=1e-14, rtol=1e-13))
             return math.exp(_log_original(z_original, g))
     return None
-
-
-def compatibility_p(
-    point_original: float, se_original: float, point_replication: float, se_replication: float
-) -> float:
-    """Two-sided P for the difference of two independent estimates (Cochran's Q of two studies).
-
-    References
-    ----------
-    Cochran 1954, doi 10.2307/3001666.
-    """
-    z = (point_original - point_replication) / math.hypot(se_original, se_replication)
-    return float(2 * norm.sf(abs(z)))

@@ -19,6 +19,7 @@ from scipy import stats
 
 from bayes_her2.data import MIN_STUDIES, EvidenceData, EvidenceExclusion
 from bayes_her2.errors import DataError, name_some
+from bayes_her2.evidence.audit import Counts, standard_error
 from bayes_her2.evidence.schema import (
     BINARY_OUTCOMES,
     EARLY_SETTINGS,
@@ -28,9 +29,13 @@ from bayes_her2.evidence.schema import (
     TIME_TO_EVENT_OUTCOMES,
 )
 from bayes_her2.evidence.table import EvidenceTable
+from bayes_her2.frequentist.pooling import common_effect
 from bayes_her2.inputs.fields import suggestion
 
 _ADJUSTMENTS = {"crude": ("crude",), "adjusted": ("adjusted", "weighted")}
+OTHER_CONTRAST = "another contrast"
+"""Beginning of the reason why a row about other groups is not in a pool."""
+
 _COUNTS = ["n_exposed", "events_exposed", "n_reference", "events_reference"]
 
 
@@ -99,15 +104,15 @@ def studies_for(
         raise DataError(f"nothing to pool for {what}: {reasons}")
     _remark(chosen, strata, notices)
     return EvidenceData(
-        outcome,
-        exposure,
-        reference,
-        scale,
-        adjustment,
-        likelihood,
-        _studies(chosen, strata),
-        tuple(sorted(left_out)),
-        tuple(notices),
+        outcome=outcome,
+        exposure=exposure,
+        reference=reference,
+        scale=scale,
+        adjustment=adjustment,
+        likelihood=likelihood,
+        studies=_studies(chosen, strata),
+        exclusions=tuple(sorted(left_out)),
+        notices=tuple(notices),
     )
 
 
@@ -152,7 +157,7 @@ def _why_not(
         (row["design"] != "contrast", "a single arm compares nothing"),
         (
             (row["exposure"], row["reference"]) != (exposure, reference),
-            f"another contrast: {row['exposure']} against {row['reference']}",
+            f"{OTHER_CONTRAST}: {row['exposure']} against {row['reference']}",
         ),
         (row["hr_stratum"] not in strata, f"another HR stratum: {row['hr_stratum']}"),
         (row["setting"] not in settings, f"another setting: {row['setting']}"),
@@ -167,23 +172,20 @@ def _why_not(
 def _with_log_ratio(row: dict[str, Any], scale: str) -> dict[str, Any]:
     """Add log ratio and standard error: from the counts (Woolf), or from the printed interval."""
     if row["measure"] != "counts":
-        usable = row["measure"] in RATIOS and not math.isnan(row["ci_low"])
-        width = math.log(row["ci_high"] / row["ci_low"]) if usable else math.nan
-        reach = 2.0 * float(stats.norm.isf((1.0 - row["ci_level"]) / 2.0)) if usable else math.nan
+        se = math.nan
+        if row["measure"] in RATIOS and not math.isnan(row["ci_low"]):
+            se = standard_error(math.log(row["ci_low"]), math.log(row["ci_high"]), row["ci_level"])
         log_ratio = math.log(row["estimate"]) if row["measure"] in RATIOS else math.nan
-        return row | {"log_ratio": log_ratio, "se": width / reach}
+        return row | {"log_ratio": log_ratio, "se": se}
     if row["design"] != "contrast":
         return row | {"log_ratio": math.nan, "se": math.nan}
-    n1, a, n0, c = (int(row[name]) for name in _COUNTS)
-    b, d = n1 - a, n0 - c
-    if 0 in (a, b, c, d):
+    counts = Counts(**{name: int(row[name]) for name in _COUNTS})
+    if 0 in counts.cells:
         return row | {"log_ratio": math.nan, "se": math.nan}
+    two = counts.table
     if scale == "risk ratio":
-        return row | {
-            "log_ratio": math.log(a / n1 * n0 / c),
-            "se": math.sqrt(1 / a - 1 / n1 + 1 / c - 1 / n0),
-        }
-    return row | {"log_ratio": math.log(a * d / (b * c)), "se": math.sqrt(1 / a + 1 / b + 1 / c + 1 / d)}
+        return row | {"log_ratio": float(two.log_riskratio), "se": float(two.log_riskratio_se)}
+    return row | {"log_ratio": float(two.log_oddsratio), "se": float(two.log_oddsratio_se)}
 
 
 def _patients(row: dict[str, Any]) -> int:
@@ -260,18 +262,16 @@ def _combined_parts(members: list[dict[str, Any]], notices: list[str]) -> list[d
         if len(rows) == 1 or len(usable) < len(rows):
             whole.extend(rows)
             continue
-        weights = [row["se"] ** -2 for row in rows]
-        mean = sum(w * row["log_ratio"] for w, row in zip(weights, rows, strict=True)) / sum(weights)
-        q = sum(w * (row["log_ratio"] - mean) ** 2 for w, row in zip(weights, rows, strict=True))
-        spread = max(1.0, q / (len(rows) - 1)) ** 0.5
+        mean = common_effect([row["log_ratio"] for row in rows], [row["se"] ** 2 for row in rows])
+        spread = max(1.0, mean.q / (len(rows) - 1)) ** 0.5
         verified = all(row["verified"] == "source text" for row in rows)
         labels = ", ".join(row["part"] for row in rows)
         whole.append(
             rows[0]
             | {
                 "row_id": " + ".join(row["row_id"] for row in rows),
-                "log_ratio": mean,
-                "se": spread * sum(weights) ** -0.5,
+                "log_ratio": mean.estimate,
+                "se": spread * mean.se,
                 "n": sum(_patients(row) for row in rows) or pd.NA,
                 "verified": "source text" if verified else "second-hand",
                 "measure": "combined parts",
@@ -279,10 +279,9 @@ def _combined_parts(members: list[dict[str, Any]], notices: list[str]) -> list[d
             }
         )
         notices.append(
-            f"{study} ({rows[0]['hr_stratum']}): its parts ({labels}) are combined by inverse variance; they "
-            "differ with Q "
-            f"{q:.1f} on {len(rows) - 1} df (P {stats.chi2.sf(q, len(rows) - 1):.2g}), and the standard error is "
-            f"multiplied by {spread:.2g}"
+            f"{study} ({rows[0]['hr_stratum']}): its parts ({labels}) are combined by inverse variance; they differ "
+            f"with Q {mean.q:.1f} on {len(rows) - 1} df (P {stats.chi2.sf(mean.q, len(rows) - 1):.2g}), and the "
+            f"standard error is multiplied by {spread:.2g}"
         )
     return whole
 

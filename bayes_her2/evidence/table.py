@@ -6,6 +6,7 @@ A table exists only when every row has passed every check; all faults of a file 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from bayes_her2.evidence.schema import (
     PMID,
     RATIOS,
 )
-from bayes_her2.inputs.fields import MISSING_WORDS, counted, number_or_none, suggestion
+from bayes_her2.inputs.fields import MISSING_WORDS, number_or_none, suggestion
 from bayes_her2.inputs.tables import Table, read_table
 
 SHIPPED = ("her2_low_versus_her2_zero.csv", "immune_infiltrate.csv", "single_arm.csv", "treatment.csv")
@@ -39,6 +40,8 @@ _SAME_RESULT = [
     "measure", "adjustment", "adjusted_for", "part",
 ]  # fmt: skip
 _DTYPES = {"text": "str", "number": "float64", "whole number": "Int64", "yes or no": "bool"}
+_GROUPS = ("exposure", "reference")
+_JOINTS = re.compile(r"[\s_\-‐‑–−]+(?=\w)")
 _YES = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -107,7 +110,7 @@ def read_evidence(path: Path | str) -> EvidenceTable:
     ----------
     path
         A .csv, .tsv, .xlsx or .parquet file with the columns of `schema.COLUMNS`; those that are not needed may be
-        absent. One row for each result.
+        absent. One row for each result. A group of the shipped results is called as it is there.
 
     Returns
     -------
@@ -119,11 +122,18 @@ def read_evidence(path: Path | str) -> EvidenceTable:
     DataError
         Every fault of the file at once, with row, column and what to do.
     """
-    return evidence_table([read_table(Path(path))])
+    return evidence_table([read_table(Path(path))], _groups(shipped_evidence().frame))
 
 
-def evidence_table(tables: Iterable[Table]) -> EvidenceTable:
+def evidence_table(tables: Iterable[Table], known_groups: Iterable[str] = ()) -> EvidenceTable:
     """Check tables of text, row by row and across rows, and give them their types.
+
+    Parameters
+    ----------
+    tables
+        Cells as text.
+    known_groups
+        Exposures and references of other tables; the same groups have to be called the same here.
 
     Raises
     ------
@@ -145,10 +155,41 @@ def evidence_table(tables: Iterable[Table]) -> EvidenceTable:
             places[len(records)] = place
             records.append(record)
     _check_across(records, places, "evidence table", faults)
+    _check_groups(records, places, known_groups, faults)
     faults.raise_if_any()
     frame = pd.DataFrame(records, columns=[column.name for column in COLUMNS])
     frame = frame.astype({column.name: _DTYPES[column.kind] for column in COLUMNS})
     return EvidenceTable(frame.set_index("row_id", drop=False).rename_axis("row"), tuple(notices))
+
+
+def _groups(frame: pd.DataFrame) -> list[str]:
+    """Every exposure and reference of a table, once."""
+    return [str(name) for name in dict.fromkeys(frame[list(_GROUPS)].to_numpy().ravel()) if name]
+
+
+def _check_groups(
+    records: list[dict[Hashable, object]],
+    places: Mapping[int, str],
+    known: Iterable[str],
+    faults: Faults,
+) -> None:
+    """One group under two spellings would be two contrasts, which are never pooled."""
+    spelt = {_joined(name): name for name in known}
+    for i, record in enumerate(records):
+        for column in _GROUPS:
+            name = str(record[column])
+            usual = spelt.setdefault(_joined(name), name)
+            if usual != name:
+                faults.add(
+                    f"{places[i]}, {column}",
+                    f"{name!r} differs from {usual!r} only in case, hyphens or spaces, and would be another group;"
+                    f" did you mean {usual!r}?",
+                )
+
+
+def _joined(name: str) -> str:
+    """Name without case, and without hyphens and spaces before a letter or digit (HR- keeps its sign)."""
+    return _JOINTS.sub("", name.casefold())
 
 
 def _check_header(table: Table, where: str, faults: Faults) -> None:
@@ -408,10 +449,3 @@ def _check_across(
                 f"{group!r} is the name of a study, and that study is in {actual!r}; write {actual!r}, or its patients "
                 "are counted twice",
             )
-
-
-def count_rows(table: EvidenceTable) -> str:
-    """``164 rows of 38 studies, 120 verified in the source text``."""
-    verified = int((table.frame["verified"] == "source text").sum())
-    studies = counted(table.frame["study"].nunique(), "study", "studies")
-    return f"{counted(len(table), 'row', 'rows')} of {studies}, {verified} verified in the source text"

@@ -7,11 +7,10 @@ from typing import Literal
 Verdict = Literal["survives", "weakened", "does not survive", "undecided by rounding", "inconclusive"]
 
 VERDICTS: dict[Verdict, str] = {
-    "survives": "P times the number of tests of its family is below alpha, and the credible interval under "
-    "the sceptic's "
-    "prior excludes the null",
-    "weakened": "P is below alpha, but only one of the two holds: Bonferroni over the family, or the "
-    "sceptic's interval",
+    "survives": "P times the number of tests of its family is below alpha, and the credible interval under the "
+    "sceptic's prior excludes the null",
+    "weakened": "P is below alpha, but only one of the two holds: Bonferroni over the family, or the sceptic's "
+    "interval",
     "does not survive": "P is below alpha, and neither holds",
     "undecided by rounding": "the printed digits allow P on both sides of alpha",
     "inconclusive": "P is not below alpha: the data are compatible with no effect (which is not evidence of none)",

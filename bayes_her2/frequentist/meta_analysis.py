@@ -110,12 +110,11 @@ def _row(pool: EvidenceData, stratum: str, behind: pd.DataFrame) -> dict[str, An
         "outcome": pool.outcome,
         "exposure": pool.exposure,
         "estimand": "published_ratio",
-        "contrast": f"{pool.scale}, {pool.exposure} over {pool.reference}",
+        "contrast": pool.contrast,
         "adjustment": pool.adjustment,
         "stratum": stratum,
-        "unit": pool.scale if stratum != DIFFERENCE else f"ratio of {pool.scale}s",
-        "n": int(behind[["n_exposed", "n_reference"]].dropna().sum().sum()),
-        "n_zero": 0,
+        "unit": pool.unit(stratum),
+        "n": pool.patients(behind),
         "status": "observed",
     }
 

@@ -6,6 +6,7 @@ numbers are checked against R metafor (tests/frequentist/reference).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,7 +45,9 @@ class MetaRegression:
         mean, se = float(row @ self.coefficients), float(np.sqrt(row @ self.covariance @ row))
         law = self._law()
         reach = float(law.isf((1.0 - interval) / 2.0)) * se
-        return mean, mean - reach, mean + reach, float(2.0 * law.sf(abs(mean) / se))
+        # Without the modification, studies that agree to the last digit give an error of 0.
+        p_value = float(2.0 * law.sf(abs(mean) / se)) if se > 0 else math.nan
+        return mean, mean - reach, mean + reach, p_value
 
     def prediction(self, row: NDArray[np.float64], interval: float) -> tuple[float, float, float]:
         """Estimate and limits for the effect in a study not yet made."""

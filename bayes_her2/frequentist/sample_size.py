@@ -64,7 +64,8 @@ def sample_size(
         ``outcome``, ``stratum``, ``quantity``, ``design`` ('as observed': arms, HR strata and levels in the shares
         of the data; 'equal arms and levels': HR strata as they are), ``aim``, ``ratio`` (or factor), ``power`` (NaN
         for a precision), ``patients``, ``patients_in_treated_arm`` (NA without one), ``patients_now``, ``se_now``,
-        ``se_needed``.
+        ``se_needed``. An odds ratio that the data at hand cannot estimate (a level without responders, or with
+        nobody else) has no rows: there is no rate to plan with.
 
     References
     ----------
@@ -127,9 +128,21 @@ def sample_size(
                     needed = abs(math.log(ratio)) / reach
                     n = math.ceil(variance(share, at) / needed**2)
                     rows.append(
-                        (outcome, stratum, quantity, design, aim, ratio, power, n,
-                         math.ceil(n * treated) if data.control else pd.NA, n_now, se_now, needed)
-                    )  # fmt: skip
+                        {
+                            "outcome": outcome,
+                            "stratum": stratum,
+                            "quantity": quantity,
+                            "design": design,
+                            "aim": aim,
+                            "ratio": ratio,
+                            "power": power,
+                            "patients": n,
+                            "patients_in_treated_arm": math.ceil(n * treated) if data.control else pd.NA,
+                            "patients_now": n_now,
+                            "se_now": se_now,
+                            "se_needed": needed,
+                        }
+                    )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"patients_in_treated_arm": "Int64"})
 

@@ -1,7 +1,8 @@
 """Frequentist twin of the treatment response model: logistic regression of the same patients, and the 2 x 2 table.
 
 Arms (centres) are fixed here where they are random in the posterior: every arm has its own intercept in every HR
-stratum.
+stratum. The pooled log odds ratio is one that is common to the arms, where the posterior's is the mean over arms that
+differ; the rows say so.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bayes_her2.data import (
 )
 from bayes_her2.estimates import ALL, CONDITIONAL, PROFILE_LIKELIHOOD, Estimates
 from bayes_her2.frequentist.adjustment import rows_of
+from bayes_her2.frequentist.effects import Effect
 from bayes_her2.frequentist.profile import PROFILE, profile_likelihood
 from bayes_her2.frequentist.regression import Regression, logistic_regression
 from bayes_her2.frequentist.rows import ratio
@@ -204,19 +206,18 @@ class _Row:
         } | values
 
     def _odds(self, contrast: pd.Series[float] | None, missing: str) -> Iterator[dict[str, Any]]:
-        fit, tail = self.model.fit, (1.0 - self.interval) / 2.0
+        fit = self.model.fit
         if contrast is None or fit.problem or not fit.asked.contains(contrast.to_frame().T)[0]:
             why = missing or fit.problem or "the regression cannot tell it from other terms"
             for method in (LOGISTIC, PROFILE_LIKELIHOOD):
                 yield self._record(method, status="not estimable", note=why)
             return
-        fixed = f"{self.data.arms_are}s fixed" if self.data.arms_are_random and self.scope == "pooled" else ""
         if fit.estimable(contrast):
-            value, se = fit.value(contrast), math.sqrt(fit.variance(contrast))
-            reach = float(stats.norm.isf(tail)) * se
+            effect = Effect(LOGISTIC, WALD, fit.value(contrast), fit.variance(contrast))
+            lower, upper = effect.limits(self.interval)
             yield self._record(
-                LOGISTIC, point=ratio(value), lower=ratio(value - reach), upper=ratio(value + reach),
-                interval_kind=WALD, p_value=float(2.0 * stats.norm.sf(abs(value) / se)), note=fixed,
+                LOGISTIC, point=ratio(effect.log_ratio), lower=ratio(lower), upper=ratio(upper),
+                interval_kind=WALD, p_value=effect.p_of_null(), note=self._common,
             )  # fmt: skip
         else:
             yield self._record(LOGISTIC, status="separated", note=self._separated())
@@ -224,7 +225,7 @@ class _Row:
         if fit.estimable(contrast):
             yield self._record(
                 PROFILE_LIKELIHOOD, point=ratio(fit.value(contrast)), lower=ratio(profile.lower),
-                upper=ratio(profile.upper), interval_kind=PROFILE, p_value=profile.p_value, note=fixed,
+                upper=ratio(profile.upper), interval_kind=PROFILE, p_value=profile.p_value, note=self._common,
             )  # fmt: skip
         else:
             yield self._record(
@@ -233,6 +234,14 @@ class _Row:
             )  # fmt: skip
         if self._is_one_table:
             yield self._conditional()
+
+    @property
+    def _common(self) -> str:
+        """Say that a pooled row has one odds ratio for all arms, or ''."""
+        if not (self.data.arms_are_random and self.scope == "pooled"):
+            return ""
+        arms = f"{self.data.arms_are}s"
+        return f"{arms} fixed, one odds ratio common to them; the posterior's is the mean over {arms} that differ"
 
     @property
     def _is_one_table(self) -> bool:
@@ -321,9 +330,10 @@ class _Row:
         )
         value, se = float(p.mean() - q.mean()), math.sqrt(fit.variance(gradient))
         reach = float(stats.norm.isf((1.0 - self.interval) / 2.0)) * se
+        one_slope = f"{self.data.arms_are}s fixed, one odds ratio common to them" if self._common else ""
         return self._record(
             STANDARDISED, **words, point=value, lower=value - reach, upper=value + reach,
-            interval_kind="confidence (delta method)",
+            interval_kind="confidence (delta method)", note=one_slope,
             p_value=float(2.0 * stats.norm.sf(abs(value) / se)) if se else math.nan,
         )  # fmt: skip
 

@@ -15,7 +15,17 @@ import pandas as pd
 
 from bayes_her2.data import HER2_LEVELS, HER2_LOW, STRATA, UNKNOWN, Exclusion, ResponseData
 from bayes_her2.errors import Faults, name_some
-from bayes_her2.inputs.fields import MISSING_WORDS, counted, number_or_none, suggestion
+from bayes_her2.inputs.fields import (
+    MISSING_WORDS,
+    counted,
+    explain_not_numbers,
+    number_or_none,
+    numbers,
+    present_mask,
+    suggestion,
+    whole_label,
+    with_counts,
+)
 from bayes_her2.inputs.tables import Table, read_table
 
 MIN_PATIENTS = 10
@@ -97,7 +107,7 @@ def read_response_counts(
     """
     table = read_table(Path(path), shown_as=shown_as)
     where = Path(table.source.path).name
-    faults, notices = Faults(), list[str]()
+    faults = Faults()
     for column in table.columns:
         if column not in (*NEEDED, *OPTIONAL):
             faults.add(
@@ -122,7 +132,6 @@ def read_response_counts(
         citation="; ".join(f"doi {doi}" for doi in dois),
         control=control,
         arms_are=arms_are,
-        notices=notices,
     )
 
 
@@ -244,71 +253,74 @@ def read_response_patients(
     for column in filter(None, [*wanted, *columns.covariates.values()]):
         if column not in table.columns:
             faults.add(where, f"no column {column!r}{suggestion(column, table.columns)}")
+    meanings = {
+        "her2_values": (columns.her2_values, (*HER2_LEVELS, "")),
+        "hr_values": (columns.hr_values, STRATA),
+    }
+    for setting, (given, allowed) in meanings.items():
+        for word in sorted(set(given.values()) - set(allowed)):
+            faults.add(setting, f"{word!r} is not one of {', '.join(map(repr, allowed))}")
     faults.raise_if_any()
+    without = int((~present_mask(table.frame[columns.patient])).sum())
+    if without:
+        faults.add(
+            f"{where}, {columns.patient}",
+            f"{counted(without, 'row has', 'rows have')} no id; give every patient one",
+        )
+        faults.raise_if_any()
     frame = table.frame.set_index(columns.patient)
     twice = list(frame.index[frame.index.duplicated()].unique())
     if twice:
         faults.add(
             f"{where}, {columns.patient}",
-            f"{counted(len(twice), 'patient occurs', 'patients occur')} more than once: {name_some(twice)}",
+            f"{counted(len(twice), 'patient occurs', 'patients occur')} more than once: {name_some(twice)}; keep one "
+            "row for each",
         )
         faults.raise_if_any()
 
     def leave_out(keep: pd.Series[bool], reason: str) -> None:
         nonlocal frame
+        keep = keep.astype(bool)  # of no patients it is of no type
         left_out.extend(
             Exclusion(name, str(p), "analysis set: treatment_response", reason) for p in frame.index[~keep]
         )
         frame = frame[keep]
 
+    if columns.arm:
+        leave_out(present_mask(frame[columns.arm]), f"{arms_are} not recorded")
     if columns.arm and arms:
         absent = [arm for arm in arms if arm not in set(frame[columns.arm])]
         if absent:
             known = name_some(sorted(set(frame[columns.arm])), 20)
             faults.add(f"{where}, {columns.arm}", f"no patient in {', '.join(absent)}; arms: {known}")
+            faults.raise_if_any()
         leave_out(frame[columns.arm].isin(arms), "another arm")
-    known_level = ~frame[columns.her2].str.casefold().isin(MISSING_WORDS)
-    leave_out(known_level, "HER2 level not recorded")
+    leave_out(present_mask(frame[columns.her2]), "HER2 level not recorded")
     _check_words(frame[columns.her2], columns.her2_values, f"{where}, {columns.her2}", faults)
     leave_out(
         frame[columns.her2].map(lambda w: columns.her2_values.get(w, "x") != ""), "HER2 level not compared"
     )
     if columns.hr:
-        leave_out(
-            ~frame[columns.hr].str.casefold().isin(MISSING_WORDS), "hormone receptor status not recorded"
-        )
+        leave_out(present_mask(frame[columns.hr]), "hormone receptor status not recorded")
         _check_words(frame[columns.hr], columns.hr_values, f"{where}, {columns.hr}", faults)
     values = pd.DataFrame(index=frame.index)
     for covariate, column in columns.covariates.items():
-        recorded = ~frame[column].str.casefold().isin(MISSING_WORDS)
-        leave_out(recorded, f"{covariate} not recorded")
+        leave_out(present_mask(frame[column]), f"{covariate} not recorded")
         values = values.loc[frame.index]
-        parsed = frame[column].map(number_or_none)
-        if parsed.isna().any():
-            words = name_some([repr(w) for w in frame.loc[parsed.isna(), column].unique()])
-            faults.add(
-                f"{where}, {column}",
-                f"{counted(int(parsed.isna().sum()), 'cell is', 'cells are')} no number: {words}",
-            )
-        values[covariate] = parsed.astype(float)
+        values[covariate], refused = numbers(frame[column])
+        if len(refused):
+            faults.add(f"{where}, {column}", explain_not_numbers(refused))
     for outcome, column in columns.responses.items():
-        wrong = (
-            set(frame[column])
-            - {"0", "1", "0.0", "1.0"}
-            - {w for w in frame[column] if w.casefold() in MISSING_WORDS}
-        )
-        if wrong:
-            faults.add(
-                f"{where}, {column}",
-                f"{outcome}: {name_some([repr(w) for w in sorted(wrong)])}; write 1, 0 or nothing",
-            )
+        answers = frame.loc[present_mask(frame[column]), column]
+        wrong = answers[~answers.map(whole_label).isin(["0", "1"])]
+        if len(wrong):
+            faults.add(f"{where}, {column}", f"{outcome}: {with_counts(wrong)}; write 1, 0 or nothing")
     faults.raise_if_any()
     scaling = _scaling(values, faults, where)
     faults.raise_if_any()
     long = _long(frame, values, scaling, columns)
     return _assembled(
-        long, where=where, name=name, citation=citation, control=control, arms_are=arms_are, notices=[],
-        scaling=scaling,
+        long, where=where, name=name, citation=citation, control=control, arms_are=arms_are, scaling=scaling,
         exclusions=tuple(left_out),
     )  # fmt: skip
 
@@ -316,10 +328,10 @@ def read_response_patients(
 def _check_words(cells: pd.Series[str], values: Mapping[str, str], where: str, faults: Faults) -> None:
     unknown = cells[~cells.isin(values)]
     if len(unknown):
-        listed = ", ".join(f"{w!r} ({n})" for w, n in unknown.value_counts().items())
         faults.add(
             where,
-            f"{counted(len(unknown), 'value is', 'values are')} not understood: {listed}; known: {', '.join(values)}",
+            f"{counted(unknown.nunique(), 'value is', 'values are')} not understood: {with_counts(unknown)}; known: "
+            f"{', '.join(values)}. Say what each of them means",
         )
 
 
@@ -361,7 +373,6 @@ def _assembled(
     citation: str,
     control: str,
     arms_are: Literal["arm", "centre"],
-    notices: list[str],
     scaling: pd.DataFrame | None = None,
     exclusions: tuple[Exclusion, ...] = (),
 ) -> ResponseData:
@@ -400,14 +411,21 @@ def _assembled(
     rows = rows.set_axis(pd.Index(labels, name="row", dtype="str"))
     rows = rows.astype({**dict.fromkeys(keys, "str"), "n": "int64", "events": "int64"})
     data = ResponseData(
-        name, rows.sort_index(), missing, covariates.sort_index(), pd.DataFrame() if scaling is None else scaling,
-        arms_are, control, citation, exclusions,
-    )  # fmt: skip
-    return _with_notices(data, notices)
+        name=name,
+        rows=rows.sort_index(),
+        not_evaluable=missing,
+        covariates=covariates.sort_index(),
+        covariate_scaling=pd.DataFrame() if scaling is None else scaling,
+        arms_are=arms_are,
+        control=control,
+        citation=citation,
+        exclusions=exclusions,
+    )
+    return _with_notices(data)
 
 
-def _with_notices(data: ResponseData, notices: list[str]) -> ResponseData:
-    found = list(notices)
+def _with_notices(data: ResponseData) -> ResponseData:
+    found = []
     for outcome, hr, arm, level, n, events in data.counts[
         ["outcome", "hr", "arm", "her2", "n", "events"]
     ].itertuples(index=False, name=None):

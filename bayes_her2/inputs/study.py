@@ -673,6 +673,7 @@ class Study(_Block):
         """
         settings = self.model_dump(mode="json", exclude={"description", "truth", "priors", "cohorts"})
         settings["sampling"].pop("cores")
+        settings["published"].pop("evidence_table")  # a path: the fingerprint of the pooled studies covers it
         settings["priors"] = self._prior_numbers()
         settings["cohorts"] = sorted(
             (_without_paths(cohort.model_dump(mode="json")) for cohort in self.cohorts),

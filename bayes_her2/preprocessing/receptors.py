@@ -121,7 +121,7 @@ def ihc_level(staining: pd.DataFrame) -> pd.Series:
 
     0: no staining, or faint incomplete staining in at most 10 % of cells. 1+: faint incomplete in more than 10 %. 2+:
     weak to moderate complete in more than 10 %, or strong complete in at most 10 %. 3+: strong complete in more than
-    10 %.
+    10 %. No part of a run: for pathology tables that have the staining and no level, before `classify_her2`.
 
     Parameters
     ----------

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bayes_her2.report.figures import Drawing, drawn
 from bayes_her2.report.load import Results, Rows, StudyText
+from bayes_her2.report.render import templates
 from bayes_her2.report.sections import audit
 from bayes_her2.report.tables import Table
 
@@ -75,17 +75,7 @@ def audit_page(rows: Mapping[str, Rows], about: About) -> AuditPage:
     }
     figures = drawn(results, audit.SECTION.figures)
     headline = audit.headline(results)
-    environment = Environment(
-        loader=PackageLoader("bayes_her2.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["svg"] = lambda drawing: Markup(
-        drawing.inline
-    )  # drawn here, text escaped by matplotlib
+    environment = templates()
     text = environment.get_template("audit.html.j2").render(
         css=Markup(environment.get_template("report.css").render()),  # our own file
         t=tables,
@@ -119,4 +109,13 @@ def _as_results(rows: Mapping[str, Rows]) -> Results:
         centre=False,
         batch=False,
     )
-    return Results(Path(), study, {}, {}, {}, rows, (), ())
+    return Results(
+        folder=Path(),
+        study=study,
+        provenance={},
+        models={},
+        left_out={},
+        tables=rows,
+        every_estimate=(),
+        files=(),
+    )

@@ -433,6 +433,11 @@ def draw_key(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]], x: f
     )
 
 
+def as_published(results: Results) -> Results:
+    """Return results whose figures carry no stamp: published numbers are no simulation in whatever study they stand."""
+    return replace(results, study=replace(results.study, simulated=False))
+
+
 def image_of(results: Results, figure: Figure) -> Image:
     """Figure as SVG (with fonts that every reader has) and as PDF, both without dates."""
     if results.study.simulated:

@@ -86,7 +86,7 @@ BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
 
 INFERENCE: dict[str, dict[str, Kind]] = {
     "concordance": columns_of(
-        "model outcome exposure estimand contrast stratum scope cohort unit twin_method verdict status note",
+        "model outcome exposure estimand contrast adjustment stratum scope cohort unit twin_method verdict status note",
         ints="n n_twin n_zero",
         floats="posterior_point posterior_lower posterior_upper twin_point twin_lower twin_upper twin_p "
         "twin_p_bonferroni pd lfsr s_value p_in_rope difference",

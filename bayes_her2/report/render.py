@@ -135,6 +135,21 @@ def compose(results: Results) -> Page:
     )
 
 
+def templates() -> Environment:
+    """Return the templates of the report's pages; text is escaped, and what a template lacks is an error."""
+    environment = Environment(
+        loader=PackageLoader("bayes_her2.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    # Drawn here, its text escaped by matplotlib.
+    environment.filters["svg"] = lambda drawing: Markup(drawing.inline)
+    return environment
+
+
 def _main_section_shown(anchor: str, results: Results) -> bool:
     if anchor in OF_THE_MAIN_MODEL:
         return results.fitted
@@ -160,17 +175,7 @@ def html(results: Results, page: Page) -> str:
     str
         HTML without any request to elsewhere: styles and figures are inside.
     """
-    environment = Environment(
-        loader=PackageLoader("bayes_her2.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["svg"] = lambda drawing: Markup(
-        drawing.inline
-    )  # drawn here, text escaped by matplotlib
+    environment = templates()
     css = environment.get_template("report.css").render()
     return environment.get_template("report.html.j2").render(
         css=Markup(css),  # our own file

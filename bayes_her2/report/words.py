@@ -216,8 +216,7 @@ def fitted_line(record: ModelRecord) -> str:
         "not adjusted for covariates" if record.adjustment == "none" else f"adjusted for {record.adjustment}"
     )
     if record.counted != "tumours":
-        studies = formats.plural(len(record.cohorts), "published study", "published studies")
-        return f"Fitted to {studies} ({formats.listed(record.cohorts)}).{drawn}"
+        return f"Fitted to published results of {formats.listed(record.cohorts)}.{drawn}"
     tumours = f"{formats.count(record.n_tumours)} tumours of {formats.listed(record.cohorts)}"
     lost = formats.listed(
         f"{formats.count(e['n'])} of {e['cohort']} ({e['reason']})" for e in record.exclusions

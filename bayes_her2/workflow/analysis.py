@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from bayes_her2.bayesian.model import ModelFile, load_model
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
-from bayes_her2.data import AnalysisSet, EvidenceSet, ResponseData, exclusions_frame
+from bayes_her2.data import AnalysisSet, EvidenceSet, Exclusion, ResponseData, exclusions_frame
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
 from bayes_her2.frequentist import rank_tests
@@ -108,7 +108,7 @@ class Analysed:
     reasons: tuple[str, ...]
     shared: Mapping[str, pd.DataFrame]
     provenance: Mapping[str, Any]
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float]
 
 
 def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> Analysed:
@@ -225,49 +225,43 @@ def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
 
 
 def _about(job: Job) -> dict[str, Any]:
-    """Say what the fit rests on: tumours and cohorts, or patients (as far as counts are printed) and studies."""
+    """Say what the fit rests on: tumours and cohorts, or patients and published studies."""
     data = job.data
     if isinstance(data, EvidenceSet):
-        both = data.studies.dropna(subset=["n_exposed", "n_reference"])
-        by_report = (
-            (both["n_exposed"] + both["n_reference"]).groupby([both["overlap_group"], both["pool"]]).sum()
-        )
-        patients = by_report.groupby("overlap_group").max().sum()
-        studies = list(dict.fromkeys(str(name) for name in data.studies["overlap_group"]))
         return {
             "counted": "patients",
-            "n_tumours": int(patients),
-            "cohorts": studies,
+            "n_tumours": data.n_patients,
+            "cohorts": data.overlap_groups,
             "adjustment": "by question",
-            "exclusions": [],
-            "notices": [],  # by question, in a table of their own
+            "exclusions": [],  # these and the remarks by question, in tables of their own
+            "notices": [],
         }
     if isinstance(data, ResponseData):
         return {
             "counted": "patients",
-            "n_tumours": int(data.rows.groupby("outcome")["n"].sum().max()),
+            "n_tumours": data.n_patients,
             "cohorts": [data.name],
             "adjustment": data.adjustment,
-            "exclusions": [],
+            "exclusions": _counted(data.exclusions),
             "notices": list(data.notices),
         }
+    step = f"analysis set: {job.name}"
     return {
+        "counted": "tumours",
         "n_tumours": len(data.tumours),
         "cohorts": list(data.cohorts),
         "adjustment": data.adjustment,
-        "exclusions": _own_exclusions(job.name, data),
+        "exclusions": _counted(tuple(e for e in data.exclusions if e.step == step)),
         "notices": list(data.notices),
     }
 
 
-def _own_exclusions(name: str, data: AnalysisSet) -> list[dict[str, Any]]:
-    """Tumours that this model's own needs left out, counted by cohort and reason."""
-    step = f"analysis set: {name}"
-    log = exclusions_frame(tuple(e for e in data.exclusions if e.step == step))
-    counts = log.groupby(["cohort", "reason"], sort=False).size().rename("n").reset_index()
+def _counted(exclusions: tuple[Exclusion, ...]) -> list[dict[str, Any]]:
+    """Exclusions by cohort and reason."""
+    counts = exclusions_frame(exclusions).groupby(["cohort", "reason"], sort=False).size()
     return [
         {"cohort": str(cohort), "reason": str(reason), "n": int(n)}
-        for cohort, reason, n in counts.itertuples(index=False, name=None)
+        for cohort, reason, n in counts.rename("n").reset_index().itertuples(index=False, name=None)
     ]
 
 

@@ -13,26 +13,17 @@ from typing import Any
 import pandas as pd
 
 from bayes_her2 import __version__
-from bayes_her2.errors import DataError
+from bayes_her2.errors import DataError, name_some
 from bayes_her2.estimates import write_table
-from bayes_her2.evidence.audit_tables import AuditTables, Settings, audit_tables
+from bayes_her2.evidence.audit_tables import NAMES, AuditTables, Settings, audit_tables
 from bayes_her2.evidence.published_claims import Published, read_claims
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report.audit_page import About, AuditPage, audit_page
-from bayes_her2.workflow.results import PROVENANCE, STAGING
+from bayes_her2.workflow.results import PROVENANCE, STAGING, move_in_place
 
 PAGE = "audit.html"
 KIND = "audit of published claims"
-PARTS = (
-    "audit.csv",
-    "replication.csv",
-    "contradictions.csv",
-    "audit_prior_sweep.csv",
-    "audit_priors.csv",
-    "figures",
-    PAGE,
-    PROVENANCE,
-)
+PARTS = (*(f"{name}.csv" for name in NAMES), "figures", PAGE, PROVENANCE)
 """What an audit puts in place, the provenance last: where it stands, the rest belongs to it."""
 
 SEED_CITATION = (
@@ -145,8 +136,7 @@ def _refuse_foreign(folder: Path) -> None:
     others = sorted(entry.name for entry in folder.iterdir() if entry.name != STAGING)
     if others:
         raise DataError(
-            f"{folder}: holds files that no audit wrote ({', '.join(others[:3])}"
-            f"{', ...' if len(others) > 3 else ''}). Choose an empty or a new folder."
+            f"{folder}: holds files that no audit wrote ({name_some(others, 3)}). Choose an empty or a new folder."
         )
 
 
@@ -192,14 +182,5 @@ def _write(
         if not existed and folder.exists():
             folder.rmdir()
         raise
-    (folder / PROVENANCE).unlink(missing_ok=True)
-    for name in PARTS:
-        source, target = staging / name, folder / name
-        if target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
-        if source.exists():
-            source.replace(target)
-    shutil.rmtree(staging, ignore_errors=True)
+    move_in_place(staging, folder, PARTS)
     return folder / PAGE

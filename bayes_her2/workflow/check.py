@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -56,12 +57,12 @@ class Checked:
     evidence: EvidenceTable | None = None
     wanted: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def response(self) -> ResponseData | None:
         """The seed study's response to treatment, where the study asks for it."""
         return seed_study_response() if RESPONSE in self.wanted else None
 
-    @property
+    @cached_property
     def published(self) -> EvidenceSet | None:
         """Questions to the published results, where the study asks for their synthesis."""
         if self.evidence is None or SYNTHESIS not in self.wanted:

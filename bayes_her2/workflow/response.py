@@ -55,7 +55,12 @@ def borrowing_tables(data: ResponseData, table: EvidenceTable, *, interval: floa
         "posterior without borrowing": _density(new, without, intercept),
         "posterior with the robust prior": _density(new, robust, intercept),
     }
-    notices = [*earlier.notices, f"earlier studies: {', '.join(earlier.studies)} ({earlier.question})"]
+    derived = [text for text in evidence.notices if text.startswith("counts derived")]
+    notices = [
+        *earlier.notices,
+        *derived,
+        f"earlier studies: {', '.join(earlier.studies)} ({earlier.question})",
+    ]
     return {
         f"{RESPONSE}_borrowing": borrowing(
             new, earlier, intercept=intercept, without=without, interval=interval

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +100,28 @@ class ResultsFolder:
 
     def put_in_place(self) -> None:
         """Move everything into the folder; what an earlier run left there is replaced."""
-        (self.out / PROVENANCE).unlink(missing_ok=True)
-        for name in PARTS:
-            source, target = self.staging / name, self.out / name
-            if target.is_dir():
-                shutil.rmtree(target)
-            else:
-                target.unlink(missing_ok=True)
-            if source.exists():
-                source.replace(target)
-        shutil.rmtree(self.staging, ignore_errors=True)
+        move_in_place(self.staging, self.out, PARTS)
+
+
+def move_in_place(staging: Path, out: Path, parts: Sequence[str]) -> None:
+    """Move what was written aside into a folder; what an earlier run left there is replaced.
+
+    Parameters
+    ----------
+    staging
+        Where it was written; removed.
+    out
+        Where it goes.
+    parts
+        Files and folders, the provenance last: where it stands, the rest belongs to it.
+    """
+    (out / PROVENANCE).unlink(missing_ok=True)
+    for name in parts:
+        source, target = staging / name, out / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+        if source.exists():
+            source.replace(target)
+    shutil.rmtree(staging, ignore_errors=True)

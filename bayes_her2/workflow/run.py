@@ -134,8 +134,8 @@ def run_study(
     if unknown:
         raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(known)}.")
     jobs = [Job(name, data, study) for name, data in checked.sets.items()]
-    if (published := checked.published) is not None:
-        jobs.append(Job(SYNTHESIS, published, study))
+    if checked.published is not None:
+        jobs.append(Job(SYNTHESIS, checked.published, study))
     if checked.response is not None:
         jobs.append(Job(RESPONSE, checked.response, study))
     folder = ResultsFolder(Path(out))
@@ -270,6 +270,8 @@ def _write_data_tables(folder: ResultsFolder, checked: Checked) -> None:
         notices.append(
             (start, rest) if rest and (start in known or start in data.cell_types.index) else ("study", text)
         )
+    if checked.evidence is not None:
+        notices += [("published results", text) for text in checked.evidence.notices]
     without_ihc = [c for c, own in data.tumours.groupby("cohort") if own["her2_ihc"].isna().all()]
     notices += [
         (str(c), "HER2 IHC level is not recorded, so the HER2 measure is not described by it.")

@@ -15,6 +15,8 @@ from bayes_her2.errors import DataError
 NORMAL = Prior("Normal", {"mu": -1.0, "sigma": 0.5}, "a reason")
 HALF = Prior("HalfNormal", {"sigma": 0.25}, "a reason")
 SHARES = Prior("Dirichlet", {"concentration": 1.5}, "a reason")
+PARTS = {"weight_1": 0.7, "mu_1": -0.4, "sigma_1": 0.2, "weight_2": 0.3, "mu_2": 0.0, "sigma_2": 1.0}
+MIXTURE = Prior("NormalMixture", PARTS, "a reason")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,37 @@ def test_a_prior_reads_as_in_the_literature():
 def test_a_prior_that_says_nothing_sensible_is_refused(dist, params, why, message):
     with pytest.raises(DataError, match=message):
         Prior(dist, params, why)
+
+
+def test_a_mixture_prior_is_a_distribution():
+    frozen = MIXTURE.frozen()
+    x = np.linspace(-12, 12, 200_001)
+    assert np.trapezoid(frozen.pdf(x), x) == pytest.approx(1.0, abs=1e-9)
+    assert frozen.cdf(frozen.ppf([0.025, 0.5, 0.975])).tolist() == pytest.approx(
+        [0.025, 0.5, 0.975], abs=1e-10
+    )
+    at = np.array([-0.4, 1.3])
+    expected = np.log(0.7 * stats.norm.pdf(at, -0.4, 0.2) + 0.3 * stats.norm.pdf(at, 0, 1))
+    assert frozen.logpdf(at).tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+    assert frozen.mean() == pytest.approx(np.trapezoid(x * frozen.pdf(x), x), abs=1e-9)
+    variance = np.trapezoid((x - frozen.mean()) ** 2 * frozen.pdf(x), x)
+    assert frozen.std() == pytest.approx(np.sqrt(variance), rel=1e-9)
+    draws = MIXTURE.sample(np.random.default_rng(1), (20_000,))
+    assert stats.kstest(draws, frozen.cdf).pvalue > 1e-3
+    assert str(MIXTURE).startswith("0.7 Normal(-0.4, 0.2) + 0.3")
+
+
+def test_a_mixture_prior_refuses_what_is_no_mixture():
+    good = {"weight_1": 0.5, "mu_1": 0.0, "sigma_1": 1.0, "weight_2": 0.5, "mu_2": 0.0, "sigma_2": 2.0}
+    Prior("NormalMixture", good, "x")
+    with pytest.raises(DataError, match="weights sum to 1"):
+        Prior("NormalMixture", good | {"weight_2": 0.6}, "x")
+    with pytest.raises(DataError, match="sigmas and weights must be above 0"):
+        Prior("NormalMixture", good | {"sigma_2": 0.0}, "x")
+    with pytest.raises(DataError, match="needs weight_1, mu_1, sigma_1, weight_2"):
+        Prior("NormalMixture", {k: v for k, v in good.items() if k != "mu_2"}, "x")
+    with pytest.raises(ValueError, match="no mixture of normals"):
+        HALF.components()
 
 
 def setting(dist: str, **params: float) -> SimpleNamespace:

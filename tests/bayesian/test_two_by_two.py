@@ -231,3 +231,5 @@ def test_the_seed_study_s_missing_patients_can_turn_it_round():
 def test_nobody_missing_is_no_tipping_point():
     with pytest.raises(DataError, match="every patient was evaluated"):
         tipping_point(unevaluated(0, 0, 0), PCR, **MODEL)
+    with pytest.raises(DataError, match="no outcome 'pCR'; outcomes: pathological complete response"):
+        tipping_point(unevaluated(1, 0, 0), "pCR", **MODEL)

@@ -139,7 +139,9 @@ def test_text_of_a_table_of_claims_is_escaped(tmp_path, write_claims):
     out = tmp_path / "out"
     path = write_claims({"claim": "<b>A</b> & [red]B[/red]"})
     assert exit_code(["audit", str(path), "--out", str(out)]) == 0
-    assert "<b>A</b>" not in (out / "audit.html").read_text("utf-8")
+    text = (out / "audit.html").read_text("utf-8")
+    assert "&lt;b&gt;A&lt;/b&gt; &amp; [red]B[/red]" in text
+    assert "<b>A</b>" not in text
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -192,6 +194,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):
         (["--plausible", "odds ratio"], "write MEASURE=VALUE"),
         (["--plausible", "odds ratio=big"], "write MEASURE=VALUE"),
         (["--plausible", "luck=2"], "no measure is named 'luck'"),
+        (["--plausible", "odds ratio=nan"], "nan is no size of an odds ratio"),
         (["--alpha", "2"], "2 is not a level of significance"),
     ],
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from scipy.stats import chi2
 
 from bayes_her2.errors import DataError
 from bayes_her2.evidence.audit_tables import Settings, audit_tables
 from bayes_her2.evidence.published_claims import read_claims
+from bayes_her2.frequentist.pooling import common_effect
 
 
 def audited(path, settings=None):
@@ -48,7 +50,9 @@ def test_three_cohorts_are_three_pairs_and_opposite_directions_are_named(write_c
 def test_a_mean_difference_needs_its_plausible_effect(write_claims):
     row = {"measure": "mean difference", "estimate": "2.0", "ci_low": "0.5", "ci_high": "3.5"}
     path = write_claims(row)
-    with pytest.raises(DataError, match=r"row 1 .* has no default plausible effect, because it has a unit"):
+    with pytest.raises(
+        DataError, match=r"claims.csv, row 1 .* has no default plausible effect, because it has"
+    ):
         audited(path)
     by_option = audited(path, Settings(plausible={"mean difference": 1.0})).audit
     by_column = audited(write_claims(row | {"plausible_effect": "1.0"})).audit
@@ -61,7 +65,7 @@ def test_a_mean_difference_needs_its_plausible_effect(write_claims):
     ("settings", "words"),
     [
         (Settings(alpha=5), "5 is not a level of significance"),
-        (Settings(plausible={"odd ratio": 2}), "no measure is named 'odd ratio'"),
+        (Settings(plausible={"odd ratio": 2}), "no measure is named 'odd ratio'; did you mean 'odds ratio'"),
         (Settings(plausible={"odds ratio": 1}), "1 is no size of an odds ratio"),
         (Settings(plausible={"correlation": 1.5}), "1.5: a correlation lies between -1 and 1"),
     ],
@@ -73,7 +77,9 @@ def test_settings_that_make_no_sense_are_refused(settings, words):
 
 def test_an_interval_that_rounding_leaves_without_width_is_refused(write_claims):
     path = write_claims({"estimate": "0.9", "ci_low": "0.9", "ci_high": "1.0"})
-    with pytest.raises(DataError, match=r"row 1 .*without a width \(0.9 to 1.0\).*Give more digits"):
+    with pytest.raises(
+        DataError, match=r"claims.csv, row 1 .*no width in 0.9 \(0.9 to 1.0\).*Give more digits"
+    ):
         audited(path)
 
 
@@ -143,3 +149,26 @@ def test_words_and_verdicts_agree_at_another_level(alpha):
     assert (inconclusive == table["in_words"].str.contains(f"not below {alpha:g}")).all()
     below = table["p_value"] < alpha
     assert (table["critical_prior_sd"].notna() == below).all()
+    assert (table["advocacy_limit"].isna() == below).all()
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.10])
+def test_the_sweep_reaches_the_null_at_the_critical_prior_of_the_same_level(alpha):
+    tables = audit_tables(read_claims(), Settings(alpha=alpha))
+    critical = tables.audit.dropna(subset=["critical_prior_sd"]).set_index(["claim", "cohort"])
+    assert len(critical) > 5
+    for key, curve in tables.prior_sweep.groupby(["claim", "cohort"]):
+        if key in critical.index:
+            assert (
+                curve["excludes_null"] == (curve["prior_sd"] > critical.loc[key, "critical_prior_sd"])
+            ).all()
+        else:
+            assert not curve["excludes_null"].any()
+
+
+def test_cohorts_are_compatible_as_cochrans_q_of_two_studies_says(write_claims):
+    second = {"cohort": "Second", "estimate": "1.10", "ci_low": "0.80", "ci_high": "1.51"}
+    tables = audited(write_claims({}, second))
+    points, errors = tables.audit["estimate_on_scale"].to_numpy(), tables.audit["standard_error"].to_numpy()
+    q = common_effect(points.tolist(), (errors**2).tolist()).q
+    assert tables.replication["compatibility_p"].item() == pytest.approx(chi2.sf(q, 1))

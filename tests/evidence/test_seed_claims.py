@@ -161,6 +161,7 @@ def test_the_seed_study_prints_no_claim_for_two_cohorts(tables):
 
 def test_every_verdict_is_a_declared_one_and_lies_within_what_rounding_allows(tables):
     order = ["inconclusive", "does not survive", "weakened", "survives"]
+    assert len(tables.audit) == 25
     for row in tables.audit.to_dict("records"):
         assert row["verdict"] in VERDICTS
         low, high = order.index(row["verdict_lowest"]), order.index(row["verdict_highest"])

@@ -242,6 +242,33 @@ def test_a_table_is_joined_to_the_shipped_one_and_checked_again(read):
         shipped.joined(read(RESPONSE | {"doi": known["doi"]}))
 
 
+@pytest.mark.parametrize(
+    ("column", "written", "usual"),
+    [
+        ("exposure", "HER2 low", "HER2-low"),
+        ("exposure", "her2-Low", "HER2-low"),
+        ("reference", "HER2 0", "HER2-0"),
+        ("reference", "HER20", "HER2-0"),
+        ("exposure", "T‑DXd", "T-DXd"),
+    ],
+)
+def test_a_shipped_group_under_another_spelling_is_a_fault(read, column, written, usual):
+    (fault,) = faults_of(read, RESPONSE | {column: written})
+    assert fault.startswith(
+        f"mine.csv, row 1 (smith_pcr), {column}: {written!r} differs from {usual!r} only in"
+    )
+    assert fault.endswith(f"did you mean {usual!r}?")
+
+
+def test_a_group_of_the_users_own_has_one_spelling_and_any_name(read):
+    own = RESPONSE | {"exposure": "Luminal A"}
+    (fault,) = faults_of(read, own, other(own, "Jones", exposure="luminal-A"))
+    assert "row 2" in fault
+    assert "'luminal-A' differs from 'Luminal A'" in fault
+    assert len(read(own, other(own, "Jones", exposure="Luminal B"))) == 2
+    assert len(read(own | {"exposure": "HR+"}, other(own, "Jones", exposure="HR-"))) == 2
+
+
 def test_rows_are_found_by_column(read):
     table = read(RESPONSE, RATIO)
     assert table.rows(outcome="overall survival", pooled=False)["row_id"].to_list() == ["smith_os"]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from response_sets import PCR, response_set, simulated_arms
+from response_sets import PCR, one_row, response_set, simulated_arms
 from scipy import stats
 
 from bayes_her2.data import HER2_LOW, HER2_ZERO
@@ -32,19 +32,12 @@ def table_2() -> pd.DataFrame:
     return treatment_response_twin(seed_study_response()).table
 
 
-def one(table: pd.DataFrame, **equal: str) -> pd.Series:
-    for column, value in equal.items():
-        table = table[table[column] == value]
-    assert len(table) == 1, table
-    return table.iloc[0]  # the only row
-
-
 @pytest.mark.parametrize(
     ("outcome", "expected"), [(MID, (0.5064, 0.187, 1.373)), (PCR, (0.6880, 0.275, 1.724))]
 )
 def test_the_seed_study_s_odds_ratios(table_2, outcome, expected):
     # 9/32 against 17/39 and 23/36 against 36/50 (Pizzamiglio 2025, Table 2): cross products and Woolf's limits.
-    found = one(table_2, outcome=outcome, estimand="response_odds", method="logistic regression")
+    found = one_row(table_2, outcome=outcome, estimand="response_odds", method="logistic regression")
     assert found["point"] == pytest.approx(expected[0], abs=5e-5)
     assert found["lower"] == pytest.approx(expected[1], abs=5e-4)
     assert found["upper"] == pytest.approx(expected[2], abs=5e-4)
@@ -59,14 +52,14 @@ def test_no_method_gives_the_interval_that_is_printed_for_pathological_response(
 
 
 def test_second_opinions_are_those_of_scipy_and_of_the_likelihood(table_2):
-    fisher = one(table_2, outcome=MID, method=CONDITIONAL)
+    fisher = one_row(table_2, outcome=MID, method=CONDITIONAL)
     assert fisher["p_value"] == pytest.approx(stats.fisher_exact([[9, 23], [17, 22]]).pvalue, rel=1e-12)
     # The conditional estimate solves E[x | margins, odds ratio] = 9.
     distribution = stats.nchypergeom_fisher(71, 26, 32, fisher["point"])
     assert distribution.mean() == pytest.approx(9.0, abs=1e-6)
     assert stats.nchypergeom_fisher(71, 26, 32, fisher["upper"]).cdf(9) == pytest.approx(0.025, abs=1e-6)
     assert stats.nchypergeom_fisher(71, 26, 32, fisher["lower"]).sf(8) == pytest.approx(0.025, abs=1e-6)
-    profile = one(table_2, outcome=MID, method=PROFILE_LIKELIHOOD)
+    profile = one_row(table_2, outcome=MID, method=PROFILE_LIKELIHOOD)
 
     def deviance(log_odds_ratio: float) -> float:
         logits = np.linspace(-3, 3, 600_001)
@@ -80,7 +73,7 @@ def test_second_opinions_are_those_of_scipy_and_of_the_likelihood(table_2):
 
 
 def test_the_risk_difference_has_newcombe_s_limits(table_2):
-    found = one(table_2, outcome=MID, estimand="response_difference")
+    found = one_row(table_2, outcome=MID, estimand="response_difference")
 
     def wilson(x: int, n: int) -> tuple[float, float]:
         z = stats.norm.ppf(0.975)
@@ -91,7 +84,7 @@ def test_the_risk_difference_has_newcombe_s_limits(table_2):
     assert found["point"] == pytest.approx(p1 - p0)
     assert found["lower"] == pytest.approx(p1 - p0 - math.hypot(p1 - l1, u0 - p0), abs=1e-9)
     assert found["upper"] == pytest.approx(p1 - p0 + math.hypot(u1 - p1, p0 - l0), abs=1e-9)
-    words = one(table_2, outcome=MID, estimand="number_needed")
+    words = one_row(table_2, outcome=MID, estimand="number_needed")
     assert words["status"] == "not estimable"
     assert words["note"] == "the interval of the risk difference contains 0"
 
@@ -105,7 +98,7 @@ def test_the_ratio_of_odds_ratios_is_the_interaction_of_statsmodels():
     patients = patients.assign(new=1.0 * (patients["arm"] == "new"), low=1.0 * (patients["her2"] == HER2_LOW))
     fit = smf.logit("y ~ new * hr + low + new:low", patients).fit(disp=0)
     table = treatment_response_twin(CONTROLLED).table
-    found = one(table, estimand="ratio_of_odds_ratios", method="logistic regression")
+    found = one_row(table, estimand="ratio_of_odds_ratios", method="logistic regression")
     low, high = fit.conf_int().loc["new:low"]
     assert [found[c] for c in ("point", "lower", "upper")] == pytest.approx(
         np.exp([fit.params["new:low"], low, high]).tolist(), rel=1e-6
@@ -117,7 +110,7 @@ def test_the_ratio_of_odds_ratios_is_the_interaction_of_statsmodels():
         expected = (
             fit.predict(own.assign(new=1.0, low=code)) - fit.predict(own.assign(new=0.0, low=code))
         ).mean()
-        row = one(table, estimand="treatment_difference", contrast=f"new minus old, {level}")
+        row = one_row(table, estimand="treatment_difference", contrast=f"new minus old, {level}")
         assert row["point"] == pytest.approx(expected, rel=1e-6)
         assert row["n"] == len(own)
 
@@ -144,19 +137,28 @@ def test_the_difference_over_several_arms_averages_the_fitted_probabilities():
     steps = np.eye(3) * 1e-6
     gradient = np.array([(averaged(at + s) - averaged(at - s)) / 2e-6 for s in steps])
     se = math.sqrt(gradient @ fit.cov_params().to_numpy() @ gradient)
-    found = one(treatment_response_twin(data).table, estimand="response_difference", scope="pooled")
+    found = one_row(treatment_response_twin(data).table, estimand="response_difference", scope="pooled")
     assert found["point"] == pytest.approx(averaged(at), rel=1e-6)
     assert found["upper"] - found["point"] == pytest.approx(stats.norm.ppf(0.975) * se, rel=1e-5)
     assert found["interval_kind"] == "confidence (delta method)"
+    assert found["note"] == "arms fixed, one odds ratio common to them"
+
+
+def test_the_pooled_odds_ratio_of_several_arms_says_that_it_is_common_to_them():
+    table = treatment_response_twin(simulated_arms(4, n=30, slopes={"HR-": -0.5}, arms=3)).table
+    of_odds = table[(table["estimand"] == "response_odds") & (table["status"] == "observed")]
+    words = "arms fixed, one odds ratio common to them; the posterior's is the mean over arms that differ"
+    assert of_odds.loc[of_odds["scope"] == "pooled", "note"].tolist() == [words, words]
+    assert set(of_odds.loc[of_odds["scope"] == "cohort", "note"]) == {""}
 
 
 def test_separated_and_empty_rows_say_so():
     data = response_set({(PCR, "HR+", "all"): (15, 0, 20, 6), (PCR, "HR-", "all"): (12, 5, 0, 0)})
     table = treatment_response_twin(data).table
-    apart = one(table, stratum="HR+", estimand="response_odds", method="logistic regression")
+    apart = one_row(table, stratum="HR+", estimand="response_odds", method="logistic regression")
     assert apart["status"] == "separated"
     assert apart["note"] == "no HER2-low patient of 15 responded"
-    likelihood = one(table, stratum="HR+", estimand="response_odds", method=PROFILE_LIKELIHOOD)
+    likelihood = one_row(table, stratum="HR+", estimand="response_odds", method=PROFILE_LIKELIHOOD)
 
     # Against the same rate in both: twice the log likelihood ratio in closed form.
     def log(x: int, n: int, p: float) -> float:
@@ -164,7 +166,7 @@ def test_separated_and_empty_rows_say_so():
 
     ratio = 2 * (log(6, 20, 0.3) - log(0, 15, 6 / 35) - log(6, 20, 6 / 35))
     assert likelihood["p_value"] == pytest.approx(stats.chi2.sf(ratio, 1), rel=1e-4)
-    empty = one(table, stratum="HR-", estimand="response_odds", method="logistic regression")
+    empty = one_row(table, stratum="HR-", estimand="response_odds", method="logistic regression")
     assert empty["status"] == "not estimable"
     assert empty["note"] == "no HER2-0 patients in HR-"
 

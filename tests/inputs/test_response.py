@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from response_sets import ISPY2, PCR
 
 from bayes_her2.data import DIFFERENCE, HER2_LOW, HER2_ZERO
 from bayes_her2.errors import DataError
@@ -15,7 +16,6 @@ from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.evidence.table import shipped_evidence
 from bayes_her2.inputs.response import PatientColumns, read_response_counts, read_response_patients
 
-PCR = "pathological complete response"
 COLUMNS = PatientColumns(
     patient="id",
     responses={PCR: "pcr"},
@@ -24,15 +24,6 @@ COLUMNS = PatientColumns(
     hr="hr",
     hr_values={"1": "HR+", "0": "HR-"},
     arm="arm",
-)
-ISPY2 = replace(
-    COLUMNS,
-    patient="patient_id",
-    responses={PCR: "pCR"},
-    her2="HER2 3-state (3)",
-    her2_values={"HER2low": HER2_LOW, "HER2=0": HER2_ZERO, "HER2+": ""},
-    hr="HR",
-    arm="Arm (short name)",
 )
 
 
@@ -126,7 +117,14 @@ def test_individuals_are_the_same_data_as_their_counts(tmp_path):
 
 def test_patients_who_are_left_out_are_counted_with_the_reason(tmp_path):
     rows = [f"P{i},{i % 2},{'low' if i < 20 else 'zero'},1,A,{50 + i}" for i in range(40)]
-    rows += ["Q1,1,positive,1,A,50", "Q2,1,,1,A,50", "Q3,1,low,,A,50", "Q4,,low,0,A,50", "Q5,1,low,1,A,"]
+    rows += [
+        "Q1,1,positive,1,A,50",
+        "Q2,1,,1,A,50",
+        "Q3,1,low,,A,50",
+        "Q4,,low,0,A,50",
+        "Q5,1,low,1,A,",
+        "Q6,1,low,1,,50",
+    ]
     path = written(tmp_path, "id,pcr,level,hr,arm,age\n" + "\n".join(rows))
     data = read_response_patients(path, replace(COLUMNS, covariates={"age": "age"}), name="people")
     reasons = {e.tumour: e.reason for e in data.exclusions}
@@ -135,6 +133,7 @@ def test_patients_who_are_left_out_are_counted_with_the_reason(tmp_path):
         "Q2": "HER2 level not recorded",
         "Q3": "hormone receptor status not recorded",
         "Q5": "age not recorded",
+        "Q6": "arm not recorded",
     }
     assert data.not_evaluable[["her2", "n"]].to_numpy().tolist() == [[HER2_LOW, 1]]
     assert data.adjustment == "age"
@@ -225,14 +224,23 @@ def test_faults_in_a_table_of_patients(tmp_path):
     assert "level: 1 value is not understood: 'ultra' (1); known: low, zero, positive" in message(
         f"{good}\nX,1,ultra,1,A,50"
     )
+    wrong = replace(COLUMNS, her2_values={"low": "HER2low", "zero": HER2_ZERO}, hr_values={"1": "positive"})
+    assert message(good, wrong) == (
+        "2 faults:\n"
+        "  1. her2_values: 'HER2low' is not one of 'HER2-low', 'HER2-0', ''\n"
+        "  2. hr_values: 'positive' is not one of 'HR+', 'HR-'"
+    )
     assert "hr: 1 value is not understood: 'ER+' (1)" in message(f"{good}\nX,1,low,ER+,A,50")
-    assert "pcr: pathological complete response: 'yes'; write 1, 0 or nothing" in message(
+    assert "pcr: pathological complete response: 'yes' (1); write 1, 0 or nothing" in message(
         f"{good}\nX,yes,low,1,A,50"
     )
-    assert "age: 1 cell is no number: 'old'" in message(f"{good}\nX,1,low,1,A,old", with_age)
+    assert "age: 1 cell is not a number: 'old' (1) (in X)" in message(f"{good}\nX,1,low,1,A,old", with_age)
     same = "\n".join(row.rsplit(",", 1)[0] + ",50" for row in rows)
     assert "covariate 'age' has one value in all patients; leave it out" in message(same, with_age)
     assert "arm: no patient in B; arms: A" in message(good, arms=["A", "B"])
+    assert "arm: no patient in B; arms: A" in message(good, arms=["B"])
+    assert "id: 2 rows have no id; give every patient one" in message(f"{good}\n,1,low,1,A,50\n,0,low,1,A,50")
+    assert "no patient was evaluated" in message("P1,1,positive,1,A,50")
     assert "no column 'HER2'" in message(good, replace(COLUMNS, her2="HER2"))
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytensor
 import pytest
 import xarray as xr
 from bayes_her2.models import high_abundance as model_file
-from pytensor.compile.mode import get_mode
+from labelled_density import SummedDensity
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -21,8 +20,6 @@ from bayes_her2.bayesian.design import structure
 from bayes_her2.bayesian.high_estimands import HighSupport, prior_on_published
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.summary import standing
-
-PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 
 # (mean of means, its SD), SD between cell types, SD between cohorts.
 PRIORS = {
@@ -143,29 +140,6 @@ def log_likelihood(kind: str, data, values) -> float:
     return total
 
 
-class Density:
-    """Log density of a graph at labelled coefficients, variable by variable, without Jacobians."""
-
-    def __init__(self, model) -> None:
-        self.model = model
-        free = model.free_RVs
-        z = [t.forward(v, *v.owner.inputs) if (t := model.rvs_to_transforms[v]) else v for v in free]
-        self._to_z = pytensor.function(free, z, mode=PLAIN, on_unused_input="ignore")
-        self._logp = model.compile_logp(jacobian=False, sum=False, mode=PLAIN)
-
-    def __call__(self, values) -> dict[str, float]:
-        arrays = []
-        for variable in self.model.free_RVs:
-            dims = self.model.named_vars_to_dims.get(variable.name, ())
-            array = values[variable.name]
-            arrays.append(
-                array.sel({d: list(self.model.coords[d]) for d in dims}).transpose(*dims).to_numpy()
-            )
-        names = [self.model.rvs_to_values[v].name for v in self.model.free_RVs]
-        terms = self._logp(dict(zip(names, self._to_z(*arrays), strict=True)))
-        return {v.name: float(np.sum(t)) for v, t in zip(self.model.basic_RVs, terms, strict=True)}
-
-
 @pytest.fixture(scope="module")
 def high_set(structured):
     """The structures of the main model, as analysis sets of this one."""
@@ -181,7 +155,7 @@ def test_the_log_density_is_the_one_written_out(high_set, kind):
     assert {v.name for v in model.free_RVs} == set(variables(kind, data))
     assert [v.name for v in model.observed_RVs] == ["high"]
     assert not model.potentials
-    density = Density(model)
+    density = SummedDensity(model)
     for seed in (1, 2):
         values = random_values(kind, data, seed)
         found = density(values)
@@ -206,7 +180,7 @@ def test_the_order_of_rows_and_cohorts_does_not_matter(high_set):
     kind = "three cohorts"
     data = high_set(kind)
     values = random_values(kind, data, 3)
-    expected = Density(model_file.build(data, model_file.PRIORS))(values)
+    expected = SummedDensity(model_file.build(data, model_file.PRIORS))(values)
     rows = np.random.default_rng(1).permutation(len(data.tumours))
     columns = list(data.high.columns[::-1])
     shuffled = replace(
@@ -224,7 +198,7 @@ def test_the_order_of_rows_and_cohorts_does_not_matter(high_set):
         for name, v in values.items()
     }
     for other, at in ((shuffled, values), (renamed, moved)):
-        found = Density(model_file.build(other, model_file.PRIORS))(at)
+        found = SummedDensity(model_file.build(other, model_file.PRIORS))(at)
         assert found == {name: pytest.approx(value, rel=1e-10) for name, value in expected.items()}
 
 
@@ -238,7 +212,7 @@ def test_with_a_flat_prior_the_mode_is_the_maximum_likelihood_estimate(high_set)
         name: Prior(p.dist, {k: (1e6 if k == "sigma" else v) for k, v in p.params.items()}, "flat")
         for name, p in model_file.PRIORS.items()
     }
-    density = Density(model_file.build(data, flat))
+    density = SummedDensity(model_file.build(data, flat))
     values = random_values(kind, data, 5)
     for name in list(values):
         if name.endswith("_between_cells_sd"):

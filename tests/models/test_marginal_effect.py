@@ -11,11 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pymc as pm
-import pytensor
 import pytest
 import xarray as xr
 from bayes_her2.models import marginal_effect as model_file
-from pytensor.compile.mode import get_mode
+from labelled_density import PLAIN, SummedDensity
 from scipy import stats
 
 from bayes_her2.bayesian import ancova as ancova_module
@@ -27,7 +26,6 @@ from bayes_her2.data import DIFFERENCE_MINUS
 from bayes_her2.estimates import ALL, COHORT_FIXED, Rope
 from bayes_her2.frequentist import marginal_effect_twin
 
-PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 THREE = {
     ("A", "HR+"): 22,
     ("A", "HR-"): 14,
@@ -262,34 +260,13 @@ def log_likelihood(data, values) -> float:
 # --- the graph -------------------------------------------------------------------------------------
 
 
-class Density:
-    """Log density of a graph at labelled coefficients."""
-
-    def __init__(self, model: pm.Model) -> None:
-        self.model = model
-        free = model.free_RVs
-        z = [t.forward(v, *v.owner.inputs) if (t := model.rvs_to_transforms[v]) else v for v in free]
-        self._to_z = pytensor.function(free, z, mode=PLAIN, on_unused_input="ignore")
-        self._logp = model.compile_logp(jacobian=False, sum=False, mode=PLAIN)
-
-    def __call__(self, values) -> dict[str, float]:
-        arrays = []
-        for variable in self.model.free_RVs:
-            dims = self.model.named_vars_to_dims.get(variable.name, ())
-            labelled = values[variable.name].sel({d: list(self.model.coords[d]) for d in dims})
-            arrays.append(labelled.transpose(*dims).to_numpy())
-        names = [self.model.rvs_to_values[v].name for v in self.model.free_RVs]
-        terms = self._logp(dict(zip(names, self._to_z(*arrays), strict=True)))
-        return {v.name: float(np.sum(t)) for v, t in zip(self.model.basic_RVs, terms, strict=True)}
-
-
 @pytest.fixture(scope="module")
 def density_of(set_of):
     made = {}
 
     def get(kind):
         if kind not in made:
-            made[kind] = Density(model_file.build(set_of(kind), model_file.PRIORS))
+            made[kind] = SummedDensity(model_file.build(set_of(kind), model_file.PRIORS))
         return made[kind]
 
     return get
@@ -319,7 +296,7 @@ def test_the_posterior_does_not_depend_on_the_cheap_estimates(set_of, density_of
 
     monkeypatch.setattr(model_file, "cheap_estimates", careless)
     data = set_of(kind)
-    other = Density(model_file.build(data, model_file.PRIORS))
+    other = SummedDensity(model_file.build(data, model_file.PRIORS))
     values = random_values(data, 2)
     for name, value in density_of(kind)(values).items():
         assert other(values)[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
@@ -344,7 +321,7 @@ def test_the_order_of_rows_and_the_names_of_cohorts_do_not_matter(set_of, densit
         for name, v in values.items()
     }
     for other, at_values in ((shuffled, values), (renamed, moved)):
-        found = Density(model_file.build(other, model_file.PRIORS))(at_values)
+        found = SummedDensity(model_file.build(other, model_file.PRIORS))(at_values)
         for name, value in expected.items():
             assert found[name] == pytest.approx(value, rel=1e-9), name
 

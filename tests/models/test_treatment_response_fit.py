@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from bayes_her2.models import treatment_response as model_file
-from response_sets import PCR, response_set, simulated_arms
+from response_sets import ISPY2, PCR, one_row, response_set, simulated_arms
 
-from bayes_her2.bayesian.fit import Sampling, fit_model
-from bayes_her2.bayesian.map_prior import map_prior
+from bayes_her2.bayesian.fit import Sampling, fit_model, read_fit
+from bayes_her2.bayesian.map_prior import map_prior, mixture_prior
+from bayes_her2.bayesian.priors import NormalMixture
 from bayes_her2.bayesian.response import Rows
 from bayes_her2.bayesian.two_by_two import TwoByTwo, exact_posterior
 from bayes_her2.comparison import concordance
@@ -20,19 +21,12 @@ from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.evidence.selection import studies_for
 from bayes_her2.evidence.table import shipped_evidence
 from bayes_her2.frequentist import sample_size, treatment_response_twin
-from bayes_her2.inputs.response import PatientColumns, read_response_patients
+from bayes_her2.inputs.response import read_response_patients
 
 pytestmark = pytest.mark.sampling
 
 SETTINGS = Sampling(chains=4, tune=800, draws=1_500, seed=11)
 PLANTED = {"HR+": -0.9, "HR-": 0.8}
-
-
-def row(table: pd.DataFrame, **equal: str) -> pd.Series:
-    for column, value in equal.items():
-        table = table[table[column] == value]
-    assert len(table) == 1, table
-    return table.iloc[0]  # the only row
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +62,14 @@ def test_table_2_has_its_exact_posterior(table_2):
         mean, sd = exact.moments
         se = sd / np.sqrt(1_200)  # at least the gate's effective sample size
         assert float(draws.mean()) == pytest.approx(mean, abs=4 * se)
-        ours = row(found.table, outcome=outcome, estimand="response_odds")
+        ours = one_row(found.table, outcome=outcome, estimand="response_odds")
         for q, column in ((0.025, "lower"), (0.5, "point"), (0.975, "upper")):
             density = np.interp(exact.quantile(q), exact.slope, exact.weights) / (
                 exact.slope[1] - exact.slope[0]
             )
             error = np.sqrt(q * (1 - q) / 1_200) / density
             assert np.log(ours[column]) == pytest.approx(exact.quantile(q), abs=4 * error)
-        p = row(below["probability_below_1"], outcome=outcome)
+        p = one_row(below["probability_below_1"], outcome=outcome)
         assert p["probability_below_1"] == pytest.approx(exact.probability_below_1, abs=4 * p["mcse"])
 
 
@@ -92,14 +86,14 @@ def test_the_next_50_patients_are_a_binomial_over_the_posterior(table_2):
             spread = float(np.sqrt((50 * p * (1 - p)).mean() + (50 * p).var()))
             assert float(draws.mean()) == pytest.approx(float(50 * p.mean()), abs=4 * spread / np.sqrt(1_200))
             assert float(draws.std()) == pytest.approx(spread, rel=0.1)
-            ours = row(found.table, outcome=outcome, estimand="responders_of_next_50", contrast=her2)
+            ours = one_row(found.table, outcome=outcome, estimand="responders_of_next_50", contrast=her2)
             assert ours["lower"] < 50 * float(p.mean()) < ours["upper"]
 
 
 def test_a_borrowed_prior_in_the_graph_is_the_exact_mixture_posterior():
     data = seed_study_response().for_outcome(PCR)
     pool = studies_for(shipped_evidence(), PCR, scale="odds ratio", adjustment="crude", hr_stratum="HR-")
-    prior = map_prior(pool, new=data).robust(weight=0.2)
+    prior = map_prior(pool, new=data).robust(vague=model_file.PRIORS["slope_hr_negative"])
     priors = model_file.PRIORS | {"slope_hr_negative": prior}
     fit = fit_model("treatment_response", data, priors, SETTINGS, progress=False)
     assert fit.diagnostics.passed, fit.diagnostics.reasons
@@ -132,10 +126,6 @@ def test_the_predictive_prior_is_the_evidence_synthesis_s_prediction_for_a_new_s
 
 
 def test_a_fit_is_written_and_read_with_its_mixture_prior(table_2, tmp_path):
-    from bayes_her2.bayesian.fit import read_fit
-    from bayes_her2.bayesian.map_prior import mixture_prior
-    from bayes_her2.bayesian.priors import NormalMixture
-
     mixture = mixture_prior(
         NormalMixture(np.array([0.4, 0.6]), np.array([0.0, -0.4]), np.array([1.0, 0.2])), "x"
     )
@@ -149,10 +139,10 @@ def test_planted_odds_ratios_are_within_their_intervals(arms):
     truth = PLANTED | {"HR- over HR+": PLANTED["HR-"] - PLANTED["HR+"]}
     for stratum, expected in truth.items():
         # 1,200 patients of each stratum: SE about 0.12, the sign is never in doubt.
-        found = row(table, estimand="response_odds", stratum=stratum, scope="pooled")
+        found = one_row(table, estimand="response_odds", stratum=stratum, scope="pooled")
         assert np.log(found["lower"]) < expected < np.log(found["upper"])
         assert found["pd"] > 0.999
-        new = row(table, estimand="response_odds", stratum=stratum, scope="new cohort")
+        new = one_row(table, estimand="response_odds", stratum=stratum, scope="new cohort")
         assert new["lower"] < found["lower"] < found["upper"] < new["upper"]
         single = table[
             (table["estimand"] == "response_odds")
@@ -162,12 +152,12 @@ def test_planted_odds_ratios_are_within_their_intervals(arms):
         assert len(single) == 4
         assert (single["status"] == "observed").all()
     for stratum in PLANTED:
-        number = row(table, estimand="number_needed", stratum=stratum)
-        difference = row(table, estimand="response_difference", stratum=stratum)
+        number = one_row(table, estimand="number_needed", stratum=stratum)
+        difference = one_row(table, estimand="response_difference", stratum=stratum)
         assert number["status"] == "observed"
         assert number["point"] == pytest.approx(1 / abs(difference["point"]))
         assert number["lower"] < number["point"] < number["upper"]
-        assert np.isnan(number["pd"]) if number["pd"] is not pd.NA else True
+        assert pd.isna(number["pd"])
 
 
 def test_every_posterior_row_has_its_twin_and_they_agree(arms, table_2):
@@ -176,7 +166,7 @@ def test_every_posterior_row_has_its_twin_and_they_agree(arms, table_2):
         judged = found.table[~found.table["estimand"].isin(["number_needed", "responders_of_next_50"])]
         expected = judged[judged["scope"] != "new cohort"]
         assert len(pairs) == len(expected)
-        assert set(pairs["n"]) == set(pairs["n_twin"])
+        assert (pairs["n"] == pairs["n_twin"]).all()
     pairs = concordance(arms[2], treatment_response_twin(arms[0]))
     pooled = pairs[pairs["scope"] == "pooled"]
     assert set(pooled["verdict"]) == {"agrees"}
@@ -202,39 +192,46 @@ def test_an_arm_without_a_level_is_said_to_be_so():
     )
     fit = fit_model("treatment_response", data, sampling=SETTINGS, progress=False)
     table = model_file.estimates(fit.estimand_draws, data).table
-    absent = row(table, estimand="response_odds", scope="cohort", cohort="B")
+    absent = one_row(table, estimand="response_odds", scope="cohort", cohort="B")
     assert absent["status"] == "not estimable"
     assert absent["note"] == "no HER2-0 patients in HR- in B"
-    few = row(table, estimand="response_odds", scope="cohort", cohort="C")
+    few = one_row(table, estimand="response_odds", scope="cohort", cohort="C")
     assert few["status"] == "borrowed"
     assert few["note"] == "few patients: 5 HER2-low patients in HR- in C; leans on the other arms"
-    assert row(table, estimand="response_odds", scope="pooled")["status"] == "observed"
+    assert one_row(table, estimand="response_odds", scope="pooled")["status"] == "borrowed"
+    assert one_row(table, estimand="response_difference", scope="pooled")["status"] == "observed"
+    pairs = concordance(model_file.estimates(fit.estimand_draws, data), treatment_response_twin(data))
+    pooled = one_row(pairs, estimand="response_odds", scope="pooled")
+    assert pooled["verdict"] == "not compared"
+    assert "one odds ratio common to them" in pooled["note"]
 
 
-def test_two_random_arms_say_that_their_spread_is_the_prior_s():
-    data = response_set({(PCR, "HR-", "A"): (30, 12, 30, 16), (PCR, "HR-", "B"): (22, 5, 20, 9)})
-    described = Rows(data).describe("response_odds", "new cohort", {"outcome": PCR, "stratum": "HR-"})
-    assert described.standing.status == "prior-only"
-    assert described.standing.note == "2 arms: the spread between them is mostly the prior's"
-    pooled = Rows(data).describe("response_odds", "pooled", {"outcome": PCR, "stratum": "HR-"})
-    assert pooled.standing.status == "observed"
-    assert "mostly the prior's" in pooled.standing.note
+@pytest.mark.parametrize("n_arms", [2, 3, 4])
+def test_few_random_arms_say_that_their_spread_is_the_prior_s(n_arms):
+    data = simulated_arms(3, n=20, slopes=PLANTED, arms=n_arms)
+    few = f"{n_arms} arms with both levels, fewer than 4: the spread between arms is mostly the prior's"
+    for stratum in (*PLANTED, "HR- over HR+"):
+        for scope, status in (("pooled", "borrowed"), ("new cohort", "prior-only")):
+            labels = {"outcome": PCR, "stratum": stratum}
+            found = Rows(data).describe("response_odds", scope, labels).standing
+            assert (found.status, found.note) == ((status, few) if n_arms < 4 else ("observed", ""))
+    # A risk difference is an average over the patients at hand, not over arms.
+    difference = Rows(data).describe("response_difference", "pooled", {"outcome": PCR, "stratum": "HR+"})
+    assert (difference.standing.status, difference.standing.note) == ("observed", "")
+
+
+def test_an_arm_without_a_level_does_not_inform_the_spread():
+    counts = {(PCR, "HR-", arm): (30, 12, 30, 16) for arm in "ABC"} | {(PCR, "HR-", "D"): (12, 5, 0, 0)}
+    found = Rows(response_set(counts)).describe("response_odds", "pooled", {"outcome": PCR, "stratum": "HR-"})
+    assert found.standing.status == "borrowed"
+    assert found.standing.note.startswith("3 arms with both levels, fewer than 4")
 
 
 @pytest.fixture(scope="session")
 def ispy2(real_data):
     """I-SPY2's pembrolizumab and control arms."""
-    columns = PatientColumns(
-        patient="patient_id",
-        responses={PCR: "pCR"},
-        her2="HER2 3-state (3)",
-        her2_values={"HER2low": HER2_LOW, "HER2=0": HER2_ZERO, "HER2+": ""},
-        hr="HR",
-        hr_values={"1": "HR+", "0": "HR-"},
-        arm="Arm (short name)",
-    )
     path = real_data / "ispy2" / "ispy2_clinical_instaprism.csv"
-    data = read_response_patients(path, columns, name="I-SPY2", arms=["Ctr", "Pembro"], control="Ctr")
+    data = read_response_patients(path, ISPY2, name="I-SPY2", arms=["Ctr", "Pembro"], control="Ctr")
     fit = fit_model("treatment_response", data, sampling=SETTINGS, progress=False)
     return data, fit, model_file.estimates(fit.estimand_draws, data)
 
@@ -244,18 +241,18 @@ def test_ispy2_cannot_tell_yet_whether_the_level_matters_to_pembrolizumab(ispy2)
     data, fit, found = ispy2
     assert fit.diagnostics.passed, fit.diagnostics.reasons
     twin = treatment_response_twin(data)
-    theirs = row(twin.table, estimand="ratio_of_odds_ratios", method="logistic regression")
+    theirs = one_row(twin.table, estimand="ratio_of_odds_ratios", method="logistic regression")
     # The ratio of odds ratios is about 1.7, 0.3 to 9.3, in 53 and 143 patients.
     assert theirs["point"] == pytest.approx(1.75, abs=0.05)
     assert theirs["lower"] == pytest.approx(0.33, abs=0.05)
     assert theirs["upper"] == pytest.approx(9.3, abs=0.1)
-    ours = row(found.table, estimand="ratio_of_odds_ratios")
+    ours = one_row(found.table, estimand="ratio_of_odds_ratios")
     assert ours["lower"] < 1 < ours["upper"]
     # A prior SD of 1 against a standard error of 0.86: the posterior is narrower than either, and nearer 1.
     assert 1 < ours["point"] < theirs["point"]
     assert np.log(ours["upper"] / ours["lower"]) < np.log(theirs["upper"] / theirs["lower"])
-    pair = row(concordance(found, twin), estimand="ratio_of_odds_ratios")
+    pair = one_row(concordance(found, twin), estimand="ratio_of_odds_ratios")
     assert pair["verdict"] == "both null"
     table = sample_size(data)
-    needed = row(table, design="as observed", aim="power 80% to find a ratio of 2")
+    needed = one_row(table, design="as observed", aim="power 80% to find a ratio of 2")
     assert needed["patients"] > 10 * needed["patients_now"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pymc as pm
 import pytest
+import xarray as xr
 from bayes_her2.models import treatment_response as model_file
+from labelled_density import LabelledDensity
 from response_sets import PCR, response_set
 from scipy import stats
 from scipy.special import expit
 
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.bayesian.response import SLOPES, needed
+from bayes_her2.bayesian.response import SLOPES, needed, numbers_needed
 from bayes_her2.data import HER2_LOW, ResponseData
+from bayes_her2.estimates import Estimates
 
 P = model_file.PRIORS
 MID = "midcourse complete response"
@@ -40,8 +45,6 @@ STRUCTURES = {
 
 def with_age(data: ResponseData) -> ResponseData:
     """The same rows with a covariate."""
-    from dataclasses import replace
-
     age = pd.DataFrame({"age": np.linspace(-1, 1, len(data.rows))}, index=data.rows.index)
     return replace(data, covariates=age)
 
@@ -89,23 +92,12 @@ def by_hand(data: ResponseData, v: dict[str, np.ndarray]) -> float:
 
 def log_density(graph: pm.Model, values: dict[str, np.ndarray]) -> float:
     """Log density of the graph at values of its variables, without Jacobians."""
-    point = graph.initial_point()
+    labelled = {}
     for variable in graph.free_RVs:
-        transform = graph.rvs_to_transforms[variable]
-        value = values[variable.name]
-        if transform is not None:
-            inputs = [graph.replace_rvs_by_values([x])[0] for x in variable.owner.inputs]
-            value = transform.forward(np.asarray(value), *inputs)
-            value = value.eval({k: v for k, v in point_inputs(graph, point, value).items()})
-        point[graph.rvs_to_values[variable].name] = value
-    return float(graph.compile_logp(jacobian=False)(point))
-
-
-def point_inputs(graph, point, expression):
-    from pytensor.graph.traversal import explicit_graph_inputs
-
-    names = {v.name: v for v in explicit_graph_inputs([expression]) if v.name in point}
-    return {variable: point[name] for name, variable in names.items()}
+        dims = graph.named_vars_to_dims[variable.name]
+        coords = {d: list(graph.coords[d]) for d in dims}
+        labelled[variable.name] = xr.DataArray(values[variable.name], dims=dims, coords=coords)
+    return float(sum(np.sum(term) for term in LabelledDensity(graph)(labelled).values()))
 
 
 @pytest.mark.parametrize("kind", [*STRUCTURES, "arms with age", "control with age"])
@@ -196,3 +188,20 @@ def test_the_number_needed_is_said_in_words_where_the_difference_may_be_0():
     assert sure["note"].endswith("for one fewer response")
     assert [needed(0.1, 0.2, 0.25)[c] for c in ("lower", "point", "upper")] == pytest.approx([4.0, 5.0, 10.0])
     assert "without limit" in needed(0.0, 0.1, 0.2)["note"]
+
+
+def test_the_number_needed_keeps_what_is_said_of_its_risk_difference():
+    few = "few patients: 7 HER2-low patients"
+    rows = {"sure": (-0.25, -0.2, -0.1, "observed", few), "open": (-0.25, -0.05, 0.1, "observed", few),
+            "none": (np.nan, np.nan, np.nan, "not estimable", "no HER2-low patients")}  # fmt: skip
+    differences = Estimates.from_records(
+        {"source": "posterior", "method": "m", "outcome": outcome, "estimand": "response_difference", "lower": low,
+         "point": point, "upper": high, "status": status, "note": note}
+        for outcome, (low, point, high, status, note) in rows.items()
+    )  # fmt: skip
+    found = Estimates.from_records(numbers_needed(differences, 0.95)).table.set_index("outcome")
+    assert found["status"].to_dict() == {"sure": "observed", "open": "not estimable", "none": "not estimable"}
+    assert found.loc["sure", "note"].endswith(f"for one fewer response; {few}")
+    assert found.loc["open", "note"].endswith(f"to one more in 10; {few}")
+    assert found.loc["none", "note"] == "no HER2-low patients"
+    assert set(found["estimand"]) == {"number_needed"}

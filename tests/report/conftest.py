@@ -444,6 +444,7 @@ class Builder:
                             "exposure",
                             "estimand",
                             "contrast",
+                            "adjustment",
                             "stratum",
                             "scope",
                             "cohort",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,7 @@ def test_the_synthesis_passes_its_gate_at_once(published):
 
 def test_the_page_shows_every_question_with_its_studies(published):
     page = (published / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"\{\w+[\w.]*\(", re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL)) == []
     assert "Published results, pooled" in page
     for pool in asked_of(evidence_with()).pools:
         assert f"{pool.outcome}; {pool.adjustment} {pool.scale}" in page
@@ -168,7 +170,14 @@ def test_borrowing_stands_beside_the_answer_without_it(response):
     width = (table["upper"] / table["lower"]).to_numpy()
     assert (width[1:] < width[0]).all()
     page = (response / "report.html").read_text(encoding="utf-8")
-    for text in ("Response to treatment", "40 more could not be evaluated", "plain predictive prior"):
+    # A caption that forgot to be formatted would show its own code.
+    assert re.findall(r"\{\w+[\w.]*\(", re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL)) == []
+    for text in (
+        "Response to treatment",
+        "Patients that an answer would take",
+        "40 more could not be evaluated",
+        "plain predictive prior",
+    ):
         assert text in page
     notices = " ".join(pd.read_csv(response / "tables" / "treatment_response_borrowing_notices.csv")["text"])
     assert "left out, because it is analysed: 10.1038/s41523-025-00867-z" in notices

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from bayes_her2.evidence.measures import CORRELATION, MEASURES, RANK_CORRELATION
 from bayes_her2.evidence.verdicts import REPLICATION_VERDICTS, VERDICTS
 from bayes_her2.report import formats
 from bayes_her2.report.figures import (
@@ -20,6 +20,7 @@ from bayes_her2.report.figures import (
     INK,
     WIDTH,
     Drawing,
+    as_published,
     draw_legend,
     image_of,
 )
@@ -36,15 +37,17 @@ BASES = {
 }
 """What an estimate was computed from -> how the table says it."""
 
-UNITS = {
-    "odds ratio": "odds ratio",
-    "hazard ratio": "hazard ratio",
-    "risk ratio": "risk ratio",
-    "ratio of odds ratios": "ratio of odds ratios",
-    "correlation": "Pearson correlation",
-    "rank correlation": "Spearman correlation",
+UNITS = {name: name for name in MEASURES} | {
+    CORRELATION: "Pearson correlation",
+    RANK_CORRELATION: "Spearman correlation",
     "mean difference": "difference of means",
 }
+SAID = {
+    "survives": ("survives", "survive"),
+    "does not survive": ("does not survive", "do not survive"),
+}
+"""Verdict as a verb, of one claim and of several; others are adjectives."""
+
 CURVE = COLOURS["HR+"]
 
 
@@ -62,19 +65,9 @@ def made_tables(results: Results) -> list[Table]:
     return [*made, priors(results)]
 
 
-def is_ratio(measure: str) -> bool:
-    """Whether a measure is a ratio, with null 1."""
-    return "ratio" in measure
-
-
-def null(measure: str) -> float:
-    """Value of no association."""
-    return 1.0 if is_ratio(measure) else 0.0
-
-
 def value(measure: str, number: float | None) -> str:
     """One number of a measure in its format."""
-    return formats.ratio(number) if is_ratio(measure) else formats.signed(number)
+    return formats.ratio(number) if MEASURES[measure].is_ratio else formats.signed(number)
 
 
 def interval(measure: str, point: float | None, lower: float | None, upper: float | None) -> str:
@@ -104,18 +97,19 @@ def who(results: Results) -> str:
     return f"{formats.plural(len(results.rows('audit')), 'claim')}; n is given where it is printed."
 
 
+def level(results: Results) -> str:
+    """Level of the interval that has to exclude no effect: ``95 %``."""
+    return formats.level(results.rows("audit")[0]["level_of_verdict"])
+
+
 def headline(results: Results) -> str:
     """Return one sentence: how many claims survive, and which do not."""
     rows = results.rows("audit")
-    counts = [
-        f"{sum(row['verdict'] == name for row in rows)} {'is' if one == 1 else 'are'} {name}"
-        if name in ("weakened", "undecided by rounding", "inconclusive")
-        else f"{one} {'survives' if one == 1 else 'survive'}"
-        if name == "survives"
-        else f"{one} {'does' if one == 1 else 'do'} not survive"
-        for name in VERDICTS
-        if (one := sum(row["verdict"] == name for row in rows))
-    ]
+    counts = []
+    for name in VERDICTS:
+        one, many = SAID.get(name, (f"is {name}", f"are {name}"))
+        if mine := sum(row["verdict"] == name for row in rows):
+            counts.append(f"{mine} {one if mine == 1 else many}")
     n = len(results.rows("contradictions"))
     tail = (
         f" {formats.plural(n, 'printed figure contradicts', 'printed figures contradict')} another."
@@ -209,10 +203,10 @@ def claims(results: Results) -> Table:
         "the table says otherwise; P two-sided (Wald); below it what rounding of the printed figures allows, "
         "or, with counts, Fisher's exact P. Bonferroni: "
         "P times the tests of the family; Benjamini-Hochberg below it. Critical prior SD: a prior centred at no effect "
-        "overturns the claim if it is narrower than this (analysis scale: log of ratios, Fisher z of "
-        "correlations); the "
-        "scepticism limit is where its 95 % interval ends. Sceptic's SD: the declared prior. Claims that exclude no "
-        f"effect have neither. Under a verdict: what rounding allows as well. {who(results)}",
+        "overturns the claim if it is narrower than this (analysis scale: log of ratios, Fisher z of correlations); "
+        f"the scepticism limit is where its {level(results)} interval ends. Sceptic's SD: the declared prior. Claims "
+        f"whose {level(results)} interval includes no effect have neither. Under a verdict: what rounding allows as "
+        f"well. {who(results)}",
         "Family",
         (
             Column("Claim", words=True),
@@ -240,9 +234,9 @@ def _cells(row: Row) -> tuple[Cell, ...]:
     measure = row["measure"]
     as_printed = row["basis"].startswith("printed")
     estimate = row["printed"].replace("-", formats.MINUS) if as_printed else _three(row)
-    how: str = UNITS.get(measure, str(measure))
-    if BASES.get(row["basis"]) != "as printed":
-        how = f"{how}; {BASES.get(row['basis'], row['basis'])}"
+    how = UNITS[measure]
+    if BASES[row["basis"]] != "as printed":
+        how = f"{how}; {BASES[row['basis']]}"
     p = p_text(row["p_value"])
     n = formats.count(row["n"])
     critical = formats.number(row["critical_prior_sd"], 2)
@@ -289,7 +283,7 @@ def _cells(row: Row) -> tuple[Cell, ...]:
 
 def _three(row: Row) -> str:
     """Recomputed estimate with a digit more than papers print."""
-    if not is_ratio(row["measure"]):
+    if not MEASURES[row["measure"]].is_ratio:
         return interval(row["measure"], row["estimate"], row["lower"], row["upper"])
     point, lower, upper = (formats.number(row[name]) for name in ("estimate", "lower", "upper"))
     return f"{point} ({lower} to {upper})"
@@ -346,7 +340,7 @@ def posteriors(results: Results) -> Table:
             Line(
                 row["claim"],
                 (
-                    Cell(UNITS.get(measure, str(measure)), sub=row["cohort"]),
+                    Cell(UNITS[measure], sub=row["cohort"]),
                     *cells,
                     Cell(value(measure, row["plausible_effect"])),
                     Cell(formats.probability(row["power"])),
@@ -366,9 +360,9 @@ def posteriors(results: Results) -> Table:
         "Posterior of each claim under three priors (median with 95 % credible interval, equal-tailed; below it the "
         "posterior probability of the claimed direction), and what a study of this precision does to a plausible true "
         "effect: power, probability that a significant estimate has the wrong sign (type S), and how many times too "
-        "large it is on average (type M, analysis scale; range from rounding). Advocacy limit: a prior from "
-        "no effect to "
-        f"this limit is the widest that would let the claim exclude no effect ('any': almost no limit). {who(results)}",
+        "large it is on average (type M, analysis scale; range from rounding). Advocacy limit: a prior from no effect "
+        f"to this limit is the widest with which the {level(results)} interval excludes no effect ('any': almost no "
+        f"limit). {who(results)}",
         "Claim",
         (
             Column("Measure", words=True),
@@ -392,11 +386,10 @@ def advocacy(row: Row) -> str:
     limit = row["advocacy_limit"]
     if limit is None:
         return formats.MISSING
-    if is_ratio(row["measure"]) and not 0.001 < limit < 1000:
-        return "any" if limit < 0.001 or limit > 1000 else value(row["measure"], limit)
-    if "correlation" in row["measure"] and abs(limit) > 0.995:
-        return "any"
-    return value(row["measure"], limit)
+    measure = MEASURES[row["measure"]]
+    any_ratio = measure.is_ratio and not 0.001 < limit < 1000
+    any_correlation = measure.scale == "Fisher z" and abs(limit) > 0.995
+    return "any" if any_ratio or any_correlation else value(measure.name, limit)
 
 
 def replication(results: Results) -> Table:
@@ -474,7 +467,7 @@ def priors(results: Results) -> Table:
     """Plausible effect of each measure, and the priors that follow from it."""
     lines = [
         Line(
-            UNITS.get(row["measure"], str(row["measure"])),
+            UNITS[row["measure"]],
             (
                 Cell(value(row["measure"], row["plausible_effect"])),
                 Cell(
@@ -522,6 +515,7 @@ def prior_curves(results: Results) -> Drawing | None:
     curves: dict[tuple[str, str], list[Row]] = {}
     for row in results.rows("audit_prior_sweep"):
         curves.setdefault((row["claim"], row["cohort"]), []).append(row)
+    units = formats.listed(dict.fromkeys(UNITS[row["measure"]] for row in rows), "or")
     columns = min(5, len(rows))
     lines = -(-len(rows) // columns)
     left, top, bottom, gap, title, tall, below = 0.42, 0.28, 0.5, 0.42, 0.42, 1.18, 0.28
@@ -552,7 +546,7 @@ def prior_curves(results: Results) -> Drawing | None:
     draw_legend(
         figure,
         [
-            ("posterior median, 95 % credible interval", {"color": CURVE, "lw": 1.4}),
+            (f"posterior median, {level(results)} credible interval", {"color": CURVE, "lw": 1.4}),
             ("critical prior SD (band: rounding)", {"color": ALERT, "lw": 1.2}),
             ("the sceptic's prior SD", {"color": INK, "lw": 1.0, "ls": ":"}),
         ],
@@ -561,23 +555,21 @@ def prior_curves(results: Results) -> Drawing | None:
     )
     return Drawing(
         "audit_prior_curves",
-        "How sceptical one may be before a claim stops holding. Posterior median and 95 % credible interval "
-        "(equal-tailed) "
-        "of each claim that excludes no effect, against the SD of a normal prior centred at no effect; "
-        "vertical axis in "
-        "the unit of the claim (odds ratio, ratio of odds ratios or correlation), horizontal line at no effect. To the "
+        f"How sceptical one may be before a claim stops holding. Posterior median and {level(results)} credible "
+        "interval (equal-tailed) of each claim that excludes no effect, against the SD of a normal prior centred at no "
+        f"effect; vertical axis in the unit of the claim ({units}), horizontal line at no effect. To the "
         "left of the red line (critical prior SD; band: what rounding of the printed figures allows) the interval "
         "includes no effect. Dotted: the declared sceptic; the claim convinces this sceptic where the red line lies to "
         f"the left of it. {len(rows)} of {who(results)}",
         "; ".join(
             f"{row['claim']}: critical prior SD {formats.number(row['critical_prior_sd'], 2)}" for row in rows
         ),
-        image_of(replace(results, study=replace(results.study, simulated=False)), figure),
+        image_of(as_published(results), figure),
     )
 
 
 def _panel(axes: Any, row: Row, curve: Sequence[Row]) -> None:
-    measure = row["measure"]
+    measure = MEASURES[row["measure"]]
     sds = [point["prior_sd"] for point in curve]
     axes.fill_between(
         sds, [p["lower"] for p in curve], [p["upper"] for p in curve], color=CURVE, alpha=0.16, lw=0
@@ -590,13 +582,13 @@ def _panel(axes: Any, row: Row, curve: Sequence[Row]) -> None:
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     ends = [p["lower"] for p in curve] + [p["upper"] for p in curve]
-    if is_ratio(measure):
+    if measure.is_ratio:
         axes.set_yscale("log")
         ticks = [t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if min(ends) <= t <= max(ends)]
         axes.yaxis.set_major_locator(FixedLocator(ticks))
         axes.yaxis.set_major_formatter(FixedFormatter([f"{t:g}" for t in ticks]))
         axes.yaxis.set_minor_locator(NullLocator())
-    axes.axhline(null(measure), color=INK, lw=0.7)
+    axes.axhline(measure.null, color=INK, lw=0.7)
     low, high = row["critical_prior_sd_low"], row["critical_prior_sd_high"]
     if low is not None and high is not None:
         axes.axvspan(low, high, color=ALERT, alpha=0.18, lw=0)
@@ -610,12 +602,11 @@ SECTION = Section(
     after="cannot-say",
     needed={
         "audit": columns_of(
-            "claim family cohort measure printed basis p_printed verdict verdict_lowest verdict_highest in_words "
-            "place note",
+            "claim family cohort measure printed basis verdict verdict_lowest verdict_highest in_words place",
             ints="family_size n n_contradictions",
             floats="estimate lower upper p_value p_low p_high p_fisher p_bonferroni p_benjamini_hochberg "
-            "critical_prior_sd critical_prior_sd_low critical_prior_sd_high scepticism_limit scepticism_limit_low "
-            "scepticism_limit_high advocacy_limit plausible_effect sceptical_prior_sd "
+            "level_of_verdict critical_prior_sd critical_prior_sd_low critical_prior_sd_high scepticism_limit "
+            "scepticism_limit_low scepticism_limit_high advocacy_limit plausible_effect sceptical_prior_sd "
             "sceptical_point sceptical_lower sceptical_upper sceptical_p_direction "
             "neutral_point neutral_lower neutral_upper neutral_p_direction "
             "enthusiastic_point enthusiastic_lower enthusiastic_upper enthusiastic_p_direction "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bayes_her2.data import DIFFERENCE
 from bayes_her2.estimates import COMMON_EFFECT, DERSIMONIAN_LAIRD, REML_WALD, SECOND_OPINIONS
@@ -15,6 +15,7 @@ from bayes_her2.report.figures import (
     Drawing,
     Mark,
     Panel,
+    as_published,
     draw_forest,
     how_to_read,
     legend_key,
@@ -23,7 +24,14 @@ from bayes_her2.report.figures import (
 )
 from bayes_her2.report.load import Estimate, Results, Row, columns_of
 from bayes_her2.report.sections import Section
-from bayes_her2.report.tables import Cell, Column, Line, Table, estimate_cell, grouped_lines
+from bayes_her2.report.tables import (
+    Cell,
+    Column,
+    Line,
+    Table,
+    estimate_cell,
+    grouped_lines,
+)
 
 MODEL = "evidence_synthesis"
 NEW = "new cohort"
@@ -81,7 +89,7 @@ def blocks(results: Results) -> list[Block]:
         if e.method not in SECOND_OPINIONS:
             twins.setdefault(_place(e), {})[e.scope, e.cohort] = e
     verdicts = {
-        (r["outcome"], r["contrast"], r["stratum"], r["unit"], r["posterior_point"]): r["verdict"]
+        (r["outcome"], r["contrast"], r["adjustment"], r["stratum"]): r["verdict"]
         for r in results.rows("concordance", MODEL)
         if r["scope"] == "pooled"
     }
@@ -99,7 +107,7 @@ def blocks(results: Results) -> list[Block]:
             new.get(_place(e)),
             tuple(studies.get(_place(e), ())),
             twins.get(_place(e), {}),
-            verdicts.get((e.outcome, e.contrast, e.stratum, e.unit, e.point), ""),
+            verdicts.get(_place(e), ""),
         )
         for e in results.of_model(MODEL, scope="pooled")
     ]
@@ -174,8 +182,7 @@ def forest_of(results: Results, scale: str) -> Drawing | None:
         f"of practical equivalence (ROPE).{spelt} {_who(results)} {how_to_read([panel])}"
     )
     alt = f"Forest plot of {sum(len(b.studies) for b in chosen)} published {scale}s in {len(chosen)} groups."
-    published = replace(results, study=replace(results.study, simulated=False))
-    image = draw_forest(published, labels, [panel], legend, per_row=0.21, dodge=0.16)
+    image = draw_forest(as_published(results), labels, [panel], legend, per_row=0.21, dodge=0.16)
     return Drawing(f"evidence_{scale.replace(' ', '_')}s", caption, alt, image)
 
 
@@ -457,6 +464,39 @@ def small_studies(results: Results) -> Table:
     )
 
 
+def misses(results: Results) -> Table:
+    """Studies unlike the others of their question."""
+    rows = results.rows("posterior_predictive", MODEL)
+    groups: dict[str, list[Line]] = {}
+    for row in rows:
+        if row["inside"] is False:
+            cells = (
+                Cell(row["cohort"]),
+                Cell(row["hr"]),
+                Cell(formats.ratio(row["observed"])),
+                Cell(formats.interval(row["predicted"], row["lower"], row["upper"])),
+            )
+            groups.setdefault(row["cell_type"], []).append(Line(row["cell_type"], cells))
+    n = sum(len(members) for members in groups.values())
+    return Table(
+        "evidence_misses",
+        f"Studies unlike the others: {formats.count(n)} of {formats.count(len(rows))} published ratios lie "
+        "outside the "
+        "interval that their question predicts for a study with their standard error (posterior predictive median and "
+        f"interval). {_who(results)}",
+        "Question",
+        (
+            Column("Study", words=True),
+            Column("HR", words=True),
+            Column("Published"),
+            Column("Predicted"),
+        ),
+        grouped_lines(groups.items()),
+        "tables/posterior_predictive.csv",
+        small=True,
+    )
+
+
 def tables(results: Results) -> list[Table]:
     """Tables of the section, in reading order."""
     made = [pooled(results)]
@@ -468,6 +508,7 @@ def tables(results: Results) -> list[Table]:
         sweep(results),
         second_opinions(results),
         small_studies(results),
+        misses(results),
         remarks(results),
         left_out(results),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bayes_her2.estimates import SECOND_OPINIONS
 from bayes_her2.report import formats
-from bayes_her2.report.figures import ALERT, INK, TWIN, Drawing, draw_legend, image_of
+from bayes_her2.report.figures import ALERT, INK, TWIN, Drawing, as_published, draw_legend, image_of
 from bayes_her2.report.load import Estimate, Results, columns_of
 from bayes_her2.report.sections import Section
 from bayes_her2.report.tables import Cell, Column, Line, Table, estimate_cell, grouped_lines
@@ -167,7 +166,7 @@ def tipping(results: Results) -> Table:
         "is open; "
         "last column: share of all combinations, each counted once: scenarios, not probabilities. Taking the "
         "unevaluated to "
-        "respond like the others counts them as if they had been seen. {_who(results)}",
+        f"respond like the others counts them as if they had been seen. {_who(results)}",
         "Outcome",
         (
             Column("Scenario", words=True),
@@ -242,6 +241,37 @@ def heterogeneity(results: Results) -> Table:
     )
 
 
+def sample_sizes(results: Results) -> Table:
+    """Patients that an answer would take."""
+    groups: dict[str, list[Line]] = {}
+    for row in results.rows(f"{MODEL}_sample_size"):
+        cells = (
+            Cell(row["quantity"]),
+            Cell(row["design"]),
+            Cell(row["aim"]),
+            Cell(formats.count(row["patients"])),
+            Cell(formats.count(row["patients_now"])),
+        )
+        groups.setdefault(row["outcome"], []).append(Line(row["outcome"], cells))
+    return Table(
+        "response_sample_sizes",
+        "Patients that an answer would take: evaluated patients of both HER2 levels, at the observed response (the log "
+        "odds midway between the levels) and in the observed shares of the levels or in equal ones. Two-sided Wald "
+        "tests and intervals at 5 %; a plan for another study, not a judgement of this one.",
+        "Outcome",
+        (
+            Column("Quantity", words=True),
+            Column("Design", words=True),
+            Column("Aim", words=True),
+            Column("Patients needed"),
+            Column("Patients now"),
+        ),
+        grouped_lines(groups.items()),
+        f"tables/{MODEL}_sample_size.csv",
+        small=True,
+    )
+
+
 def curves(results: Results) -> Drawing:
     """Prior, likelihood and posterior of the odds ratio, with and without borrowing."""
     figure = Figure(figsize=(7.2, 3.6))
@@ -264,7 +294,6 @@ def curves(results: Results) -> Drawing:
     axes.set_ylabel("density", fontsize=8)
     draw_legend(figure, list(CURVES.items())[:3], 0.16, 0.06)
     draw_legend(figure, list(CURVES.items())[3:], 0.38, 0.06)
-    published = replace(results, study=replace(results.study, simulated=False))
     return Drawing(
         "response_curves",
         "Prior, likelihood and posterior of the odds ratio of pathological complete response, HER2-low over HER2-0, "
@@ -272,7 +301,7 @@ def curves(results: Results) -> Drawing:
         "Dashed: priors; dotted: likelihood; solid: posteriors. Densities of the log odds ratio. Line at a ratio of "
         f"1. {_who(results)}",
         "Five curves of the log odds ratio of response: two priors, the likelihood, two posteriors.",
-        image_of(published, figure),
+        image_of(as_published(results), figure),
     )
 
 
@@ -281,7 +310,7 @@ def tables(results: Results) -> list[Table]:
     made = [counts(results), answers(results), borrowing(results)]
     if results.rows(f"{MODEL}_tipping_point"):
         made.append(tipping(results))
-    return [*made, heterogeneity(results)]
+    return [*made, heterogeneity(results), sample_sizes(results)]
 
 
 _BORROWING = columns_of(
@@ -307,6 +336,7 @@ SECTION = Section(
         f"{MODEL}_borrowing_heterogeneity": columns_of("", ints="studies", floats="heterogeneity_scale")
         | _BORROWING,
         f"{MODEL}_borrowing_notices": columns_of("text"),
+        f"{MODEL}_sample_size": columns_of("outcome quantity design aim", ints="patients patients_now"),
         f"{MODEL}_curves": columns_of("curve", floats="log_odds_ratio density"),
     },
     tables=tables,
