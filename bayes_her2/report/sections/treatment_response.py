@@ -310,7 +310,7 @@ def tables(results: Results) -> list[Table]:
     made = [counts(results), answers(results), borrowing(results)]
     if results.rows(f"{MODEL}_tipping_point"):
         made.append(tipping(results))
-    return [*made, heterogeneity(results), sample_sizes(results)]
+    return [*made, sample_sizes(results), heterogeneity(results)]
 
 
 _BORROWING = columns_of(
