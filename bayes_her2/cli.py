@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 from cyclopts import App, CycloptsError, Parameter, validators
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -27,7 +28,7 @@ from bayes_her2.evidence.audit_tables import Settings
 from bayes_her2.evidence.verdicts import VERDICTS
 from bayes_her2.report import render_report
 from bayes_her2.workflow.audit import AuditResult, audit_claims
-from bayes_her2.workflow.check import Checked, check_study
+from bayes_her2.workflow.check import Checked, Prepared, check_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 
@@ -263,28 +264,12 @@ def _show_audit(console: Console, result: AuditResult) -> None:
 
 def _show(console: Console, checked: Checked) -> None:
     """Print flow, exclusions, composition and notices of a checked study."""
-    data = checked.data
-    console.print(
-        escape(
-            f"{checked.study.name}: {len(data.tumours)} tumours, {len(data.abundance.columns)} cell types, "
-            f"HER2 measure {data.measure}, abundance as {data.scale_label}, adjusted for: {data.adjustment}"
-        )
-    )
-    for title, frame in (
-        ("Tumours by cohort", checked.flow),
-        ("Exclusions", checked.exclusion_counts),
-        ("Analysed tumours by cohort, HR stratum and HER2 IHC level", checked.composition),
-        (
-            "HER2 measure: mean and the SD that one unit of every ratio refers to",
-            data.her2_scaling.reset_index(),
-        ),
-    ):
-        table = Table(title=title, title_justify="left")
-        for column in frame.columns:
-            table.add_column(str(column))
-        for row in frame.itertuples(index=False):
-            table.add_row(*(escape(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row))
-        console.print(table)
+    if checked.prepared is not None:
+        _show_cohorts(console, checked.study.name, checked.prepared)
+    else:
+        console.print(escape(f"{checked.study.name}: no cohorts; published results and responses alone"))
+        if len(checked.exclusion_counts):
+            _print_table(console, "Patients left out", checked.exclusion_counts)
     models = Table(title="Models that a run fits, and their tumours", title_justify="left")
     for column in ("model", "tumours", "cohorts", "adjusted for"):
         models.add_column(column)
@@ -306,10 +291,41 @@ def _show(console: Console, checked: Checked) -> None:
     console.print(models)
     for why in checked.left_out.values():
         console.print(escape(f"Not fitted: {why}"))
-    of_published = checked.evidence.notices if checked.evidence is not None else ()
-    for notice in (*data.notices, *of_published):
+    of_cohorts = checked.prepared.data.notices if checked.prepared else ()
+    of_published = checked.evidence.notices if checked.evidence else ()
+    of_response = checked.response.notices if checked.response else ()
+    for notice in (*of_cohorts, *of_published, *of_response):
         console.print(escape(f"Note: {notice}"))
     console.print("The study can be run.")
+
+
+def _show_cohorts(console: Console, name: str, prepared: Prepared) -> None:
+    data = prepared.data
+    console.print(
+        escape(
+            f"{name}: {len(data.tumours)} tumours, {len(data.abundance.columns)} cell types, "
+            f"HER2 measure {data.measure}, abundance as {data.scale_label}, adjusted for: {data.adjustment}"
+        )
+    )
+    for title, frame in (
+        ("Tumours by cohort", prepared.flow),
+        ("Exclusions", prepared.exclusion_counts),
+        ("Analysed tumours by cohort, HR stratum and HER2 IHC level", prepared.composition),
+        (
+            "HER2 measure: mean and the SD that one unit of every ratio refers to",
+            data.her2_scaling.reset_index(),
+        ),
+    ):
+        _print_table(console, title, frame)
+
+
+def _print_table(console: Console, title: str, frame: pd.DataFrame) -> None:
+    table = Table(title=title, title_justify="left")
+    for column in frame.columns:
+        table.add_column(str(column))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row))
+    console.print(table)
 
 
 if __name__ == "__main__":

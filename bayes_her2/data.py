@@ -771,6 +771,8 @@ class ResponseData:
         Where the counts were published.
     exclusions, notices
         Patients left out, with reasons; remarks.
+    files
+        Files that were read.
     """
 
     name: str
@@ -783,6 +785,7 @@ class ResponseData:
     citation: str = ""
     exclusions: tuple[Exclusion, ...] = ()
     notices: tuple[str, ...] = ()
+    files: tuple[FileRead, ...] = ()
 
     model: ClassVar[str] = "treatment_response"
     measure: ClassVar[str] = "HER2 level by IHC and ISH"

@@ -16,7 +16,8 @@ interval; its own theta is then integrated out in closed form and drawn afterwar
 Questions share no parameter. Crude and adjusted results, odds and hazard ratios are different questions; which studies
 may stand beside each other, and that no patients are counted twice, is decided before
 (`bayes_her2.evidence.selection`). With one or two studies the spread between them is the prior's, and with it the
-prediction for a new study; the table of the heterogeneity prior shows how far.
+prediction for a new study; the table of the heterogeneity prior shows how far: under each of several priors it is the
+posterior of this model by quadrature, without sampling.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ import pytensor.tensor as pt
 from bayes_her2.bayesian.coordinates import LikelihoodInformed, Softplus, partially_pooled, typical_of
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.summary import tabulate
-from bayes_her2.bayesian.sweep import heterogeneity_sweep
 from bayes_her2.bayesian.synthesis import (
     PublishedRows,
     SynthesisDesign,
+    heterogeneity_sweep,
     ratio_draws,
     synthesis_posterior_predictive,
     synthesis_prior_predictive,
@@ -225,5 +226,5 @@ def tables(
             columns=["question", "text"],
         ),
         "left_out": pd.DataFrame(left_out, columns=["question", "study", "row_id", "reason"]),
-        "heterogeneity_prior": heterogeneity_sweep(posterior, draws, priors, interval=interval),
+        "heterogeneity_prior": heterogeneity_sweep(data, priors, interval=interval),
     }

@@ -17,17 +17,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.interpolate import CubicSpline
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import gammaln, logsumexp
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
+from bayes_her2.bayesian.between_studies import MeanEffects, Stratum
 from bayes_her2.bayesian.priors import NormalMixture, Prior
+from bayes_her2.bayesian.study_likelihood import (
+    StudyLikelihood,
+    normal_likelihood,
+    two_by_two_likelihood,
+)
 from bayes_her2.data import MIN_STUDIES, EvidenceData, ResponseData
 from bayes_her2.errors import DataError, name_some
 
@@ -46,118 +51,6 @@ MAX_DIVERGENCE = 1e-3
 """Kullback-Leibler divergence (nats) of the mixture from the predictive distribution that is close enough: the log of
 their density ratio, averaged over the distribution."""
 MAX_COMPONENTS = 5
-
-_DEPTH = 40.0  # log units below its maximum at which a likelihood is taken to be 0
-_FURTHEST = 60.0  # of a log odds ratio, where a likelihood does not come down (a zero cell)
-_TAU_NODES, _MEAN_STEPS, _HERMITE = 60, 10, 41
-
-
-@dataclass(frozen=True)
-class StudyLikelihood:
-    """Likelihood of one study's effect.
-
-    Attributes
-    ----------
-    name
-        The study.
-    log
-        Effect -> log likelihood, up to a constant; vectorised.
-    estimate, scale
-        Where it is highest and how wide it is (1 / sqrt of the curvature); for one that does not come down on one
-        side, a point near its shoulder, and `one_sided` is true.
-    """
-
-    name: str
-    log: Callable[[np.ndarray], np.ndarray]
-    estimate: float
-    scale: float
-    one_sided: bool = False
-
-
-def normal_likelihood(name: str, estimate: float, se: float) -> StudyLikelihood:
-    """Return the normal likelihood of an estimate with its standard error."""
-
-    def log(theta: np.ndarray) -> np.ndarray:
-        return np.asarray(-0.5 * ((theta - estimate) / se) ** 2)
-
-    return StudyLikelihood(name, log, estimate, se)
-
-
-def two_by_two_likelihood(
-    name: str, n_exposed: int, events_exposed: int, n_reference: int, events_reference: int
-) -> StudyLikelihood:
-    """Conditional likelihood of the log odds ratio of a 2 x 2 table, given its margins (noncentral hypergeometric).
-
-    Free of the study's base rate, exact for a zero cell (Stijnen, Hamza & Ozdemir 2010, doi 10.1002/sim.4040).
-    """
-    total = events_exposed + events_reference
-    support = np.arange(max(0, total - n_reference), min(n_exposed, total) + 1, dtype=float)
-    log_ways = -(
-        gammaln(support + 1)
-        + gammaln(n_exposed - support + 1)
-        + gammaln(total - support + 1)
-        + gammaln(n_reference - total + support + 1)
-    )
-
-    def log(theta: np.ndarray) -> np.ndarray:
-        flat = np.atleast_1d(np.asarray(theta, dtype=float)).ravel()
-        norm = np.array([logsumexp(log_ways + support * value) for value in flat])
-        return np.asarray((events_exposed * flat - norm).reshape(np.shape(theta)))
-
-    odds = [
-        (r + 0.5) / (n - r + 0.5) for n, r in ((n_exposed, events_exposed), (n_reference, events_reference))
-    ]
-    extreme = events_exposed in (support[0], support[-1])
-    return _likelihood(name, log, math.log(odds[0] / odds[1]), bool(extreme))
-
-
-def _likelihood(
-    name: str, log: Callable[[np.ndarray], np.ndarray], start: float, one_sided: bool
-) -> StudyLikelihood:
-    """Find the maximum and the curvature, and tabulate the likelihood once where evaluating it is dear."""
-    if one_sided:
-        coarse = np.arange(start - _FURTHEST, start + _FURTHEST, 0.05)
-        whole = CubicSpline(coarse, log(coarse))  # its ends are straight lines, so it may be continued
-        return StudyLikelihood(name, whole, start, 0.5, one_sided=True)
-    best = minimize_scalar(lambda t: -float(log(np.array(t))), bracket=(start - 0.5, start + 0.5), tol=1e-10)
-    at, step = float(best.x), 1e-2
-    for _ in range(3):  # the step follows the width, so that rounding does not decide the curvature
-        three = log(np.array([at - step, at, at + step]))
-        scale = float(step / math.sqrt(2 * three[1] - three[0] - three[2]))
-        step = 0.3 * scale
-    low, high = at - scale, at + scale
-    while float(log(np.array(at)) - log(np.array(low))) < _DEPTH + 20 and at - low < _FURTHEST:
-        low -= scale
-    while float(log(np.array(at)) - log(np.array(high))) < _DEPTH + 20 and high - at < _FURTHEST:
-        high += scale
-    grid = np.arange(low, high + scale / 8, scale / 8)
-    table = CubicSpline(grid, log(grid) - log(np.array(at)))
-
-    def tabulated(theta: np.ndarray) -> np.ndarray:
-        inside = (theta >= low) & (theta <= grid[-1])
-        return np.where(inside, table(np.clip(theta, low, grid[-1])), -np.inf)
-
-    return StudyLikelihood(name, tabulated, at, scale)
-
-
-def _blurred(
-    log_f: Callable[[np.ndarray], np.ndarray],
-    grid: np.ndarray,
-    values: np.ndarray,
-    scale: float,
-    at: np.ndarray,
-    sd: float,
-) -> np.ndarray:
-    """Integral of exp(log_f(theta)) N(theta | at, sd) over theta, for each `at`.
-
-    Where the normal is narrower than the function, by Gauss-Hermite nodes around `at`; else on the function's own grid.
-    """
-    if sd < 0.5 * scale:
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE)
-        return np.asarray(np.exp(log_f(at[:, None] + sd * nodes)) @ weights / math.sqrt(2 * math.pi))
-    step = grid[1] - grid[0]
-    kernel = np.exp(-0.5 * ((at[:, None] - grid) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
-    return np.asarray(kernel @ values * step)
 
 
 @dataclass(frozen=True)
@@ -206,77 +99,18 @@ def predictive(
     """
     if not studies:
         raise DataError("a predictive prior needs at least one earlier study.")
-    mu0, sd0 = mean_prior.params["mu"], mean_prior.params["sigma"]
-    top = float(tau_prior.frozen().ppf(1.0 - 1e-13))
-    nodes, legendre = np.polynomial.legendre.leggauss(_TAU_NODES)
-    # Nodes crowd towards 0, where a small SD between studies makes everything narrow.
-    unit = (nodes + 1) / 2
-    taus, widths = top * unit**2, legendre * top * unit
-    grids = [_own_grid(study) for study in studies]
-    two_sided = [study for study in studies if not study.one_sided]
-    slices = []
-    for tau, width in zip(taus, widths, strict=True):
-        precision = sd0**-2 + sum(1 / (s.scale**2 + tau**2) for s in two_sided)
-        centre = (mu0 / sd0**2 + sum(s.estimate / (s.scale**2 + tau**2) for s in two_sided)) / precision
-        sd = precision**-0.5
-        means = centre + sd * np.arange(-12, 12 + 1e-9, 1 / _MEAN_STEPS)
-        log_density = stats.norm.logpdf(means, mu0, sd0)
-        with np.errstate(divide="ignore"):
-            for study, (grid, values) in zip(studies, grids, strict=True):
-                log_density = log_density + np.log(
-                    _blurred(study.log, grid, values, study.scale, means, float(tau))
-                )
-        slices.append(
-            (float(tau), means, log_density + math.log(width) + tau_prior.frozen().logpdf(tau) + math.log(sd))
-        )
-    highest = max(float(s[2].max()) for s in slices)
-    weight = np.array([np.exp(s[2] - highest).sum() for s in slices])
-    total = weight.sum()
-    weight = weight / total
-    within = [np.exp(s[2] - highest) for s in slices]
-    of_mean = np.array(
-        [(w @ s[1] / w.sum(), w @ s[1] ** 2 / w.sum()) for s, w in zip(slices, within, strict=True)]
-    )
-    centre = float(weight @ of_mean[:, 0])
-    spread_of_mean = math.sqrt(max(0.0, float(weight @ of_mean[:, 1]) - centre**2))
-    sd = math.sqrt(spread_of_mean**2 + float(weight @ taus**2))
+    pooled = MeanEffects((Stratum((1.0,), tuple(studies)),), (mean_prior,), (tau_prior,)).of((1.0,))
+    average, new = pooled.under(tau_prior), pooled.new_study().under(tau_prior)
+    centre, sd = new.moments
     at = np.linspace(centre - 12 * sd, centre + 12 * sd, 2401)
-    density = np.zeros_like(at)
-    for (tau, means, _), w, share in zip(slices, within, weight, strict=True):
-        if share > 1e-14:
-            step = means[1] - means[0]
-            spline = CubicSpline(means, w / (w.sum() * step))
-
-            def log_spline(
-                theta: np.ndarray, spline: CubicSpline = spline, means: np.ndarray = means
-            ) -> np.ndarray:
-                inside = (theta >= means[0]) & (theta <= means[-1])
-                with np.errstate(divide="ignore"):
-                    return np.log(np.where(inside, np.clip(spline(theta), 0.0, None), 0.0))
-
-            scale = math.sqrt(max(1e-300, float(w @ means**2 / w.sum() - (w @ means / w.sum()) ** 2)))
-            density += share * _blurred(log_spline, means, w / (w.sum() * step), scale, at, tau)
-    tau_mean = float(weight @ taus)
     return Predictive(
         at=at,
-        density=density,
+        density=new.pdf(at),
         mean=centre,
         sd=sd,
-        mean_moments=(centre, spread_of_mean),
-        tau_moments=(tau_mean, math.sqrt(float(weight @ taus**2) - tau_mean**2)),
+        mean_moments=average.moments,
+        tau_moments=average.spread_moments,
     )
-
-
-def _own_grid(study: StudyLikelihood) -> tuple[np.ndarray, np.ndarray]:
-    """Grid of effects that covers a study's likelihood, and its values there."""
-    reach = _FURTHEST if study.one_sided else math.sqrt(2 * _DEPTH) * study.scale
-    while not study.one_sided and reach < _FURTHEST:
-        ends = study.log(np.array([study.estimate - reach, study.estimate + reach]))
-        if (ends < study.log(np.array([study.estimate]))[0] - _DEPTH).all():
-            break
-        reach *= 1.3
-    grid = np.arange(study.estimate - reach, study.estimate + reach, study.scale / 6)
-    return grid, np.exp(study.log(grid))
 
 
 def normal_mixture(

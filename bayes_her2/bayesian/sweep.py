@@ -15,10 +15,6 @@ from bayes_her2.data import DIFFERENCE
 SCALES = (0.1, 0.25, 0.5, 1.0)
 """Scales of the half-normal prior on the spread of interactions over cell types that the sweep tries."""
 MAX_PARETO_K = 0.7
-MIN_DRAWS_LEFT = 1_000
-"""Draws that the weights of another prior must be worth, for the limits of an interval."""
-FINITE_VARIANCE_K = 0.5
-"""Where the weights of a wider prior have no variance the limits of a long-tailed row cannot be trusted."""
 PARTS = {"presence": "presence", "amount": "amount", "high": "high_abundance_conditional"}
 """Linear predictor -> the estimand that its interaction is."""
 
@@ -96,70 +92,12 @@ def interaction_sweep(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def heterogeneity_sweep(
-    posterior: xr.Dataset,
-    draws: Mapping[tuple[str, str], xr.DataArray],
-    priors: Mapping[str, Prior],
-    *,
-    interval: float,
-    scales: tuple[float, ...] = SCALES,
-) -> pd.DataFrame:
-    """Pooled and predicted ratios of a meta-analysis under other scales of the prior on the spread between studies.
-
-    Parameters
-    ----------
-    posterior, draws, priors, interval
-        As in `interaction_sweep`, of `models/evidence_synthesis.py`.
-    scales
-        Half-normal scales to try.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``stratum``, ``question``, ``scope``, ``scale``, ``point``, ``lower``, ``upper``, ``excludes_1``, ``pareto_k``,
-        ``reliable`` (k below 0.5, and weights worth at least 1,000 draws).
-    """
-    tail = (1.0 - interval) / 2.0
-    used = priors["between_studies_sd"]
-    rows = []
-    for scope in ("pooled", "new cohort"):
-        array = draws["published_ratio", scope].transpose("chain", "draw", "result")
-        for label in array["result"].to_numpy():
-            stratum, question = str(label).split(" | ", 1)
-            values = array.sel(result=label).to_numpy().ravel()
-            for scale in scales:
-                weight, pareto_k = _weights(
-                    posterior["between_studies_sd"].sel(question=question), used, scale
-                )
-                lower, point, upper = _ratio_quantiles(values, weight, tail)
-                rows.append(
-                    {
-                        "stratum": stratum,
-                        "question": question,
-                        "scope": scope,
-                        "scale": scale,
-                        "point": float(point),
-                        "lower": float(lower),
-                        "upper": float(upper),
-                        "excludes_1": bool(lower > 1 or upper < 1),
-                        "pareto_k": pareto_k,
-                        "reliable": pareto_k < FINITE_VARIANCE_K and _draws_left(weight) >= MIN_DRAWS_LEFT,
-                    }
-                )
-    return pd.DataFrame(rows)
-
-
 def _weights(spread: xr.DataArray, used: Prior, scale: float) -> tuple[np.ndarray, float]:
     """Weights of the draws under HalfNormal(scale) on a spread in place of the prior used, and their Pareto k."""
     other = Prior("HalfNormal", {"sigma": scale}, "swept")
     log_weight = xr.apply_ufunc(other.frozen().logpdf, spread) - xr.apply_ufunc(used.frozen().logpdf, spread)
     smoothed, pareto_k = _smoothed(log_weight.reset_coords(drop=True))
     return np.exp((smoothed - smoothed.max()).transpose("chain", "draw").to_numpy().ravel()), pareto_k
-
-
-def _draws_left(weight: np.ndarray) -> float:
-    """Draws that weighted ones are worth."""
-    return float(weight.sum() ** 2 / (weight**2).sum())
 
 
 def _ratio_quantiles(values: np.ndarray, weight: np.ndarray, tail: float) -> np.ndarray:

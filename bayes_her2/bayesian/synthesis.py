@@ -1,8 +1,9 @@
-"""Arrays of a meta-analysis, cheap estimates for its coordinates, and its draws."""
+"""Arrays of a meta-analysis, cheap estimates for its coordinates, its draws, and its posterior by quadrature."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,14 +15,18 @@ import pytensor.tensor as pt
 import xarray as xr
 from scipy.special import expit
 
+from bayes_her2.bayesian.between_studies import MeanEffects, Stratum
 from bayes_her2.bayesian.coordinates import TYPICAL_SPREAD, PooledLikelihoodInformed
 from bayes_her2.bayesian.predictive import prior_draws
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.study_likelihood import StudyLikelihood, normal_likelihood, two_arm_likelihood
 from bayes_her2.bayesian.summary import RowOf, Standing
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, MIN_STUDIES, EvidenceData, EvidenceSet
 
 CODE = {HR_POSITIVE: -0.5, HR_NEGATIVE: 0.5}
 """HR status in a question with both strata: the pooled effect lies midway between them."""
+SPREAD_SCALES = (0.1, 0.25, 0.5, 1.0)
+"""Scales of the half-normal prior on the spread between studies that the sweep tries, beside the one in use."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,96 @@ def _array(values: np.ndarray, labels: list[str]) -> xr.DataArray:
 
 def _label(pool: EvidenceData, stratum: str) -> str:
     return f"{stratum} | {pool.question}"
+
+
+def mean_effects(
+    pool: EvidenceData, priors: Mapping[str, Prior], spread_priors: Sequence[Prior]
+) -> MeanEffects:
+    """Return the model of one question for quadrature: questions share no parameter.
+
+    Parameters
+    ----------
+    pool
+        The question.
+    priors
+        Of the model; those of the spread are in `spread_priors`.
+    spread_priors
+        Priors of the spread between studies under which the posterior will be asked for.
+    """
+
+    def likelihood(study: Hashable, row: pd.Series[Any]) -> StudyLikelihood:
+        if pool.likelihood == "normal":
+            return normal_likelihood(str(study), float(row["log_ratio"]), float(row["se"]))
+        counts = (
+            int(row[f"{what}_{group}"]) for group in ("exposed", "reference") for what in ("n", "events")
+        )
+        return two_arm_likelihood(str(study), *counts, base=priors["study_base"])
+
+    strata = []
+    for hr in pool.coords["hr"]:
+        own = pool.studies[pool.studies["hr"] == hr].sort_index()
+        studies = tuple(likelihood(study, row) for study, row in own.iterrows())
+        strata.append(Stratum((1.0, CODE[hr]) if pool.both_strata else (1.0,), studies))
+    names = ("effect", "hr_difference") if pool.both_strata else ("effect",)
+    return MeanEffects(tuple(strata), tuple(priors[name] for name in names), tuple(spread_priors))
+
+
+def heterogeneity_sweep(
+    data: EvidenceSet,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+    scales: tuple[float, ...] = SPREAD_SCALES,
+) -> pd.DataFrame:
+    """Pooled and predicted ratios under several priors on the spread between studies, by quadrature.
+
+    The posterior of the graph, without sampling: base rates and effects of the studies, and the means of the strata are
+    integrated at each spread (`between_studies`), so no prior of the spread is further from the data than another.
+
+    Parameters
+    ----------
+    data
+        The questions.
+    priors
+        As in the fit; that of ``between_studies_sd`` is one of those that are tried.
+    interval
+        Probability of the equal-tailed credible interval.
+    scales
+        Further half-normal scales to try.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``stratum``, ``question``, ``scope``, ``scale``, ``point`` (median), ``lower``, ``upper``, ``excludes_1``.
+    """
+    tail = (1.0 - interval) / 2.0
+    used = priors["between_studies_sd"].params["sigma"]
+    swept = {scale: Prior("HalfNormal", {"sigma": scale}, "swept") for scale in sorted({*scales, used})}
+    rows = []
+    for pool in data.pools:
+        effects = mean_effects(pool, priors, list(swept.values()))
+        means = {hr: effects.of(s.row) for hr, s in zip(pool.coords["hr"], effects.strata, strict=True)}
+        asked = [("pooled", hr, mean) for hr, mean in means.items()]
+        if pool.both_strata:
+            asked.append(("pooled", DIFFERENCE, effects.of((0.0, 1.0))))
+        asked += [("new cohort", hr, mean.new_study()) for hr, mean in means.items()]
+        for scope, stratum, given in asked:
+            for scale, prior in swept.items():
+                found = given.under(prior)
+                lower, point, upper = (math.exp(found.quantile(p)) for p in (tail, 0.5, 1.0 - tail))
+                rows.append(
+                    {
+                        "stratum": stratum,
+                        "question": pool.question,
+                        "scope": scope,
+                        "scale": scale,
+                        "point": point,
+                        "lower": lower,
+                        "upper": upper,
+                        "excludes_1": lower > 1 or upper < 1,
+                    }
+                )
+    return pd.DataFrame(rows)
 
 
 class PublishedRows:

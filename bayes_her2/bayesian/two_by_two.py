@@ -24,11 +24,12 @@ from bayes_her2.bayesian.map_prior import (
 )
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import SLOPES
+from bayes_her2.bayesian.study_likelihood import log_two_arms
 from bayes_her2.data import HER2_LEVELS, HER2_LOW, HER2_ZERO, STRATA, UNKNOWN, EvidenceData, ResponseData
 from bayes_her2.errors import DataError
 
 _REACH = 12.0  # of log odds and log odds ratios
-_SLOPE_STEP, _LEVEL_STEP = 0.004, 0.05  # at most; finer where the data or a component of the prior are
+_SLOPE_STEP = 0.004  # at most; finer where the data or a component of the prior are
 _FAR = 40.0  # standard errors from the estimate, beyond which the likelihood is 0
 MOST_PATIENTS = 4_000
 """Patients of a group up to which three grid points lie within one SD of its log odds, 2 / sqrt(n) at least."""
@@ -120,19 +121,9 @@ def _slope_likelihood(
     """Likelihood of the slope, the intercept integrated over its prior: grid, values, log of their factor."""
     estimate, se = table.estimate()
     slope = _multiples(min(_SLOPE_STEP, se / 20, narrowest / 5), estimate, _FAR * se)
-    odds = [
-        (r + 0.5) / (n - r + 0.5)
-        for n, r in ((table.n_low, table.events_low), (table.n_zero, table.events_zero))
-    ]
-    level = _multiples(min(_LEVEL_STEP, se / 8), math.log(odds[0] * odds[1]) / 2, _FAR * se)
-    low, zero = level[:, None] + slope / 2, level[:, None] - slope / 2
-    log = (
-        table.events_low * low - table.n_low * np.logaddexp(0, low)
-        + table.events_zero * zero - table.n_zero * np.logaddexp(0, zero)
-        + intercept.frozen().logpdf(level)[:, None]
-    )  # fmt: skip
+    log = log_two_arms(slope, table.n_low, table.events_low, table.n_zero, table.events_zero, base=intercept)
     top = float(log.max())
-    return slope, np.exp(log - top).sum(axis=0) * (level[1] - level[0]), top
+    return slope, np.exp(log - top), top
 
 
 def _multiples(step: float, centre: float, reach: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayes_her2.data import fingerprint
+from bayes_her2.data import FileRead, fingerprint
 from bayes_her2.errors import DataError, Faults, name_some
 from bayes_her2.evidence.schema import (
     COLUMN,
@@ -55,10 +55,13 @@ class EvidenceTable:
         Columns as in `schema.COLUMNS`, index ``row_id`` (also a column). Absent text is '', absent numbers are NA.
     notices
         Remarks on rows that are allowed and deserve attention (zero cells, counts derived from percentages).
+    files
+        Files that were read.
     """
 
     frame: pd.DataFrame
     notices: tuple[str, ...] = ()
+    files: tuple[FileRead, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -90,7 +93,7 @@ class EvidenceTable:
             list(frame.to_dict("records")), dict.fromkeys(range(len(frame)), ""), "joined tables", faults
         )
         faults.raise_if_any()
-        return EvidenceTable(frame, (*self.notices, *other.notices))
+        return EvidenceTable(frame, (*self.notices, *other.notices), (*self.files, *other.files))
 
 
 def shipped_evidence() -> EvidenceTable:
@@ -144,7 +147,9 @@ def evidence_table(tables: Iterable[Table], known_groups: Iterable[str] = ()) ->
     notices: list[str] = []
     records: list[dict[Hashable, object]] = []
     places: dict[int, str] = {}
+    files_read: list[FileRead] = []
     for table in tables:
+        files_read.append(table.source)
         where = Path(table.source.path).name
         _check_header(table, where, faults)
         for number, cells in enumerate(table.frame.to_dict("records"), start=1):
@@ -159,7 +164,9 @@ def evidence_table(tables: Iterable[Table], known_groups: Iterable[str] = ()) ->
     faults.raise_if_any()
     frame = pd.DataFrame(records, columns=[column.name for column in COLUMNS])
     frame = frame.astype({column.name: _DTYPES[column.kind] for column in COLUMNS})
-    return EvidenceTable(frame.set_index("row_id", drop=False).rename_axis("row"), tuple(notices))
+    return EvidenceTable(
+        frame.set_index("row_id", drop=False).rename_axis("row"), tuple(notices), tuple(files_read)
+    )
 
 
 def _groups(frame: pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pandas as pd
 
-from bayes_her2.data import HER2_LEVELS, HER2_LOW, STRATA, UNKNOWN, Exclusion, ResponseData
+from bayes_her2.data import HER2_LEVELS, HER2_LOW, STRATA, UNKNOWN, Exclusion, FileRead, ResponseData
 from bayes_her2.errors import Faults, name_some
 from bayes_her2.inputs.fields import (
     MISSING_WORDS,
@@ -26,6 +26,7 @@ from bayes_her2.inputs.fields import (
     whole_label,
     with_counts,
 )
+from bayes_her2.inputs.study import FieldColumn, Study
 from bayes_her2.inputs.tables import Table, read_table
 
 MIN_PATIENTS = 10
@@ -54,11 +55,11 @@ class PatientColumns:
     her2
         Column with the HER2 level.
     her2_values
-        Value -> 'HER2-low' or 'HER2-0'; '' for values that are left out (HER2-positive).
+        Word -> 'HER2-low' or 'HER2-0'; '' for words that are left out (HER2-positive). Read without regard to case.
     hr
         Column with hormone receptor status; '' where it is not told apart.
     hr_values
-        Value -> 'HR+' or 'HR-'.
+        Word -> 'HR+' or 'HR-'; '' for words that mean that it is not known.
     arm
         Column with treatment arm or centre; '' where there is one.
     covariates
@@ -81,6 +82,7 @@ def read_response_counts(
     name: str = "",
     control: str = "",
     arms_are: Literal["arm", "centre"] = "arm",
+    citation: str = "",
     shown_as: str | None = None,
 ) -> ResponseData:
     """Read patients and responders by HER2 level, and by HR stratum and arm where they are given.
@@ -97,6 +99,8 @@ def read_response_counts(
         The control arm, where the question is what the other arm adds.
     arms_are
         Whether ``arm`` is a treatment arm or a centre.
+    citation
+        Where the counts were published; default the DOIs of the file.
     shown_as
         How messages name the file; default its path.
 
@@ -129,9 +133,10 @@ def read_response_counts(
         pd.DataFrame(records),
         where=where,
         name=name or " + ".join(studies) or Path(where).stem,
-        citation="; ".join(f"doi {doi}" for doi in dois),
+        citation=citation or "; ".join(f"doi {doi}" for doi in dois),
         control=control,
         arms_are=arms_are,
+        files=(table.source,),
     )
 
 
@@ -216,6 +221,7 @@ def read_response_patients(
     control: str = "",
     arms_are: Literal["arm", "centre"] = "arm",
     citation: str = "",
+    shown_as: str | None = None,
 ) -> ResponseData:
     """Read one row for each patient.
 
@@ -235,6 +241,8 @@ def read_response_patients(
         Whether ``arm`` is a treatment arm or a centre.
     citation
         Where the data come from.
+    shown_as
+        How messages name the file; default its path.
 
     Returns
     -------
@@ -246,7 +254,7 @@ def read_response_patients(
     DataError
         Every fault of the file at once.
     """
-    table = read_table(Path(path))
+    table = read_table(Path(path), shown_as=shown_as)
     where = Path(table.source.path).name
     faults, left_out = Faults(), list[Exclusion]()
     wanted = [columns.patient, columns.her2, columns.hr, columns.arm, *columns.responses.values()]
@@ -255,7 +263,7 @@ def read_response_patients(
             faults.add(where, f"no column {column!r}{suggestion(column, table.columns)}")
     meanings = {
         "her2_values": (columns.her2_values, (*HER2_LEVELS, "")),
-        "hr_values": (columns.hr_values, STRATA),
+        "hr_values": (columns.hr_values, (*STRATA, "")),
     }
     for setting, (given, allowed) in meanings.items():
         for word in sorted(set(given.values()) - set(allowed)):
@@ -296,13 +304,12 @@ def read_response_patients(
             faults.raise_if_any()
         leave_out(frame[columns.arm].isin(arms), "another arm")
     leave_out(present_mask(frame[columns.her2]), "HER2 level not recorded")
-    _check_words(frame[columns.her2], columns.her2_values, f"{where}, {columns.her2}", faults)
-    leave_out(
-        frame[columns.her2].map(lambda w: columns.her2_values.get(w, "x") != ""), "HER2 level not compared"
-    )
+    level = _meaning(frame[columns.her2], columns.her2_values, f"{where}, {columns.her2}", faults)
+    leave_out(level != "", "HER2 level not compared")
     if columns.hr:
         leave_out(present_mask(frame[columns.hr]), "hormone receptor status not recorded")
-        _check_words(frame[columns.hr], columns.hr_values, f"{where}, {columns.hr}", faults)
+        hr = _meaning(frame[columns.hr], columns.hr_values, f"{where}, {columns.hr}", faults)
+        leave_out(hr != "", "hormone receptor status not recorded")
     values = pd.DataFrame(index=frame.index)
     for covariate, column in columns.covariates.items():
         leave_out(present_mask(frame[column]), f"{covariate} not recorded")
@@ -318,21 +325,26 @@ def read_response_patients(
     faults.raise_if_any()
     scaling = _scaling(values, faults, where)
     faults.raise_if_any()
-    long = _long(frame, values, scaling, columns)
+    groups = pd.DataFrame({"her2": level, "hr": hr if columns.hr else "all"}).loc[frame.index]
+    long = _long(frame.join(groups.add_prefix("read_")), values, scaling, columns)
     return _assembled(
         long, where=where, name=name, citation=citation, control=control, arms_are=arms_are, scaling=scaling,
-        exclusions=tuple(left_out),
+        exclusions=tuple(left_out), files=(table.source,),
     )  # fmt: skip
 
 
-def _check_words(cells: pd.Series[str], values: Mapping[str, str], where: str, faults: Faults) -> None:
-    unknown = cells[~cells.isin(values)]
+def _meaning(cells: pd.Series[str], values: Mapping[str, str], where: str, faults: Faults) -> pd.Series[str]:
+    """Words of a column as what they mean; a word without a meaning is a fault."""
+    known = {whole_label(word).casefold(): meaning for word, meaning in values.items()}
+    found = cells.map(lambda word: known.get(whole_label(word).casefold(), UNKNOWN)).astype("str")
+    unknown = cells[found == UNKNOWN]
     if len(unknown):
         faults.add(
             where,
             f"{counted(unknown.nunique(), 'value is', 'values are')} not understood: {with_counts(unknown)}; known: "
             f"{', '.join(values)}. Say what each of them means",
         )
+    return found
 
 
 def _scaling(values: pd.DataFrame, faults: Faults, where: str) -> pd.DataFrame:
@@ -353,8 +365,8 @@ def _long(
         part = pd.DataFrame(
             {
                 "outcome": outcome,
-                "hr": frame[columns.hr].map(columns.hr_values) if columns.hr else "all",
-                "her2": frame[columns.her2].map(columns.her2_values),
+                "hr": frame["read_hr"],
+                "her2": frame["read_her2"],
                 "arm": frame[columns.arm] if columns.arm else "all",
                 "n": known.astype(int),
                 "events": answer.fillna(0).astype(int),
@@ -375,6 +387,7 @@ def _assembled(
     arms_are: Literal["arm", "centre"],
     scaling: pd.DataFrame | None = None,
     exclusions: tuple[Exclusion, ...] = (),
+    files: tuple[FileRead, ...] = (),
 ) -> ResponseData:
     """Check what is compared, count patients who are alike, and label the rows."""
     keys = ["outcome", "hr", "her2", "arm"]
@@ -420,6 +433,7 @@ def _assembled(
         control=control,
         citation=citation,
         exclusions=exclusions,
+        files=files,
     )
     return _with_notices(data)
 
@@ -443,3 +457,54 @@ def _with_notices(data: ResponseData) -> ResponseData:
             how = f"; the HER2 level of {unknown} of them is not published" if unknown else ""
             found.append(f"{outcome}: {n_missing} of {n + n_missing} patients could not be evaluated{how}")
     return replace(data, notices=tuple(found))
+
+
+def read_response(study: Study) -> ResponseData | None:
+    """Read the responses that a study names under ``[response]``; None if it names none.
+
+    Raises
+    ------
+    DataError
+        Every fault of the file at once.
+    """
+    asked = study.response
+    if asked is None:
+        return None
+    path = study.resolve(asked.file)
+    if asked.patients is None:
+        return read_response_counts(
+            path,
+            name=asked.name,
+            control=asked.control or "",
+            arms_are=asked.arms_are,
+            citation=asked.citation,
+            shown_as=asked.file,
+        )
+    of = asked.patients
+    columns = PatientColumns(
+        patient=of.patient,
+        responses=of.outcomes,
+        her2=of.her2.column,
+        her2_values=_with_missing(of.her2),
+        hr=of.hr.column if of.hr else "",
+        hr_values=_with_missing(of.hr) if of.hr else {},
+        arm=of.arm or "",
+        covariates=of.covariates,
+    )
+    return read_response_patients(
+        path,
+        columns,
+        name=asked.name,
+        arms=asked.arms or (),
+        control=asked.control or "",
+        arms_are=asked.arms_are,
+        citation=asked.citation,
+        shown_as=asked.file,
+    )
+
+
+def _with_missing(column: FieldColumn) -> dict[str, str]:
+    """Words of a field with their meanings; words to be left out mean nothing."""
+    return {word: str(value) for word, value in (column.values or {}).items()} | dict.fromkeys(
+        column.missing, ""
+    )

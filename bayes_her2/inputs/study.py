@@ -28,7 +28,15 @@ from pydantic import (
     model_validator,
 )
 
-from bayes_her2.data import LM22_CELL_TYPES, ClinicalOutcome, Measure, ModelChoices, Scale
+from bayes_her2.data import (
+    HER2_LEVELS,
+    LM22_CELL_TYPES,
+    STRATA,
+    ClinicalOutcome,
+    Measure,
+    ModelChoices,
+    Scale,
+)
 from bayes_her2.errors import Faults, StudyError, name_some
 from bayes_her2.inputs.fields import (
     STANDARD_FIELDS,
@@ -99,6 +107,10 @@ class Her2Settings(_Block):
             measure = raw.get("measure")
             return {**raw, "label": measure if isinstance(measure, str) and measure else "HER2"}
         return raw
+
+
+NO_MEASURE = Her2Settings(measure="none", label="none")
+"""Of a study without cohorts: nothing is measured in tumours."""
 
 
 class AbundanceSettings(_Block):
@@ -484,6 +496,86 @@ Fields = dict[Word, Annotated[FieldColumn, BeforeValidator(_short_form)]]
 Replicates = Literal["error", "mean", "first"]
 
 
+class ResponsePatients(_Block):
+    """`[response.patients]`: which column is what, where the file has one row for each patient."""
+
+    patient: Word = Field(description="Column with the patient's id, unique.")
+    outcomes: dict[Word, Word] = Field(
+        min_length=1,
+        description="Response in words ('pathological complete response') -> its column: 1, 0, or empty where it"
+        " could not be evaluated.",
+    )
+    her2: Annotated[FieldColumn, BeforeValidator(_short_form)] = Field(
+        description="HER2 level. Its `values` say which words are 'HER2-low' and 'HER2-0'; words of its `missing`"
+        " (HER2-positive) are left out and logged."
+    )
+    hr: Annotated[FieldColumn, BeforeValidator(_short_form)] | None = Field(
+        default=None,
+        description="Hormone receptor status; its `values` say which words are 'HR+' and 'HR-'. Default: not told"
+        " apart.",
+    )
+    arm: Word | None = Field(default=None, description="Column with treatment arm or centre.")
+    covariates: dict[Word, Word] = Field(
+        default_factory=dict,
+        description="Name -> numeric column to adjust for. Patients without a value are left out and logged.",
+    )
+
+    @model_validator(mode="after")
+    def _words_have_meanings(self) -> ResponsePatients:
+        for name, field, known in (
+            ("her2", self.her2, HER2_LEVELS),
+            ("hr", self.hr, STRATA),
+        ):
+            if field is None:
+                continue
+            if field.values is None:
+                raise ValueError(
+                    f"`{name}` has no `values`; say what its words mean, for example"
+                    f' {name} = {{ column = "{field.column}", values = {{ "1" = "{known[0]}", "0" = "{known[1]}" }} }}'
+                )
+            strange = [str(v) for v in field.values.values() if v not in known]
+            if strange:
+                raise ValueError(f"`{name}`: {name_some(strange)} is not one of {', '.join(known)}")
+        return self
+
+
+class ResponseSettings(_Block):
+    """`[response]`: response to treatment by HER2 level, in patients of your own (`treatment_response`)."""
+
+    file: Word = Field(
+        description="Counts (columns outcome, hr, her2, n, events; arm, n_not_evaluable if any), or one row for each"
+        " patient: then [response.patients] says which column is what."
+    )
+    name: Word = Field(description="Which patients, in words that captions print.")
+    citation: str = Field(default="", description="Where the data were published, with a DOI.")
+    control: Word | None = Field(
+        default=None,
+        description="The control arm, where the question is whether the HER2 level changes what the other arm adds."
+        " Default: arms are a random effect.",
+    )
+    arms: tuple[Word, ...] | None = Field(
+        default=None, min_length=1, description="Arms to keep (one row for each patient). Default: all."
+    )
+    arms_are: Literal["arm", "centre"] = Field(
+        default="arm", description="What `arm` holds, in words that tables print."
+    )
+    patients: ResponsePatients | None = Field(
+        default=None, description="[response.patients], see there. Default: the file holds counts."
+    )
+
+    @model_validator(mode="after")
+    def _arms_of_patients(self) -> ResponseSettings:
+        if self.patients is None and self.arms is not None:
+            raise ValueError(
+                "`arms` chooses among single patients; a table of counts has the rows that it has"
+            )
+        if self.patients is not None and self.patients.arm is None and (self.arms or self.control):
+            raise ValueError("`arms` or `control` is given, but [response.patients] has no `arm` column")
+        if self.control and self.arms and self.control not in self.arms:
+            raise ValueError(f"the control arm '{self.control}' is not among `arms`: {name_some(self.arms)}")
+        return self
+
+
 class CibersortFiles(_Block):
     """`[cohort.cibersort]`: the deconvolution results; their tumours are the tumours of the cohort."""
 
@@ -600,7 +692,7 @@ class Study(_Block):
     truth: Word | None = Field(
         default=None, description="[study] Table of planted effects; only with simulated = true."
     )
-    her2: Her2Settings
+    her2: Her2Settings = NO_MEASURE
     abundance: AbundanceSettings = AbundanceSettings()
     model: ModelSettings = ModelSettings()
     high_abundance: OneModel = OneModel()
@@ -608,11 +700,12 @@ class Study(_Block):
     rank_correlation: RankCorrelationSettings = RankCorrelationSettings()
     marginal_effect: MarginalEffectSettings = MarginalEffectSettings()
     published: PublishedSettings = PublishedSettings()
+    response: ResponseSettings | None = None
     decisions: DecisionSettings = DecisionSettings()
     sampling: SamplingSettings = SamplingSettings()
     priors: dict[Word, dict[Word, PriorSetting]] = Field(default_factory=dict)
     exclude: tuple[ExcludeRule, ...] = ()
-    cohorts: tuple[CohortFiles, ...] = Field(alias="cohort", min_length=1)
+    cohorts: tuple[CohortFiles, ...] = Field(default=(), alias="cohort")
 
     _path: Path = PrivateAttr(default=Path("study.toml"))
 
@@ -674,6 +767,8 @@ class Study(_Block):
         settings = self.model_dump(mode="json", exclude={"description", "truth", "priors", "cohorts"})
         settings["sampling"].pop("cores")
         settings["published"].pop("evidence_table")  # a path: the fingerprint of the pooled studies covers it
+        if settings["response"]:
+            settings["response"].pop("file")
         settings["priors"] = self._prior_numbers()
         settings["cohorts"] = sorted(
             (_without_paths(cohort.model_dump(mode="json")) for cohort in self.cohorts),
@@ -709,6 +804,7 @@ _TABLE_KEYS = (
     "rank_correlation",
     "marginal_effect",
     "published",
+    "response",
     "decisions",
     "sampling",
     "priors",
@@ -852,6 +948,8 @@ def schema_markdown() -> str:
         ("[rank_correlation] measures, infiltrate", MeasureSetting),
         ("[marginal_effect]", MarginalEffectSettings),
         ("[published]", PublishedSettings),
+        ("[response]", ResponseSettings),
+        ("[response.patients]", ResponsePatients),
         ("[decisions]", DecisionSettings),
         ("[sampling]", SamplingSettings),
         ("[sampling.MODEL]", ModelSampling),
@@ -925,6 +1023,7 @@ def _cross_checks(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
             "a truth table is only for simulated data: set simulated = true, or remove it",
         )
 
+    yield from _something_asked(raw)
     measure = _block(raw, "her2").get("measure")
     multiplier = _block(raw, "abundance").get("multiplier")
     covariates = _block(raw, "model").get("covariates", [])
@@ -960,6 +1059,32 @@ def _cross_checks(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
                     f"no cohort is called '{name}'{suggestion(name, known)}; cohorts: {name_some(known)}",
                 )
     yield from _measure_checks(raw, measure)
+
+
+def _something_asked(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
+    """Cohorts with their HER2 measure, or results that need none; and one set of responses."""
+    published = _block(raw, "published")
+    needs_none = "response" in raw or published.get("evidence") or published.get("response")
+    unused = [key for key in ("her2", "abundance", "exclude") if key in raw]
+    if not needs_none and "cohort" not in raw:
+        yield (
+            ("cohort",),
+            "no cohort is given: name at least one [[cohort]] with its files. A study without cohorts needs [response],"
+            " or [published] with evidence = true or response = true (`bayes-her2 audit` reads claims without a study)",
+        )
+    if (raw.get("cohort") or not needs_none) and "her2" not in raw:
+        yield ("her2",), "the table [her2] is missing: measure = the field or gene that is the HER2 measure"
+    if needs_none and "cohort" not in raw and unused:
+        yield (
+            (unused[0],),
+            f"[{unused[0]}] is about tumours, but the study has no [[cohort]]; remove it, or add a cohort",
+        )
+    if "response" in raw and published.get("response"):
+        yield (
+            ("published", "response"),
+            "response = true is the seed study's Table 2, and [response] names patients of your own: one study has one"
+            " set of responses. Remove one, or write two studies",
+        )
 
 
 def _measure_checks(raw: Mapping[str, Any], measure: object) -> Iterator[tuple[Loc, str]]:
@@ -1072,6 +1197,11 @@ def _file_faults(raw: Mapping[str, Any], folder: Path) -> Iterator[tuple[Loc, st
     written: list[tuple[Loc, object]] = []
     if "truth" in raw:
         written.append((("study", "truth"), raw["truth"]))
+    written += [
+        ((block, key), _block(raw, block)[key])
+        for block, key in (("published", "evidence_table"), ("response", "file"))
+        if key in _block(raw, block)
+    ]
     for k, cohort in _cohorts(raw):
         files = _block(cohort, "cibersort").get("files", [])
         written += [

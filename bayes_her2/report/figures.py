@@ -133,7 +133,7 @@ Maker = Callable[[Results], "Drawing | None"]
 
 def makers(results: Results) -> dict[str, list[Maker]]:
     """Figures of the main sections that the results call for, by section, in the order of the report."""
-    made: dict[str, list[Maker]] = {"precision": [precision]}
+    made: dict[str, list[Maker]] = {"precision": [precision]} if results.study.with_cohorts else {}
     if not results.answered:
         return made
     made["results"] = [forest, interaction, high_abundance]

@@ -52,8 +52,7 @@ BY_MODEL = (
 )
 """Tables that all models share, with a column that names the model."""
 
-BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
-    "exclusion_counts": columns_of("cohort step reason", ints="n"),
+OF_COHORTS: dict[str, dict[str, Kind]] = {
     "flow": columns_of("cohort", ints="read excluded analysed"),
     "composition": columns_of("cohort hr her2_ihc", ints="n"),
     "cell_types": columns_of(
@@ -70,6 +69,12 @@ BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
         ints="n n_zero",
         floats="expected_se_log interval_factor detectable_ratio",
     ),
+    "rules": columns_of("cell_type cohort rule high_rule", floats="zero_share"),
+}
+"""Tables that describe the study's cohorts, whether or not the run was refused."""
+
+BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
+    "exclusion_counts": columns_of("cohort step reason", ints="n"),
     "priors": columns_of("model part name distribution reader_scale why", bools="overridden"),
     "prior_predictive": columns_of("model check", floats="value lower upper", bools="passed"),
     "diagnostics": columns_of(
@@ -80,9 +85,8 @@ BEFORE_RESULTS: dict[str, dict[str, Kind]] = {
     ),
     "sampling": columns_of("model setting value"),
     "notices": columns_of("where text"),
-    "rules": columns_of("cell_type cohort rule high_rule", floats="zero_share"),
 }
-"""Tables of sections 1 to 5: needed whether or not the run was refused."""
+"""Tables of every run, whether or not it was refused."""
 
 INFERENCE: dict[str, dict[str, Kind]] = {
     "concordance": columns_of(
@@ -175,6 +179,8 @@ class StudyText:
     centre: bool
     batch: bool
     multiplier: str = ""
+    with_cohorts: bool = True
+    with_response: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -385,6 +391,8 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
     models = _models(provenance, faults)
     complete = [name for name, record in models.items() if not record.refused]
     needed: dict[str, Mapping[str, Kind]] = dict(BEFORE_RESULTS)
+    if study is None or study.with_cohorts:
+        needed |= OF_COHORTS
     optional: dict[str, Mapping[str, Kind]] = {}
     if complete:
         needed["concordance"] = INFERENCE["concordance"]
@@ -482,6 +490,8 @@ def _read_study(path: Path, faults: Faults) -> StudyText | None:
         centre=bool(model.get("centre", False)),
         batch=bool(model.get("batch", False)),
         multiplier=str(abundance.get("multiplier") or ""),
+        with_cohorts=bool(content.get("cohort")),
+        with_response=bool(content.get("response")),
         labels=_field_labels(content.get("rank_correlation", {})),
     )
 

@@ -38,6 +38,9 @@ SECTIONS = (
 )
 """Anchor and title of each section; the number is the position."""
 
+OF_COHORTS = ("data", "zeros", "precision")
+"""Sections that need cohorts."""
+
 OF_THE_MAIN_MODEL = ("model", "diagnostics")
 """Sections that need the main model to have been fitted."""
 
@@ -151,6 +154,8 @@ def templates() -> Environment:
 
 
 def _main_section_shown(anchor: str, results: Results) -> bool:
+    if anchor in OF_COHORTS:
+        return results.study.with_cohorts
     if anchor in OF_THE_MAIN_MODEL:
         return results.fitted
     if anchor == "recovery":

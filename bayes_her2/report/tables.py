@@ -100,12 +100,13 @@ class Table:
 
 def tables(results: Results) -> dict[str, list[Table]]:
     """Every table of the main sections that the results call for, by section, in the order of the report."""
-    made: dict[str, list[Table]] = {
-        "summary": [headline(results)] if results.answered else [],
-        "data": [flow(results), composition(results), her2_scaling(results)],
-        "zeros": [zero_shares(results), seed_rules(results)],
-        "precision": [precision(results)],
-    }
+    made: dict[str, list[Table]] = {"summary": [headline(results)] if results.answered else []}
+    if results.study.with_cohorts:
+        made |= {
+            "data": [flow(results), composition(results), her2_scaling(results)],
+            "zeros": [zero_shares(results), seed_rules(results)],
+            "precision": [precision(results)],
+        }
     if results.rows("covariate_scaling"):
         made["data"].append(covariates(results))
     if results.fitted:
@@ -623,7 +624,7 @@ def diagnostics(results: Results, model: str = MODEL) -> Table:
     )
     return Table(
         "diagnostics",
-        "Convergence of every reported quantity: worst value over its cell types, cohorts and strata. "
+        "Convergence of every reported quantity: worst value over all that is reported of it. "
         "Gate: no "
         "divergence, r-hat at most 1.01, bulk and tail effective sample size (ESS) at least 1,200. A run "
         "that fails "

@@ -215,14 +215,23 @@ def fitted_line(record: ModelRecord) -> str:
     adjusted = (
         "not adjusted for covariates" if record.adjustment == "none" else f"adjusted for {record.adjustment}"
     )
-    if record.counted != "tumours":
+    if record.counted == "published studies":
         return f"Fitted to published results of {formats.listed(record.cohorts)}.{drawn}"
-    tumours = f"{formats.count(record.n_tumours)} tumours of {formats.listed(record.cohorts)}"
+    tumours = f"{formats.count(record.n_tumours)} {record.counted} of {formats.listed(record.cohorts)}"
+    one = len(record.cohorts) == 1
     lost = formats.listed(
-        f"{formats.count(e['n'])} of {e['cohort']} ({e['reason']})" for e in record.exclusions
+        f"{formats.count(e['n'])}{'' if one else ' of ' + e['cohort']} ({e['reason']})"
+        for e in record.exclusions
     )
     left_out = f" Left out by its own needs: {lost}." if lost else ""
     return f"Fitted to {tumours}, {adjusted}.{left_out}{drawn}"
+
+
+def size_of(record: ModelRecord) -> str:
+    """How many tumours, patients or groups of published studies a model was fitted to."""
+    if record.counted == "published studies":
+        return formats.plural(len(record.cohorts), "published study", "groups of published studies")
+    return f"{formats.count(record.n_tumours)} {record.counted}"
 
 
 def gate_line(results: Results, model: str = MODEL) -> str:

@@ -229,7 +229,7 @@ def _about(job: Job) -> dict[str, Any]:
     data = job.data
     if isinstance(data, EvidenceSet):
         return {
-            "counted": "patients",
+            "counted": "published studies",
             "n_tumours": data.n_patients,
             "cohorts": data.overlap_groups,
             "adjustment": "by question",
@@ -243,7 +243,7 @@ def _about(job: Job) -> dict[str, Any]:
             "cohorts": [data.name],
             "adjustment": data.adjustment,
             "exclusions": _counted(data.exclusions),
-            "notices": list(data.notices),
+            "notices": [*([f"source: {data.citation}"] if data.citation else []), *data.notices],
         }
     step = f"analysis set: {job.name}"
     return {

@@ -1,16 +1,18 @@
-"""What earlier studies add to the seed study's response: borrowing side by side, and the curves behind it."""
+"""What earlier studies add to the response at hand: borrowing side by side, and the curves behind it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from bayes_her2.bayesian.map_prior import VAGUE_WEIGHT, map_prior
-from bayes_her2.bayesian.model import load_model
+from bayes_her2.bayesian.map_prior import VAGUE_WEIGHT, MapPrior, map_prior
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import SLOPES
 from bayes_her2.bayesian.two_by_two import TwoByTwo, borrowing, borrowing_by_heterogeneity, exact_posterior
-from bayes_her2.data import ResponseData
+from bayes_her2.data import EvidenceData, ResponseData
+from bayes_her2.errors import DataError
 from bayes_her2.evidence.schema import PATHOLOGICAL_RESPONSE
 from bayes_her2.evidence.selection import studies_for
 from bayes_her2.evidence.table import EvidenceTable
@@ -20,32 +22,73 @@ GRID = np.round(np.arange(-3.0, 2.5001, 0.02), 2)
 """Log odds ratios of the curves."""
 
 
-def borrowing_tables(data: ResponseData, table: EvidenceTable, *, interval: float) -> dict[str, pd.DataFrame]:
+def borrowing_tables(
+    data: ResponseData, table: EvidenceTable, priors: Mapping[str, Prior], *, interval: float
+) -> dict[str, pd.DataFrame]:
     """Pathological complete response with and without what other studies of the same HR stratum predict.
 
     Parameters
     ----------
     data
-        The new data, of one HR stratum.
+        The new data.
     table
         Published results; the study that is analysed is left out by its DOI.
+    priors
+        Priors of the model of response, as the study uses them.
     interval
         Probability of the equal-tailed credible intervals.
 
     Returns
     -------
     dict
-        By file name: ``borrowing``, ``borrowing_heterogeneity``, ``curves`` (densities of the log odds ratio) and
-        ``borrowing_notices``.
+        By file name: ``borrowing``, ``borrowing_heterogeneity``, ``curves`` (densities of the log odds ratio), each
+        with a column ``stratum``, and ``borrowing_notices``. The notices alone where nothing can be borrowed.
     """
-    (stratum,) = data.strata
-    priors = load_model(RESPONSE).priors_for(data)
+    tables: dict[str, list[pd.DataFrame]] = {"borrowing": [], "borrowing_heterogeneity": [], "curves": []}
+    notices = []
+    if PATHOLOGICAL_RESPONSE not in data.outcomes:
+        notices.append(f"nothing is borrowed: earlier studies are about {PATHOLOGICAL_RESPONSE}")
+    elif len(data.arms) > 1:
+        notices.append(
+            f"nothing is borrowed: earlier studies tell no arms apart, and these patients are in {len(data.arms)}"
+        )
+    else:
+        for stratum in data.strata:
+            try:
+                evidence = studies_for(
+                    table, PATHOLOGICAL_RESPONSE, scale="odds ratio", adjustment="crude", hr_stratum=stratum
+                )
+                earlier = map_prior(evidence, new=data)
+            except DataError as error:
+                notices += [f"{stratum}: nothing is borrowed; {fault}" for fault in error.faults]
+                continue
+            made = _of_stratum(data, evidence, earlier, priors, interval=interval, stratum=stratum)
+            for name, frame in made.items():
+                frame.insert(0, "stratum", stratum)
+                tables[name].append(frame)
+            found = [
+                *earlier.notices,
+                *(text for text in evidence.notices if text.startswith("counts derived")),
+                f"earlier studies: {', '.join(earlier.studies)} ({earlier.question})",
+            ]
+            notices += found if len(data.strata) == 1 else [f"{stratum}: {text}" for text in found]
+    joined = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items() if frames}
+    joined["borrowing_notices"] = pd.DataFrame({"text": notices})
+    return {f"{RESPONSE}_{name}": frame for name, frame in joined.items()}
+
+
+def _of_stratum(
+    data: ResponseData,
+    evidence: EvidenceData,
+    earlier: MapPrior,
+    priors: Mapping[str, Prior],
+    *,
+    interval: float,
+    stratum: str,
+) -> dict[str, pd.DataFrame]:
+    """One HR stratum with and without borrowing, and the curves behind it."""
     intercept, without = priors["intercept"], priors[SLOPES[stratum]]
-    evidence = studies_for(
-        table, PATHOLOGICAL_RESPONSE, scale="odds ratio", adjustment="crude", hr_stratum=stratum
-    )
     new = TwoByTwo.of(data, PATHOLOGICAL_RESPONSE, stratum)
-    earlier = map_prior(evidence, new=data)
     robust = earlier.robust(weight=VAGUE_WEIGHT, vague=without)
     flat = Prior("Normal", {"mu": 0.0, "sigma": 100.0}, "the likelihood alone")
     curves = {
@@ -55,27 +98,18 @@ def borrowing_tables(data: ResponseData, table: EvidenceTable, *, interval: floa
         "posterior without borrowing": _density(new, without, intercept),
         "posterior with the robust prior": _density(new, robust, intercept),
     }
-    derived = [text for text in evidence.notices if text.startswith("counts derived")]
-    notices = [
-        *earlier.notices,
-        *derived,
-        f"earlier studies: {', '.join(earlier.studies)} ({earlier.question})",
-    ]
     return {
-        f"{RESPONSE}_borrowing": borrowing(
-            new, earlier, intercept=intercept, without=without, interval=interval
-        ),
-        f"{RESPONSE}_borrowing_heterogeneity": borrowing_by_heterogeneity(
+        "borrowing": borrowing(new, earlier, intercept=intercept, without=without, interval=interval),
+        "borrowing_heterogeneity": borrowing_by_heterogeneity(
             new, evidence, intercept=intercept, without=without, new=data, interval=interval
         ),
-        f"{RESPONSE}_curves": pd.concat(
+        "curves": pd.concat(
             [
                 pd.DataFrame({"curve": name, "log_odds_ratio": GRID, "density": np.round(density, 6)})
                 for name, density in curves.items()
             ],
             ignore_index=True,
         ),
-        f"{RESPONSE}_borrowing_notices": pd.DataFrame({"text": notices}),
     }
 
 
@@ -93,14 +127,20 @@ def odds_ratio_lines(estimates: pd.DataFrame) -> list[str]:
     estimates
         Rows of `Estimates` of the model, both sides.
     """
-    rows = estimates[(estimates["estimand"] == "response_odds") & (estimates["scope"] == "pooled")]
+    asked = estimates["estimand"].isin(["response_odds", "ratio_of_odds_ratios"])
+    rows = estimates[asked & (estimates["scope"] == "pooled")]
+    words = {
+        "response_odds": "odds ratio HER2-low over HER2-0",
+        "ratio_of_odds_ratios": "ratio of odds ratios (HER2-low over HER2-0), treated over control",
+    }
     lines = []
-    for (outcome, stratum), own in rows.groupby(["outcome", "stratum"], sort=False):
+    for (outcome, estimand, stratum), own in rows.groupby(["outcome", "estimand", "stratum"], sort=False):
         said = [
             f"{'posterior' if row['source'] == 'posterior' else row['method']} {row['point']:.2f} "
             f"({row['lower']:.2f} to {row['upper']:.2f})"
             for _, row in own.iterrows()
             if not pd.isna(row["point"])
         ]
-        lines.append(f"  {outcome}, {stratum}: odds ratio HER2-low over HER2-0, {'; '.join(said)}")
+        if said:
+            lines.append(f"  {outcome}, {stratum}: {words[str(estimand)]}, {'; '.join(said)}")
     return lines

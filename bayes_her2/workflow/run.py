@@ -26,7 +26,7 @@ from bayes_her2.report import render_report
 from bayes_her2.simulation import write_demo
 from bayes_her2.workflow.analysis import Analysed, Job
 from bayes_her2.workflow.audit import claims_tables, verdict_lines
-from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, check_study
+from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, Prepared, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.response import borrowing_tables, odds_ratio_lines
 from bayes_her2.workflow.results import ResultsFolder
@@ -126,7 +126,7 @@ def run_study(
     started = dt.datetime.now(dt.UTC)
     clock = Clock(say)
     began = perf_counter()
-    with clock("Reading and preparing the cohorts"):
+    with clock("Reading and preparing the files"):
         checked = check_study(path, only=only)
     study = checked.study
     known = (*MODELS, *MODELS_OF_RESULTS)
@@ -141,9 +141,11 @@ def run_study(
     folder = ResultsFolder(Path(out))
     folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs})
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
-    _write_data_tables(folder, checked)
-    _write_descriptives(folder, checked)
-    _write_published(folder, checked, clock)
+    _write_input_tables(folder, checked)
+    if checked.prepared is not None:
+        _write_data_tables(folder, checked.prepared)
+        _write_descriptives(folder, checked.prepared, interval=study.decisions.interval)
+    _write_published(folder, checked, jobs, clock)
     if study.published.claims and not only:
         with clock("Audit of the seed study's published claims"):
             audited = claims_tables()
@@ -151,8 +153,9 @@ def run_study(
                 folder.table(name, table)
             for line in verdict_lines(audited["audit"]):
                 say(line)
-    with clock("Precision that these data can give, before any result"):
-        folder.table("precision", precision(checked.data, interval=study.decisions.interval))
+    if checked.prepared is not None:
+        with clock("Precision that these data can give, before any result"):
+            folder.table("precision", precision(checked.prepared.data, interval=study.decisions.interval))
     done = analyse_all(jobs, folder, at_once=at_once, say=say, draws=draws)
     seconds = dict(clock.seconds)
     for one in done:
@@ -163,6 +166,7 @@ def run_study(
             for line in odds_ratio_lines(one.shared["estimates"]):
                 say(line)
     refused = {one.name: one.reasons for one in done if one.reasons}
+    common = checked.prepared.data.notices if checked.prepared else ()
     with clock("Writing the report"):
         folder.provenance(
             {
@@ -177,15 +181,11 @@ def run_study(
                 "status": "refused"
                 if len(refused) == len(done)
                 else ("partly refused" if refused else "complete"),
-                "models": {one.name: _without(checked.data.notices, one.provenance) for one in done},
+                "models": {one.name: _without(common, one.provenance) for one in done},
                 "left_out": dict(checked.left_out),
                 "total_seconds": round(perf_counter() - began, 1),
                 "seconds": {name: round(value, 1) for name, value in seconds.items()},
-                "files": [
-                    {"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows}
-                    for c in checked.cohorts
-                    for f in c.files
-                ],
+                "files": [{"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows} for f in checked.files],
             }
         )
         render_report(folder.staging)
@@ -208,16 +208,16 @@ def _without(common: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]
     return {**record, "notices": [text for text in record["notices"] if text not in common]}
 
 
-def _write_published(folder: ResultsFolder, checked: Checked, clock: Clock) -> None:
+def _write_published(folder: ResultsFolder, checked: Checked, jobs: Sequence[Job], clock: Clock) -> None:
     """Write what published results say without sampling."""
     if checked.published is not None and checked.evidence is not None:
         folder.table(f"{SYNTHESIS}_registry", crude_beside_adjusted(checked.evidence))
     if checked.response is not None and checked.evidence is not None:
+        (priors,) = (job.priors for job in jobs if job.name == RESPONSE)
         with clock("Response to treatment, with and without borrowing from other studies"):
             interval = checked.study.decisions.interval
-            for name, table in borrowing_tables(
-                checked.response, checked.evidence, interval=interval
-            ).items():
+            made = borrowing_tables(checked.response, checked.evidence, priors, interval=interval)
+            for name, table in made.items():
                 folder.table(name, table)
 
 
@@ -239,7 +239,7 @@ def _write_joint_tables(
                 # Questions to published results are asked one at a time, and make no family.
                 folder.table("families", families(joint[~joint["model"].isin(MODELS_OF_RESULTS)]))
     tables = [one.shared["estimates"] for one in done if "estimates" in one.shared]
-    if tables:
+    if tables and study.cohorts:
         infiltrate = study.choices.infiltrate
         found = claims(
             Estimates.concat([Estimates(table) for table in tables]),
@@ -250,42 +250,52 @@ def _write_joint_tables(
         folder.table("claims", found)
 
 
-def _write_data_tables(folder: ResultsFolder, checked: Checked) -> None:
-    data = checked.data
-    every = dict.fromkeys(e for own in (data, *checked.sets.values()) for e in own.exclusions)
+def _write_input_tables(folder: ResultsFolder, checked: Checked) -> None:
+    """Write what was left out of the analysis and why, and the remarks on what was read."""
+    of_response = checked.response.exclusions if checked.response else ()
+    sources = [own.exclusions for own in checked.sets.values()]
+    if checked.prepared is not None:
+        sources.insert(0, checked.prepared.data.exclusions)
+    every = dict.fromkeys(e for own in (*sources, of_response) for e in own)
     folder.table("exclusions", exclusions_frame(tuple(every)))
     folder.table("exclusion_counts", checked.exclusion_counts)
-    folder.table("flow", checked.flow)
-    folder.table("composition", checked.composition)
+    notices = []
+    if checked.prepared is not None:
+        data = checked.prepared.data
+        for text in data.notices:
+            start, _, rest = text.partition(": ")
+            about = rest and (start in data.cohorts or start in data.cell_types.index)
+            notices.append((start, rest) if about else ("study", text))
+    if checked.evidence is not None:
+        notices += [("published results", text) for text in checked.evidence.notices]
+    if checked.prepared is not None:
+        by_cohort = checked.prepared.data.tumours.groupby("cohort")["her2_ihc"]
+        notices += [
+            (str(c), "HER2 IHC level is not recorded, so the HER2 measure is not described by it.")
+            for c, level in by_cohort
+            if level.isna().all()
+        ]
+    folder.table("notices", pd.DataFrame(notices, columns=["where", "text"]))
+
+
+def _write_data_tables(folder: ResultsFolder, prepared: Prepared) -> None:
+    data = prepared.data
+    folder.table("flow", prepared.flow)
+    folder.table("composition", prepared.composition)
     folder.table("cell_types", data.cell_types.reset_index())
     folder.table("parts", data.parts)
     folder.table("zero_shares", data.counts)
     folder.table("rules", data.rules)
     folder.table("her2_scaling", data.her2_scaling.reset_index())
     folder.table("covariate_scaling", data.covariate_scaling.reset_index())
-    known = data.cohorts
-    notices = []
-    for text in data.notices:
-        start, _, rest = text.partition(": ")
-        notices.append(
-            (start, rest) if rest and (start in known or start in data.cell_types.index) else ("study", text)
-        )
-    if checked.evidence is not None:
-        notices += [("published results", text) for text in checked.evidence.notices]
-    without_ihc = [c for c, own in data.tumours.groupby("cohort") if own["her2_ihc"].isna().all()]
-    notices += [
-        (str(c), "HER2 IHC level is not recorded, so the HER2 measure is not described by it.")
-        for c in without_ihc
-    ]
-    folder.table("notices", pd.DataFrame(notices, columns=["where", "text"]))
 
 
-def _write_descriptives(folder: ResultsFolder, checked: Checked) -> None:
+def _write_descriptives(folder: ResultsFolder, prepared: Prepared, *, interval: float) -> None:
     """Write Table 1, the HER2 measure by IHC level, the composition of the infiltrate, and the M1/M2 ratio."""
-    chosen = checked.data.tumours.index
-    tumours, abundance = checked.tumours.tumours.loc[chosen], checked.tumours.abundance.loc[chosen]
-    folder.table("table_one", table_one(checked.cohorts, tumours))
-    by_ihc = her2_by_ihc(checked.data, interval=checked.study.decisions.interval)
+    chosen = prepared.data.tumours.index
+    tumours, abundance = prepared.tumours.tumours.loc[chosen], prepared.tumours.abundance.loc[chosen]
+    folder.table("table_one", table_one(prepared.cohorts, tumours))
+    by_ihc = her2_by_ihc(prepared.data, interval=interval)
     if by_ihc is not None:
         folder.table("her2_by_ihc", by_ihc)
     folder.table("cell_composition", cell_composition(tumours, abundance))

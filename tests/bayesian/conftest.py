@@ -18,7 +18,7 @@ SETTINGS = Sampling(seed=11)
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> AnalysisSet:
     folder: Path = tmp_path_factory.mktemp("small")
-    return check_study(write_study(folder, small_study(), seed=11)).data
+    return check_study(write_study(folder, small_study(), seed=11)).prepared.data
 
 
 @pytest.fixture(scope="session")

@@ -14,18 +14,16 @@ from scipy.special import expit
 
 from bayes_her2.bayesian.map_prior import (
     MAX_DIVERGENCE,
-    StudyLikelihood,
     effective_sample_size,
     information,
     map_prior,
     mixture_prior,
-    normal_likelihood,
     normal_mixture,
     predictive,
     prior_data_conflict,
-    two_by_two_likelihood,
 )
 from bayes_her2.bayesian.priors import NormalMixture, Prior
+from bayes_her2.bayesian.study_likelihood import StudyLikelihood, normal_likelihood, two_by_two_likelihood
 from bayes_her2.data import EvidenceData
 from bayes_her2.errors import DataError
 from bayes_her2.evidence.response import seed_study_response

@@ -228,7 +228,7 @@ def test_faults_in_a_table_of_patients(tmp_path):
     assert message(good, wrong) == (
         "2 faults:\n"
         "  1. her2_values: 'HER2low' is not one of 'HER2-low', 'HER2-0', ''\n"
-        "  2. hr_values: 'positive' is not one of 'HR+', 'HR-'"
+        "  2. hr_values: 'positive' is not one of 'HR+', 'HR-', ''"
     )
     assert "hr: 1 value is not understood: 'ER+' (1)" in message(f"{good}\nX,1,low,ER+,A,50")
     assert "pcr: pathological complete response: 'yes' (1); write 1, 0 or nothing" in message(

@@ -12,7 +12,8 @@ from bayes_her2.workflow.check import check_study
 
 def table_of_study(path, model: str = "abundance") -> pd.DataFrame:
     checked = check_study(path, only=(model,))
-    return table_one(checked.cohorts, checked.tumours.tumours.loc[checked.data.tumours.index])
+    own = checked.prepared
+    return table_one(own.cohorts, own.tumours.tumours.loc[own.data.tumours.index])
 
 
 def count(table: pd.DataFrame, cohort: str, variable: str, level: str) -> int:

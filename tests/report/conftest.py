@@ -65,6 +65,9 @@ covariates = ["age"]
 
 [decisions]
 rope = [0.9, 1.11]
+
+[[cohort]]
+name = "Discovery"
 """
 
 

@@ -42,7 +42,7 @@ def test_the_synthesis_passes_its_gate_at_once(published):
     record = json.loads((published / "provenance.json").read_text())["models"][NAME]
     assert record["status"] == "complete"
     assert not record["sampler"]["retried"]
-    assert record["counted"] == "patients"
+    assert record["counted"] == "published studies"
 
 
 def test_the_page_shows_every_question_with_its_studies(published):

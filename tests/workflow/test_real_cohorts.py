@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
     """Posterior of TCGA and METABRIC for five cell types."""
-    data = check_study(STUDIES / "tcga_metabric.toml").data
+    data = check_study(STUDIES / "tcga_metabric.toml").prepared.data
     assert len(data.tumours) == 1849
     data = replace(data, abundance=data.abundance[CELL_TYPES], high=data.high[CELL_TYPES])
     fit = fit_model("abundance", data, sampling=Sampling(seed=4), progress=False)

@@ -38,6 +38,8 @@ class Section:
         Draw its figures, in reading order.
     figure_names
         Every figure that it may write.
+    summary
+        Its result in a sentence for the first page; '' for none.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Section:
     tables: Callable[[Results], list[Table]] = lambda results: []
     figures: tuple[Maker, ...] = ()
     figure_names: tuple[str, ...] = ()
+    summary: Callable[[Results], str] = lambda results: ""
 
     @property
     def reads(self) -> SectionReads:

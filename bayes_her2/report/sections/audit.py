@@ -629,4 +629,5 @@ SECTION = Section(
     tables=made_tables,
     figures=(prior_curves,),
     figure_names=("audit_prior_curves",),
+    summary=headline,
 )

@@ -257,6 +257,20 @@ def pooled(results: Results) -> Table:
     )
 
 
+def summary(results: Results) -> str:
+    """Say the headline: the first question, adjusted response by HR status."""
+    every = blocks(results)
+    first = [block for block in every if block.heading == every[0].heading and block.stratum != DIFFERENCE]
+    answers = [
+        f"{block.stratum} {formats.interval(block.pooled.point, block.pooled.lower, block.pooled.upper)}"
+        f"{f', {block.pooled.status}' if block.pooled.status != 'observed' else ''}"
+        for block in first
+    ]
+    return (
+        f"{formats.sentence(first[0].heading)[:-1]}: {'; '.join(answers)} (posterior, {_interval(results)})."
+    )
+
+
 def _below(e: Estimate) -> float | None:
     if e.pd is None or e.point is None:
         return None
@@ -535,4 +549,5 @@ SECTION = Section(
     tables=tables,
     figures=(odds_ratios, hazard_ratios),
     figure_names=("evidence_odds_ratios", "evidence_hazard_ratios"),
+    summary=summary,
 )

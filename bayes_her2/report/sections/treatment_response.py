@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from bayes_her2.data import DIFFERENCE
 from bayes_her2.estimates import SECOND_OPINIONS
 from bayes_her2.report import formats
 from bayes_her2.report.figures import ALERT, INK, TWIN, Drawing, as_published, draw_legend, image_of
@@ -38,37 +39,43 @@ def _who(results: Results) -> str:
     return f"{formats.listed(record.cohorts)}: at most {formats.count(record.n_tumours)} patients evaluated."
 
 
+def _arms(results: Results) -> tuple[str, ...]:
+    """Arms or centres, where there are several; none otherwise."""
+    arms = tuple(dict.fromkeys(row["arm"] for row in results.rows(f"{MODEL}_counts")))
+    return arms if len(arms) > 1 else ()
+
+
 def counts(results: Results) -> Table:
     """Patients and responders of every group, and who could not be evaluated."""
-    lines = [
-        Line(
-            row["outcome"],
-            (
-                Cell(row["hr"]),
-                Cell(row["her2"]),
-                Cell(formats.count(row["events"])),
-                Cell(formats.count(row["n"])),
-                Cell(formats.percent(row["events"], row["n"])),
-            ),
+    several = bool(_arms(results))
+    groups: dict[str, list[Line]] = {}
+    for row in results.rows(f"{MODEL}_counts"):
+        cells = (
+            *([Cell(row["arm"])] if several else []),
+            Cell(row["hr"]),
+            Cell(row["her2"]),
+            Cell(formats.count(row["events"])),
+            Cell(formats.count(row["n"])),
+            Cell(formats.percent(row["events"], row["n"])),
         )
-        for row in results.rows(f"{MODEL}_counts")
-    ]
+        groups.setdefault(row["outcome"], []).append(Line(row["outcome"], cells))
     missing = [
         f"{row['outcome']}: {formats.count(row['n'])} more could not be evaluated (HER2 level {row['her2']})."
         for row in results.rows(f"{MODEL}_not_evaluable")
     ]
     return Table(
         "response_counts",
-        f"Response to treatment by HER2 level, as published: responders among evaluated patients. {_who(results)}",
+        f"Response to treatment by HER2 level: responders among evaluated patients. {_who(results)}",
         "Outcome",
         (
+            *([Column("Arm", words=True)] if several else []),
             Column("HR", words=True),
             Column("HER2", words=True),
             Column("Responders"),
             Column("Evaluated"),
             Column("%"),
         ),
-        tuple(lines),
+        grouped_lines(groups.items()),
         f"tables/{MODEL}_counts.csv",
         notes=tuple(missing),
     )
@@ -206,7 +213,11 @@ def _borrowed(row: dict[str, float]) -> tuple[Cell, ...]:
 
 def borrowing(results: Results) -> Table:
     """Pathological complete response with and without borrowing."""
-    lines = [Line(row["prior"], _borrowed(dict(row))) for row in results.rows(f"{MODEL}_borrowing")]
+    rows = results.rows(f"{MODEL}_borrowing")
+    groups: dict[str, list[Line]] = {}
+    for row in rows:
+        cells = (Cell(row["prior"], look="wrap"), *_borrowed(dict(row)))
+        groups.setdefault(row["stratum"], []).append(Line(row["stratum"], cells))
     return Table(
         "response_borrowing",
         "Pathological complete response, HER2-low over HER2-0, with and without what other studies of the same HR "
@@ -215,9 +226,9 @@ def borrowing(results: Results) -> Table:
         "(ELIR; variance ratio); prior predictive probability of a result at least as far away (conflict P); "
         "weight of "
         f"the vague component before and after the data. {_who(results)}",
-        "Prior",
-        BORROWED,
-        tuple(lines),
+        "HR",
+        (Column("Prior", words=True), *BORROWED),
+        grouped_lines(groups.items()),
         f"tables/{MODEL}_borrowing.csv",
         notes=tuple(formats.sentence(row["text"]) for row in results.rows(f"{MODEL}_borrowing_notices")),
     )
@@ -225,17 +236,17 @@ def borrowing(results: Results) -> Table:
 
 def heterogeneity(results: Results) -> Table:
     """Robust borrowing under other priors on the spread between studies."""
-    lines = [
-        Line(formats.number(row["heterogeneity_scale"], 2), _borrowed(dict(row)))
-        for row in results.rows(f"{MODEL}_borrowing_heterogeneity")
-    ]
+    groups: dict[str, list[Line]] = {}
+    for row in results.rows(f"{MODEL}_borrowing_heterogeneity"):
+        cells = (Cell(formats.number(row["heterogeneity_scale"], 2)), *_borrowed(dict(row)))
+        groups.setdefault(row["stratum"], []).append(Line(row["stratum"], cells))
     return Table(
         "response_borrowing_heterogeneity",
         "Robust borrowing under other half-normal priors on the SD of the log odds ratio between studies. With "
         "few earlier studies this prior decides how much is borrowed.",
-        "Scale",
-        BORROWED,
-        tuple(lines),
+        "HR",
+        (Column("Scale"), *BORROWED),
+        grouped_lines(groups.items()),
         f"tables/{MODEL}_borrowing_heterogeneity.csv",
         small=True,
     )
@@ -272,26 +283,31 @@ def sample_sizes(results: Results) -> Table:
     )
 
 
-def curves(results: Results) -> Drawing:
-    """Prior, likelihood and posterior of the odds ratio, with and without borrowing."""
-    figure = Figure(figsize=(7.2, 3.6))
-    axes = figure.add_axes((0.06, 0.16, 0.92, 0.66))
+def curves(results: Results) -> Drawing | None:
+    """Prior, likelihood and posterior of the odds ratio, with and without borrowing, one panel for each HR stratum."""
     rows = results.rows(f"{MODEL}_curves")
-    for name, look in CURVES.items():
-        own = [row for row in rows if row["curve"] == name]
-        axes.plot([np.exp(row["log_odds_ratio"]) for row in own], [row["density"] for row in own], **look)
-    axes.set_xscale("log")
-    ticks = [0.1, 0.2, 0.5, 1, 2, 5]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_xlim(0.08, 8)
-    axes.set_ylim(bottom=0)
-    axes.set_yticks([])
-    axes.axvline(1.0, color=INK, lw=0.7)
+    strata = list(dict.fromkeys(row["stratum"] for row in rows))
+    if not strata:
+        return None
+    height = 1.3 + 2.3 * len(strata)
+    figure = Figure(figsize=(7.2, height))
+    for k, stratum in enumerate(strata):
+        axes = figure.add_axes((0.06, (0.6 + 2.3 * (len(strata) - 1 - k)) / height, 0.92, 1.95 / height))
+        for name, look in CURVES.items():
+            own = [row for row in rows if row["curve"] == name and row["stratum"] == stratum]
+            axes.plot([np.exp(row["log_odds_ratio"]) for row in own], [row["density"] for row in own], **look)
+        axes.set_xscale("log")
+        ticks = [0.1, 0.2, 0.5, 1, 2, 5]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlim(0.08, 8)
+        axes.set_ylim(bottom=0)
+        axes.set_yticks([])
+        axes.axvline(1.0, color=INK, lw=0.7)
+        axes.set_ylabel(f"density, {stratum}" if stratum != "all" else "density", fontsize=8)
     axes.set_xlabel(
         "odds ratio of pathological complete response, HER2-low over HER2-0 (log scale)", fontsize=8
     )
-    axes.set_ylabel("density", fontsize=8)
     draw_legend(figure, list(CURVES.items())[:3], 0.16, 0.06)
     draw_legend(figure, list(CURVES.items())[3:], 0.38, 0.06)
     return Drawing(
@@ -300,17 +316,45 @@ def curves(results: Results) -> Drawing:
         "without borrowing (grey) and with the robust prior that other studies of the same HR stratum give (red). "
         "Dashed: priors; dotted: likelihood; solid: posteriors. Densities of the log odds ratio. Line at a ratio of "
         f"1. {_who(results)}",
-        "Five curves of the log odds ratio of response: two priors, the likelihood, two posteriors.",
+        f"Five curves of the log odds ratio of response ({formats.listed(strata)}): two priors, the likelihood, two "
+        "posteriors.",
         image_of(as_published(results), figure),
     )
 
 
+def summary(results: Results) -> str:
+    """Say each outcome's odds ratio, or what a treatment adds by level, beside its twin."""
+    twins = _twins(results)
+    said = []
+    for e in results.of_model(MODEL, scope="pooled"):
+        wanted = "ratio_of_odds_ratios" if _controlled(results) else "response_odds"
+        if e.estimand != wanted or e.stratum == DIFFERENCE:
+            continue
+        twin = twins.get((*e.place, e.contrast))
+        where = "" if e.stratum == "all" else f", {e.stratum}"
+        beside = f"; twin {formats.interval(twin.point, twin.lower, twin.upper)}" if twin else ""
+        said.append(
+            f"{e.outcome}{where}: {NAMES[wanted]} {formats.interval(e.point, e.lower, e.upper)}{beside}"
+        )
+    return formats.sentence(". ".join(said))
+
+
+def _controlled(results: Results) -> bool:
+    return any(e.estimand == "ratio_of_odds_ratios" for e in results.of_model(MODEL))
+
+
 def tables(results: Results) -> list[Table]:
     """Tables of the section, in reading order."""
-    made = [counts(results), answers(results), borrowing(results)]
+    made = [counts(results), answers(results)]
+    borrowed = bool(results.rows(f"{MODEL}_borrowing"))
+    if borrowed:
+        made.append(borrowing(results))
     if results.rows(f"{MODEL}_tipping_point"):
         made.append(tipping(results))
-    return [*made, sample_sizes(results), heterogeneity(results)]
+    made.append(sample_sizes(results))
+    if borrowed:
+        made.append(heterogeneity(results))
+    return made
 
 
 _BORROWING = columns_of(
@@ -332,14 +376,19 @@ SECTION = Section(
         f"{MODEL}_probability_below_1": columns_of(
             "outcome estimand stratum scope arm", floats="probability_below_1"
         ),
-        f"{MODEL}_borrowing": columns_of("prior") | _BORROWING,
-        f"{MODEL}_borrowing_heterogeneity": columns_of("", ints="studies", floats="heterogeneity_scale")
-        | _BORROWING,
         f"{MODEL}_borrowing_notices": columns_of("text"),
         f"{MODEL}_sample_size": columns_of("outcome quantity design aim", ints="patients patients_now"),
-        f"{MODEL}_curves": columns_of("curve", floats="log_odds_ratio density"),
+    },
+    optional={
+        f"{MODEL}_borrowing": columns_of("stratum prior") | _BORROWING,
+        f"{MODEL}_borrowing_heterogeneity": columns_of(
+            "stratum", ints="studies", floats="heterogeneity_scale"
+        )
+        | _BORROWING,
+        f"{MODEL}_curves": columns_of("stratum curve", floats="log_odds_ratio density"),
     },
     tables=tables,
     figures=(curves,),
     figure_names=("response_curves",),
+    summary=summary,
 )
