@@ -26,9 +26,7 @@ _UNIT = np.linspace(-10.0, 10.0, 101)  # SDs of a quantity around its centre
 _ACROSS = np.linspace(-10.0, 10.0, 51)  # what is integrated out needs no spline, and a coarser grid
 _TABLE = np.linspace(-15.0, 15.0, 121)  # reaches the corners of both
 _STEP = 0.25  # of log tau
-_SMALLEST = (
-    0.003  # of the narrowest study, or of the SDs that the prior of tau allows: smaller ones are alike
-)
+_SMALLEST = 0.003  # of the narrowest study or prior of tau: below it every tau is alike
 
 
 @dataclass(frozen=True)
@@ -77,6 +75,7 @@ class MeanEffects:
         """Distribution of a combination of the coefficients, given each SD between studies."""
         wanted = np.array(row, dtype=float)
         two = len(wanted) == 2
+        across = _ACROSS if two else np.zeros(1)
         mu, sigma = (
             np.array([prior.params[name] for prior in self.priors])[:, None, None] for name in ("mu", "sigma")
         )
@@ -87,11 +86,8 @@ class MeanEffects:
             # Coefficients are walked along the quantity, and then in the direction in which it does not change.
             along = covariance @ wanted / sd
             aside = area / sd * np.array([-wanted[1], wanted[0]]) if two else np.zeros(1)
-            steps = (
-                np.multiply.outer(along, _UNIT)[:, :, None]
-                + np.multiply.outer(aside, _ACROSS if two else np.zeros(1))[:, None, :]
-            )
-            beta = centre[:, None, None] + steps
+            walked, shifted = np.multiply.outer(along, _UNIT), np.multiply.outer(aside, across)
+            beta = centre[:, None, None] + walked[:, :, None] + shifted[:, None, :]
             log = -0.5 * (((beta - mu) / sigma) ** 2).sum(axis=0)
             for stratum, of_mean in zip(self.strata, of_means, strict=True):
                 log = log + of_mean(np.tensordot(stratum.row, beta, axes=1))

@@ -109,12 +109,7 @@ def two_by_two_likelihood(
         norm = np.array([logsumexp(log_ways + support * value) for value in flat])
         return np.asarray((events_exposed * flat - norm).reshape(np.shape(theta)))
 
-    start, width = _woolf(n_exposed, events_exposed, n_reference, events_reference)
-    if events_exposed in (support[0], support[-1]):
-        coarse = np.arange(start - _FURTHEST, start + _FURTHEST, 0.05)
-        whole = CubicSpline(coarse, log(coarse))  # its ends are straight lines, so it may be continued
-        return StudyLikelihood(name, whole, start, 0.5, one_sided=True)
-    return _tabulated(name, log, start, width)
+    return _tabulated(name, log, *_woolf(n_exposed, events_exposed, n_reference, events_reference))
 
 
 def two_arm_likelihood(
@@ -199,27 +194,28 @@ def _tabulated(
     """Evaluate a likelihood that is dear once, on a grid 8 times as fine as it is wide; beyond it a straight line."""
     reach = 12 * width
     while True:
-        ends = log(np.array([start - reach, start, start + reach]))
-        if (ends[[0, 2]] < ends[1] - _DEPTH - 20).all() or reach > _FURTHEST:
+        left, middle, right = log(np.array([start - reach, start, start + reach]))
+        if max(left, right) < middle - _DEPTH - 20 or reach > _FURTHEST:
             break
         reach *= 1.5
-    grid = np.arange(start - reach, start + reach + width / 8, width / 8)
+    step = min(width / 8, 0.05)
+    grid = np.arange(start - reach, start + reach + step, step)
     values = log(grid)
     kept = values > values.max() - _DEPTH - 20
     grid, values = grid[kept], values[kept] - values.max()
     table = CubicSpline(grid, values)
-    ends, slopes = values[[0, -1]], table(grid[[0, -1]], 1)
+    slopes = table(grid[[0, -1]], 1)
 
     def tabulated(theta: np.ndarray) -> np.ndarray:
         below, above = np.minimum(theta - grid[0], 0), np.maximum(theta - grid[-1], 0)
         within = table(np.clip(theta, grid[0], grid[-1]))
         return np.asarray(within + slopes[0] * below + slopes[1] * above)
 
+    if max(values[0], values[-1]) > -_DEPTH:
+        return StudyLikelihood(name, tabulated, start, 0.5, one_sided=True)
     highest = int(values.argmax())
+    around = (grid[highest - 1], grid[highest + 1])
     best = minimize_scalar(
-        lambda t: -float(table(t)),
-        bounds=(grid[highest - 1], grid[highest + 1]),
-        method="bounded",
-        options={"xatol": 1e-9},
+        lambda t: -float(table(t)), bounds=around, method="bounded", options={"xatol": 1e-9}
     )
     return StudyLikelihood(name, tabulated, float(best.x), float(-table(best.x, 2)) ** -0.5)

@@ -334,7 +334,8 @@ def _standing(pool: EvidenceData, stratum: str, scope: str) -> Standing:
     note = f"{n_here} stud{'y' if n_here == 1 else 'ies'}"
     if stratum == DIFFERENCE:
         note = ", ".join(f"{sides[hr]} {hr}" for hr in pool.coords["hr"]) + " studies"
-        note += "; differences within and between studies are mixed"
+        if pool.studies.groupby("overlap_group")["hr"].nunique().min() == 1:
+            note += "; differences within and between studies are mixed"
     n = pool.patients(own)
     if sides.max() == 1:
         return Standing(

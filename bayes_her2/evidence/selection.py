@@ -352,6 +352,38 @@ def _remark(rows: list[dict[str, Any]], strata: tuple[str, ...], notices: list[s
                 f"{stratum}: {few}, fewer than {MIN_STUDIES}; the spread between studies, and with it the prediction"
                 " for a new one, is the prior's"
             )
+    if len(strata) > 1:
+        notices += _within_studies(rows)
+
+
+def _within_studies(rows: list[dict[str, Any]]) -> list[str]:
+    """HR- over HR+ within the studies that have both strata, by inverse variance; a sentence, or none."""
+    by_study: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_study.setdefault((row["overlap_group"], row["study"]), {})[row["hr_stratum"]] = row
+    both = {
+        key: (own["HR-"], own["HR+"])
+        for key, own in by_study.items()
+        if len(own) > 1 and all(row["se"] > 0 for row in own.values())  # no zero cell
+    }
+    if not both:
+        return []
+    within = common_effect(
+        [negative["log_ratio"] - positive["log_ratio"] for negative, positive in both.values()],
+        [negative["se"] ** 2 + positive["se"] ** 2 for negative, positive in both.values()],
+    )
+    ratio, lower, upper = (math.exp(value) for value in (within.estimate, within.lower, within.upper))
+    names = name_some([group if group == study else f"{group}: {study}" for group, study in both])
+    one = len(both) == 1
+    where = f"the one study ({names})" if one else f"the {len(both)} studies ({names}; inverse variance)"
+    if any(len(own) == 1 for own in by_study.values()):
+        pooled = "also compares different studies"
+    else:
+        pooled = f"is of the same {'study' if one else 'studies'}, and wider by the spread between studies"
+    return [
+        f"within {where} with both strata the ratio HR- over HR+ is {ratio:.2f} (95 % confidence interval "
+        f"{lower:.2f} to {upper:.2f}); the pooled contrast {pooled}"
+    ]
 
 
 def _skew(row: dict[str, Any]) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayes_her2.data import CohortTable, Exclusion, Scale, TumourData
 from bayes_her2.errors import DataError, Faults, name_some
-from bayes_her2.preprocessing.receptors import her2_class, her2_status, hr_status
+from bayes_her2.preprocessing.receptors import her2_class, her2_status, hr_status, one_receptor_alone
 
 if TYPE_CHECKING:
     from bayes_her2.inputs.study import ExcludeRule, Study
@@ -50,6 +50,7 @@ def prepare(cohorts: Sequence[CohortTable], study: Study) -> TumourData:
     tables, abundances = [], []
     for cohort in cohorts:
         exclusions.extend(cohort.exclusions)
+        notices.extend(f"{cohort.name}: {text}" for text in one_receptor_alone(cohort.tumours))
         notices.extend(f"{cohort.name}: {text}" for text in cohort.notices)
         notices.extend(
             f"{cohort.name}: has no field {rule.field}, so the exclusion '{rule.reason}' is not applied to it."

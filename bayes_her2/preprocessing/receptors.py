@@ -279,6 +279,28 @@ def her2_status(tumours: pd.DataFrame) -> pd.Series:
     return status.mask(negative, "negative").mask(positive, "positive")
 
 
+def one_receptor_alone(tumours: pd.DataFrame) -> list[str]:
+    """Remark on tables with one hormone receptor of two: their tumours can be HR+ and never HR-.
+
+    Parameters
+    ----------
+    tumours
+        Fields of a cohort, as for `hr_status`.
+    """
+    there = [name for name in ("er", "pgr") if name in tumours.columns]
+    if "hr" in tumours.columns or len(there) != 1:
+        return []
+    other = "pgr" if there == ["er"] else "er"
+    lost = int((_text(tumours, there[0]) == "negative").sum())
+    names = {"er": ("er", "oestrogen"), "pgr": ("pr", "prog")}[other]
+    near = [str(c) for c in tumours.columns if str(c).lower().startswith(names)]
+    hint = f" ('{near[0]}' is not read as {other}: rename it)" if near else ""
+    return [
+        f"only {there[0]} is mapped, and neither {other} nor hr{hint}: tumours can be HR+ but never HR-, and the {lost} "
+        f"that are {there[0]}-negative have no HR status and leave the analysis. Map {other} as well."
+    ]
+
+
 def hr_status(tumours: pd.DataFrame) -> pd.Series:
     """Hormone receptor (HR) status: 'HR+', 'HR-' or NA.
 

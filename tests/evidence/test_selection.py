@@ -201,6 +201,67 @@ def test_both_hr_strata_beside_each_other_are_disjoint_patients_of_one_study(rea
     assert reasons(data) == {"Jones_1": "another HR stratum: all"}
 
 
+BOTH_ASKED = ("HR+", "HR-")
+
+
+def by_hr(name: str, positive: str, negative: str) -> list[dict[str, str]]:
+    """A study with 20 of 100 against 24 of 80, and another number of events in HER2-low, in the two strata."""
+    events = {"HR+": positive, "HR-": negative}
+    return [other(RESPONSE, name, row_id=hr, hr_stratum=hr, events_exposed=events[hr]) for hr in BOTH_ASKED]
+
+
+def within(data) -> list[str]:
+    return [notice for notice in data.notices if notice.startswith("within ")]
+
+
+def test_the_ratio_of_the_strata_within_the_one_study_that_has_both(read):
+    # Woolf: the reference group is the same in both strata, but its 24 of 80 are other patients in each.
+    ratio = math.log((30 / 70) / (20 / 80))
+    se = math.sqrt(1 / 30 + 1 / 70 + 1 / 20 + 1 / 80 + 2 * (1 / 24 + 1 / 56))
+    low, high = (math.exp(ratio + z * 1.959963985 * se) for z in (-1, 1))
+    numbers = f"{math.exp(ratio):.2f} (95 % confidence interval {low:.2f} to {high:.2f})"
+    own = by_hr("Jones", "20", "30")
+    assert within(pool(read(*own), hr_stratum=BOTH_ASKED)) == [
+        f"within the one study (Jones 2024) with both strata the ratio HR- over HR+ is {numbers}; the pooled contrast "
+        "is of the same study, and wider by the spread between studies"
+    ]
+    registry = [row | {"overlap_group": "NCDB"} for row in own]
+    data = pool(read(*registry, other(RESPONSE, "Brown", hr_stratum="HR-")), hr_stratum=BOTH_ASKED)
+    assert within(data) == [
+        f"within the one study (NCDB: Jones 2024) with both strata the ratio HR- over HR+ is {numbers}; the pooled "
+        "contrast also compares different studies"
+    ]
+
+
+def test_several_studies_with_both_strata_are_combined_by_inverse_variance(read):
+    ratios, variances = [], []
+    for positive, negative in ((20, 30), (40, 25)):
+        ratios.append(math.log(negative / (100 - negative)) - math.log(positive / (100 - positive)))
+        variances.append(sum(1 / e + 1 / (100 - e) for e in (positive, negative)) + 2 * (1 / 24 + 1 / 56))
+    weights = [1 / v for v in variances]
+    mean = sum(w * y for w, y in zip(weights, ratios, strict=True)) / sum(weights)
+    half = 1.959963985 / math.sqrt(sum(weights))
+    rows = [*by_hr("Jones", "20", "30"), *by_hr("Brown", "40", "25")]
+    (notice,) = within(pool(read(*rows), hr_stratum=BOTH_ASKED))
+    assert notice.startswith(
+        "within the 2 studies (Jones 2024, Brown 2024; inverse variance) with both strata"
+    )
+    interval = f"{math.exp(mean - half):.2f} to {math.exp(mean + half):.2f}"
+    assert f"{math.exp(mean):.2f} (95 % confidence interval {interval})" in notice
+    assert notice.endswith("is of the same studies, and wider by the spread between studies")
+
+
+def test_without_a_study_of_both_strata_there_is_no_ratio_within_studies(read):
+    jones, brown = by_hr("Jones", "20", "30"), by_hr("Brown", "40", "25")
+    assert within(pool(read(jones[0], brown[1]), hr_stratum=BOTH_ASKED)) == []
+    # Two reports of one registry, each with a stratum, may have different methods.
+    shared = [row | {"overlap_group": "NCDB"} for row in (jones[0], brown[1])]
+    assert within(pool(read(*shared), hr_stratum=BOTH_ASKED)) == []
+    # A zero cell has no log ratio.
+    assert within(pool(read(*by_hr("Jones", "0", "30")), hr_stratum=BOTH_ASKED)) == []
+    assert within(pool(read(*jones), hr_stratum="HR-")) == []
+
+
 def test_a_zero_cell_stays_as_it_is_under_the_binomial_likelihood(read):
     data = pool(read(RESPONSE | {"events_exposed": "0"}, other(RESPONSE, "Jones")))
     assert data.likelihood == "binomial"

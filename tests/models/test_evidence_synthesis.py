@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 from bayes_her2.bayesian.fit import Fit, Sampling, fit_model
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.bayesian.synthesis import SynthesisDesign
+from bayes_her2.bayesian.synthesis import SynthesisDesign, heterogeneity_sweep
 from bayes_her2.comparison import concordance
 from bayes_her2.data import DIFFERENCE, EvidenceData, EvidenceSet
 from bayes_her2.errors import DataError
@@ -187,23 +187,51 @@ def test_a_single_narrow_study_gives_the_exact_posterior(fitted, three):
     assert np.abs(z_scores(draws, **exact.of(np.ones(1)))).max() < 4.5
 
 
-def test_the_sweep_of_the_heterogeneity_prior_is_that_of_other_fits(fitted, three):
-    table = model_file.tables(
-        fitted.posterior, fitted.estimand_draws, three, model_file.PRIORS, interval=0.95
-    )["heterogeneity_prior"]
-    code = np.where(BOTH["hr"] == "HR-", 0.5, -0.5)
-    rows = table[
-        (table["question"] == three.questions[1]) & (table["stratum"] == "HR-") & (table["scope"] == "pooled")
-    ]
-    assert rows.set_index("scale").loc[[0.25, 0.5], "reliable"].all()
-    for _, row in rows[rows["reliable"]].iterrows():
-        exact = Exact(BOTH, np.stack([np.ones(6), code], axis=1), np.array([1.0, 1.0]), row["scale"]).of(
-            np.array([1.0, 0.5])
+@pytest.fixture(scope="session")
+def swept(three: EvidenceSet) -> pd.DataFrame:
+    return heterogeneity_sweep(three, model_file.PRIORS, interval=0.95)
+
+
+def test_the_sweep_at_the_prior_in_use_is_the_sampled_posterior(fitted, swept):
+    rows = swept[swept["scale"] == model_file.PRIORS["between_studies_sd"].params["sigma"]]
+    assert rows["scope"].value_counts().to_dict() == {"pooled": 5, "new cohort": 4}
+    for _, row in rows.iterrows():
+        array = fitted.estimand_draws["published_ratio", row["scope"]]
+        draws = (
+            array.sel(result=f"{row['stratum']} | {row['question']}").transpose("chain", "draw").to_numpy()
         )
-        # Weights worth 1,000 draws: the error of an extreme quantile of a log ratio with SD 0.25 is 0.02.
-        assert np.log(row["point"]) == pytest.approx(exact["median"], abs=0.02)
-        assert np.log(row["lower"]) == pytest.approx(exact["lower"], abs=0.06)
-        assert np.log(row["upper"]) == pytest.approx(exact["upper"], abs=0.06)
+        for p, column in ((0.025, "lower"), (0.5, "point"), (0.975, "upper")):
+            error = float(az.mcse(draws, method="quantile", prob=p))
+            assert abs(np.quantile(draws, p) - np.log(row[column])) < 4.5 * error, (row["question"], column)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.25, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("position", "studies", "quantities"),
+    [
+        (1, BOTH, {"HR+": [1.0, -0.5], "HR-": [1.0, 0.5], DIFFERENCE: [0.0, 1.0]}),
+        (2, ALONE, {"all": [1.0]}),
+    ],
+)
+def test_the_sweep_is_the_exact_posterior_under_every_prior(
+    swept, three, scale, position, studies, quantities
+):
+    rows = swept[(swept["question"] == three.questions[position]) & (swept["scale"] == scale)]
+    design = np.array([quantities[hr] for hr in studies.get("hr", ["all"])])
+    exact = Exact(studies, design, np.ones(design.shape[1]), scale)
+    assert len(rows) == (5 if position == 1 else 2)
+    for _, row in rows.iterrows():
+        theirs = exact.of(np.array(quantities[row["stratum"]]), new_study=row["scope"] == "new cohort")
+        ours = np.log(row[["lower", "point", "upper"]].to_numpy(dtype=float))
+        # 2,000 midpoints of the spread on one side, the trapezoidal rule on the other.
+        assert ours == pytest.approx([theirs[k] for k in ("lower", "median", "upper")], abs=1e-4)
+        assert row["excludes_1"] == (theirs["lower"] > 0 or theirs["upper"] < 0)
+
+
+def test_a_prior_of_the_user_s_is_among_those_that_are_swept(three):
+    own = model_file.PRIORS | {"between_studies_sd": Prior("HalfNormal", {"sigma": 0.3}, "of the user")}
+    table = heterogeneity_sweep(EvidenceSet(three.pools[2:]), own, interval=0.95)
+    assert sorted(set(table["scale"])) == [0.1, 0.25, 0.3, 0.5, 1.0]
 
 
 # --- the graph -------------------------------------------------------------------------------------------------------
@@ -334,6 +362,20 @@ def test_a_new_study_after_one_study_is_called_prior_only(fitted, three):
     assert rows["disease-free survival", "all"] == "prior-only"
     assert rows["overall survival", "HR+"] == "observed"
     assert table["s_value"].isna().all()
+
+
+def test_the_ratio_of_the_strata_says_whether_it_compares_different_studies(fitted, three):
+    def note(data: EvidenceSet) -> str:
+        table = model_file.estimates(fitted.estimand_draws, data).table
+        return table[(table["stratum"] == DIFFERENCE) & (table["scope"] == "pooled")]["note"].item()
+
+    assert note(three) == "3 HR+, 3 HR- studies; differences within and between studies are mixed"
+    same = three.pools[1].studies.assign(overlap_group=list("abcabc"))
+    pools = (three.pools[0], replace(three.pools[1], studies=same), three.pools[2])
+    assert (
+        note(EvidenceSet(pools))
+        == "3 HR+, 3 HR- studies; with so few the width is mostly the prior's on their spread"
+    )
 
 
 def test_the_twin_of_two_strata_is_that_of_metafor(three):

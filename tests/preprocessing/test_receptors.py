@@ -11,7 +11,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from bayes_her2.preprocessing.receptors import her2_class, her2_status, hr_status
+from bayes_her2.preprocessing.receptors import her2_class, her2_status, hr_status, one_receptor_alone
 
 CLASS = {
     ("0", "amplified"): "0",
@@ -134,6 +134,16 @@ def test_a_cohort_with_a_call_alone_has_a_status_and_no_class():
 )
 def test_hr_is_positive_if_either_receptor_is_and_negative_only_if_both_are(er, pgr, expected):
     assert plain(hr_status(frame(er=[er], pgr=[pgr]))) == [expected]
+
+
+def test_one_receptor_of_two_is_a_remark_that_names_what_was_not_read():
+    words = frame(er=["negative", "negative", "positive"], pr=["negative", "negative", "positive"])
+    (said,) = one_receptor_alone(words)
+    assert "only er is mapped, and neither pgr nor hr ('pr' is not read as pgr: rename it)" in said
+    assert "the 2 that are er-negative have no HR status" in said
+    assert one_receptor_alone(words.rename(columns={"pr": "pgr"})) == []
+    assert one_receptor_alone(words.rename(columns={"pr": "hr"})) == []
+    assert one_receptor_alone(words[["pr"]]) == []
 
 
 def test_one_receptor_that_is_negative_does_not_make_hr_negative():

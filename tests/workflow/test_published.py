@@ -59,6 +59,23 @@ def test_the_page_shows_every_question_with_its_studies(published):
     assert "published studies" in page
 
 
+def test_the_sweep_of_the_heterogeneity_prior_is_by_quadrature(published):
+    table = pd.read_csv(published / "tables" / f"{NAME}_heterogeneity_prior.csv")
+    assert list(table) == "stratum question scope scale point lower upper excludes_1".split()
+    assert (table.groupby(["stratum", "question", "scope"]).size() == 4).all()
+    page = (published / "report.html").read_text(encoding="utf-8")
+    assert "by quadrature: nothing in it is sampled" in page
+    assert "unreliable" not in page
+
+
+def test_the_ratio_of_hr_strata_within_the_registry_stands_among_the_remarks(published):
+    # Li 2023, weighted, as printed: 0.91 in HR- and 0.81 in HR+.
+    texts = pd.read_csv(published / "tables" / f"{NAME}_notices.csv").set_index("question")["text"]
+    (first,) = [t for q, t in texts.items() if t.startswith("within") and "adjusted odds ratio" in q]
+    assert "(NCDB: Li H 2023) with both strata the ratio HR- over HR+ is 1.12" in first
+    assert "Within the one study (NCDB: Li H 2023)" in (published / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_registry_shows_the_confounding_by_hr_status(published):
     # Li 2023 and Peiffer 2023 read the same registry: crude 0.63; by HR status 0.73 and 0.85 from counts, weighted
     # 0.81 and 0.91 as printed.

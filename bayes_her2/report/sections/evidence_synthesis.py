@@ -248,7 +248,8 @@ def pooled(results: Results) -> Table:
             "fewer than four studies. 'borrowed': fewer than four studies, so that the width is mostly the "
             "prior's on their "
             "spread; or one study in this stratum, with the spread of the other. Neither gets a verdict.",
-            "HR- over HR+ mixes differences within studies that have both strata with differences between studies.",
+            "HR- over HR+ mixes differences within studies that have both strata with differences between studies; "
+            "the remarks on its question give the ratio within the studies alone.",
             "'not estimable': one study for each stratum; the twin has no spread and no mean over studies. The "
             "study's "
             "own interval is in the figure.",
@@ -351,8 +352,8 @@ def sweep(results: Results) -> Table:
         "evidence_heterogeneity_prior",
         "How much the prior on the spread between studies decides: pooled and predicted ratios with "
         f"{formats.level(results.study.interval)} credible intervals under half-normal priors of other scales (SD of "
-        "the log ratio between studies), by reweighting the draws. Where rows change with the scale, the studies do "
-        "not determine the spread.",
+        "the log ratio between studies), by quadrature: nothing in it is sampled. Where rows change with the scale, "
+        "the studies do not determine the spread.",
         "Question",
         (
             Column("HR", words=True),
@@ -366,14 +367,13 @@ def sweep(results: Results) -> Table:
 
 
 def _swept(by: dict[float, Row], scales: list[float]) -> list[Cell]:
-    cells = []
-    for scale in scales:
-        row = by[scale]
-        text = formats.interval(row["point"], row["lower"], row["upper"])
-        cells.append(
-            Cell(text, sub="" if row["reliable"] else "unreliable", look="away" if row["excludes_1"] else "")
+    return [
+        Cell(
+            formats.interval(by[scale]["point"], by[scale]["lower"], by[scale]["upper"]),
+            look="away" if by[scale]["excludes_1"] else "",
         )
-    return cells
+        for scale in scales
+    ]
 
 
 def second_opinions(results: Results) -> Table:
@@ -436,7 +436,8 @@ def remarks(results: Results) -> Table:
         groups.setdefault(row["question"], []).append(Line(row["question"], (cell,)))
     return Table(
         "evidence_notices",
-        "Remarks on the studies of each question: where their numbers come from, and what the spread rests on.",
+        "Remarks on the studies of each question: where their numbers come from, what the spread rests on, and HR- "
+        "over HR+ within the studies that have both.",
         "Question",
         (Column("Remark", words=True),),
         grouped_lines(groups.items()),
@@ -535,7 +536,7 @@ SECTION = Section(
     model=MODEL,
     needed={
         f"{MODEL}_heterogeneity_prior": columns_of(
-            "stratum question scope", floats="scale point lower upper pareto_k", bools="excludes_1 reliable"
+            "stratum question scope", floats="scale point lower upper", bools="excludes_1"
         ),
         f"{MODEL}_notices": columns_of("question text"),
         f"{MODEL}_left_out": columns_of("question study row_id reason"),
