@@ -296,8 +296,8 @@ def one_receptor_alone(tumours: pd.DataFrame) -> list[str]:
     near = [str(c) for c in tumours.columns if str(c).lower().startswith(names)]
     hint = f" ('{near[0]}' is not read as {other}: rename it)" if near else ""
     return [
-        f"only {there[0]} is mapped, and neither {other} nor hr{hint}: tumours can be HR+ but never HR-, and the {lost} "
-        f"that are {there[0]}-negative have no HR status and leave the analysis. Map {other} as well."
+        f"only {there[0]} is mapped, and neither {other} nor hr{hint}: tumours can be HR+ but never HR-, and the "
+        f"{lost} that are {there[0]}-negative have no HR status and leave the analysis. Map {other} as well."
     ]
 
 
