@@ -96,8 +96,11 @@ DERSIMONIAN_LAIRD = "meta-analysis (DerSimonian-Laird, Wald)"
 
 COMMON_EFFECT = "meta-analysis (common effect, Wald)"
 
+COMMON_TO_ARMS = "logistic regression (one odds ratio for all arms)"
+"""Method of pooled odds ratios with arms fixed, beside the meta-analysis of the arms."""
+
 SECOND_OPINIONS = frozenset(
-    {PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD, COMMON_EFFECT}
+    {PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD, COMMON_EFFECT, COMMON_TO_ARMS}
 )
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 

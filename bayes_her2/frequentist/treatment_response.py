@@ -1,8 +1,9 @@
 """Frequentist twin of the treatment response model: logistic regression of the same patients, and the 2 x 2 table.
 
-Arms (centres) are fixed here where they are random in the posterior: every arm has its own intercept in every HR
-stratum. The pooled log odds ratio is one that is common to the arms, where the posterior's is the mean over arms that
-differ; the rows say so.
+Where arms (centres) are random in the posterior, every arm has its own intercept here in every HR stratum. The pooled
+log odds ratio is then the mean over arms by random-effects meta-analysis of the arms' own regressions, as the
+posterior's is; where an arm is separated there is no such mean, and the one that is common to the arms takes its place
+and says so.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from bayes_her2.data import (
     STRATA,
     ResponseData,
 )
-from bayes_her2.estimates import ALL, CONDITIONAL, PROFILE_LIKELIHOOD, Estimates
+from bayes_her2.estimates import ALL, COMMON_TO_ARMS, CONDITIONAL, PROFILE_LIKELIHOOD, Estimates
 from bayes_her2.frequentist.adjustment import rows_of
 from bayes_her2.frequentist.effects import Effect
+from bayes_her2.frequentist.meta_analysis import REML
+from bayes_her2.frequentist.meta_regression import meta_regression
 from bayes_her2.frequentist.profile import PROFILE, profile_likelihood
 from bayes_her2.frequentist.regression import Regression, logistic_regression
 from bayes_her2.frequentist.rows import ratio
@@ -48,13 +51,18 @@ def treatment_response_twin(data: ResponseData, *, interval: float = 0.95) -> Es
 
     One logistic regression for each outcome, with an intercept for every arm and HR stratum, the covariates, and the
     log odds ratios of `response_odds`: by HR stratum (scope ``pooled``; with several arms also each arm's own, scope
-    ``cohort``), or, with a control arm, by arm and common to the HR strata, their difference being the interaction.
+    ``cohort``, from a regression of that arm alone), or, with a control arm, by arm and common to the HR strata, their
+    difference being the interaction.
 
     Odds ratios have Wald limits and P (the matched twin), profile-likelihood limits and the likelihood-ratio P,
     and, where the row is a single 2 x 2 table, the conditional odds ratio with exact limits and Fisher's P (second
     opinions). The risk difference of a single 2 x 2 table has Newcombe's score limits, any other is standardised to
     the patients of the row, by the delta method. A ``separated`` row has no odds ratio: some level has no
     responder, or only responders.
+
+    With random arms the matched twin of a pooled odds ratio is the meta-analysis of the arms (REML, modified
+    Hartung-Knapp, one variance between arms for the HR strata), which also predicts a new arm; the odds ratio common to
+    the arms stands beside it.
 
     Parameters
     ----------
@@ -74,8 +82,12 @@ def treatment_response_twin(data: ResponseData, *, interval: float = 0.95) -> Es
     """
     records: list[dict[str, Any]] = []
     for outcome in data.outcomes:
+        over_arms = list(_over_arms(data, outcome, interval))
+        records.extend(over_arms)
+        beside = {(r["stratum"], r["scope"]) for r in over_arms}
         for one in _asked(data, outcome, interval):
-            records.extend(one.records())
+            matched = (one.stratum, one.scope) not in beside
+            records.extend(r if matched else _beside(r) for r in one.records())
     return Estimates.from_records(rows_of(pd.DataFrame(records)))
 
 
@@ -349,6 +361,49 @@ class _Row:
                 "n": data.count(self.outcome, level)[0],
             }
             yield self._standardised(words, own.assign(arm=data.treated), own.assign(arm=data.control))
+
+
+def _beside(record: dict[str, Any]) -> dict[str, Any]:
+    """Name the odds ratio common to the arms where their meta-analysis is the matched twin."""
+    common = record["method"] == LOGISTIC and record["estimand"] == "response_odds"
+    return record | {"method": COMMON_TO_ARMS} if common else record
+
+
+def _over_arms(data: ResponseData, outcome: str, interval: float) -> Iterator[dict[str, Any]]:
+    """Mean log odds ratio over random arms, and that of a new arm; nothing where an arm has none of its own."""
+    if not data.arms_are_random:
+        return
+    effects: list[tuple[str, float, float]] = []
+    for arm in data.arms:
+        own = ResponseRegression.of(data, outcome, arm)
+        for stratum in data.strata:
+            if not all(data.count(outcome, level, hr=stratum, arm=arm)[0] for level in HER2_LEVELS):
+                continue
+            contrast = own.contrast({_slope_in(stratum): 1.0})
+            if own.fit.problem or not own.fit.estimable(contrast):
+                return
+            effects.append((stratum, own.fit.value(contrast), own.fit.variance(contrast)))
+    present = [s for s in data.strata if any(stratum == s for stratum, _, _ in effects)]
+    design = np.array([[float(stratum == s) for s in present] for stratum, _, _ in effects])
+    if len(effects) <= len(present):
+        return
+    fit = meta_regression(np.array([e[1] for e in effects]), np.array([e[2] for e in effects]), design)
+    wanted = {s: np.eye(len(present))[i] for i, s in enumerate(present)}
+    if set(STRATA) <= set(present):
+        wanted[DIFFERENCE] = wanted[HR_NEGATIVE] - wanted[HR_POSITIVE]
+    whole = ResponseRegression.of(data, outcome)
+    for stratum, row in wanted.items():
+        base = _Row(data, outcome, interval, whole, {}, stratum, "pooled")._record(
+            REML,
+            interval_kind="confidence (Hartung-Knapp)",
+            note=f"{data.arms_are}s random, tau^2 {fit.tau2:.3g}, t with {fit.freedom} df",
+        )
+        mean, low, high, p_value = fit.contrast(row, interval)
+        yield base | {"point": ratio(mean), "lower": ratio(low), "upper": ratio(high), "p_value": p_value}
+        if stratum != DIFFERENCE:
+            mean, low, high = fit.prediction(row, interval)
+            ends = {"point": ratio(mean), "lower": ratio(low), "upper": ratio(high)}
+            yield base | {"scope": "new cohort"} | ends
 
 
 def _number_needed(difference: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from response_sets import PCR, one_row, response_set, simulated_arms
 from scipy import stats
 
 from bayes_her2.data import HER2_LOW, HER2_ZERO
-from bayes_her2.estimates import CONDITIONAL, PROFILE_LIKELIHOOD
+from bayes_her2.estimates import COMMON_TO_ARMS, CONDITIONAL, PROFILE_LIKELIHOOD
 from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.frequentist import sample_size, treatment_response_twin
+from bayes_her2.frequentist.meta_regression import meta_regression
 
 MID = "midcourse complete response"
 CONTROLLED = response_set(
@@ -144,12 +145,39 @@ def test_the_difference_over_several_arms_averages_the_fitted_probabilities():
     assert found["note"] == "arms fixed, one odds ratio common to them"
 
 
-def test_the_pooled_odds_ratio_of_several_arms_says_that_it_is_common_to_them():
-    table = treatment_response_twin(simulated_arms(4, n=30, slopes={"HR-": -0.5}, arms=3)).table
-    of_odds = table[(table["estimand"] == "response_odds") & (table["status"] == "observed")]
-    words = "arms fixed, one odds ratio common to them; the posterior's is the mean over arms that differ"
-    assert of_odds.loc[of_odds["scope"] == "pooled", "note"].tolist() == [words, words]
-    assert set(of_odds.loc[of_odds["scope"] == "cohort", "note"]) == {""}
+def test_the_pooled_odds_ratio_of_several_arms_is_the_meta_analysis_of_their_tables():
+    data = simulated_arms(4, n=30, slopes={"HR+": 0.3, "HR-": -0.5}, arms=5)
+    table = treatment_response_twin(data).table
+    cells = data.rows.set_index(["hr", "arm", "her2"]).sort_index()[["n", "events"]]
+    effect, variance, design = [], [], []
+    for hr in data.strata:
+        for arm in data.arms:
+            (n, r), (m, s) = (cells.loc[(hr, arm, level)] for level in (HER2_LOW, HER2_ZERO))
+            effect.append(math.log(r * (m - s) / ((n - r) * s)))  # Woolf
+            variance.append(1 / r + 1 / (n - r) + 1 / s + 1 / (m - s))
+            design.append([hr == "HR+", hr == "HR-"])
+    fit = meta_regression(np.array(effect), np.array(variance), np.array(design, dtype=float))
+    method = "meta-analysis (REML, modified Hartung-Knapp)"
+    asked = {"HR+": [1.0, 0.0], "HR-": [0.0, 1.0], "HR- over HR+": [-1.0, 1.0]}
+    for stratum, contrast in asked.items():
+        mean, lower, upper, p = fit.contrast(np.array(contrast), 0.95)
+        row = one_row(table, estimand="response_odds", scope="pooled", stratum=stratum, method=method)
+        found = row[["point", "lower", "upper"]].astype(float)
+        assert np.log(found).tolist() == pytest.approx([mean, lower, upper], abs=1e-6)
+        assert row["p_value"] == pytest.approx(p, abs=1e-6)
+    new = one_row(table, estimand="response_odds", scope="new cohort", stratum="HR-")
+    assert np.log(new["upper"]) == pytest.approx(fit.prediction(np.array([0.0, 1.0]), 0.95)[2], abs=1e-6)
+    beside = one_row(table, estimand="response_odds", stratum="HR-", scope="pooled", method=COMMON_TO_ARMS)
+    assert beside["note"].startswith("arms fixed, one odds ratio common to them; the posterior's is the mean")
+
+
+def test_an_arm_that_is_separated_leaves_the_odds_ratio_common_to_the_arms():
+    counts = {(PCR, "HR-", arm): (20, 5 + i, 20, 9) for i, arm in enumerate("ABC")}
+    data = response_set(counts | {(PCR, "HR-", "D"): (20, 0, 20, 9)})
+    rows = treatment_response_twin(data).table
+    pooled = one_row(rows, estimand="response_odds", scope="pooled", method="logistic regression")
+    assert pooled["note"].startswith("arms fixed, one odds ratio common to them")
+    assert not rows["method"].str.startswith("meta-analysis").any()
 
 
 def test_separated_and_empty_rows_say_so():

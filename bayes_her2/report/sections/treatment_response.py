@@ -131,11 +131,14 @@ def answers(results: Results) -> Table:
                 ),
             )
         )
+    over_arms = (
+        "; over random arms their REML meta-analysis" if _arms(results) and not _controlled(results) else ""
+    )
     return Table(
         "response_answers",
         "Response of HER2-low against HER2-0 tumours, without borrowing from other studies: posterior medians with "
         f"{formats.intervals_of(results.of_model(MODEL))}, the probability of an odds ratio below 1, and the twin "
-        "(logistic regression with Wald, Newcombe or delta intervals). An effect in 100 patients or fewer is known "
+        f"(logistic regression with Wald, Newcombe or delta intervals{over_arms}). An effect in 100 patients or fewer is known "
         f"within wide limits: read the intervals. {_who(results)}",
         "Outcome",
         (
