@@ -138,8 +138,8 @@ def answers(results: Results) -> Table:
         "response_answers",
         "Response of HER2-low against HER2-0 tumours, without borrowing from other studies: posterior medians with "
         f"{formats.intervals_of(results.of_model(MODEL))}, the probability of an odds ratio below 1, and the twin "
-        f"(logistic regression with Wald, Newcombe or delta intervals{over_arms}). An effect in 100 patients or fewer is "
-        f"known within wide limits: read the intervals. {_who(results)}",
+        f"(logistic regression with Wald, Newcombe or delta intervals{over_arms}). An effect in 100 patients or "
+        f"fewer is known within wide limits: read the intervals. {_who(results)}",
         "Outcome",
         (
             Column("Quantity", words=True),
