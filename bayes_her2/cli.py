@@ -303,7 +303,7 @@ def _show_cohorts(console: Console, name: str, prepared: Prepared) -> None:
     data = prepared.data
     console.print(
         escape(
-            f"{name}: {len(data.tumours)} tumours, {len(data.abundance.columns)} cell types, "
+            f"{name}: {len(data.tumours)} tumours, {len(data.cell_types)} cell types, "
             f"HER2 measure {data.measure}, abundance as {data.scale_label}, adjusted for: {data.adjustment}"
         )
     )

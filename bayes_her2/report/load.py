@@ -386,6 +386,7 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
         raise DataError(
             f"{folder}: no such results folder. Give the folder that `bayes-her2 run --out` wrote"
         )
+    _refuse_audit(folder)
     study = _read_study(folder / "study.toml", faults)
     provenance = _read_provenance(folder / "provenance.json", faults)
     models = _models(provenance, faults)
@@ -422,6 +423,19 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
     _check(results, faults)
     faults.raise_if_any()
     return results
+
+
+def _refuse_audit(folder: Path) -> None:
+    """Say that a folder holds an audit of claims, whose page is made with it."""
+    record = folder / "provenance.json"
+    try:
+        kind = json.loads(record.read_text(encoding="utf-8")).get("kind")
+    except (OSError, ValueError, AttributeError):
+        return  # what is wrong with it is said where it is read
+    if kind:
+        raise DataError(
+            f"{folder} holds an {kind}, and no study. Its page is made with it: `bayes-her2 audit --out {folder}`"
+        )
 
 
 def _models(provenance: Mapping[str, Any], faults: Faults) -> dict[str, ModelRecord]:

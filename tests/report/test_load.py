@@ -144,3 +144,10 @@ def test_a_multiplier_turns_shares_into_amounts(tmp_path):
     study = _read_study(path, Faults())
     assert study is not None
     assert study.scale == "absolute"
+
+
+def test_a_folder_of_an_audit_is_one_fault_that_says_so(tmp_path):
+    (tmp_path / "provenance.json").write_text('{"kind": "audit of published claims"}')
+    with pytest.raises(DataError) as caught:
+        load_results(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path} holds an audit of published claims, and no study.")
