@@ -145,7 +145,7 @@ def answers(results: Results) -> Table:
             Column("Quantity", words=True),
             Column("HR", words=True),
             Column("Estimate", "Posterior"),
-            Column("P(OR < 1)", "Posterior"),
+            Column("P(OR\u00a0<\u00a01)", "Posterior"),
             Column("Estimate", "Twin"),
             Column("P", "Twin"),
             Column("Verdict", words=True),
@@ -181,7 +181,7 @@ def tipping(results: Results) -> Table:
         (
             Column("Scenario", words=True),
             Column("Odds ratio"),
-            Column("P(OR < 1)"),
+            Column("P(OR\u00a0<\u00a01)"),
             Column("Interval", words=True),
             Column("Combinations"),
         ),
@@ -193,7 +193,7 @@ def tipping(results: Results) -> Table:
 
 BORROWED = (
     Column("Odds ratio"),
-    Column("P(OR < 1)"),
+    Column("P(OR\u00a0<\u00a01)"),
     Column("ELIR", "Prior is worth, patients"),
     Column("Moments", "Prior is worth, patients"),
     Column("Conflict P"),
@@ -339,7 +339,7 @@ def summary(results: Results) -> str:
         said.append(
             f"{e.outcome}{where}: {NAMES[wanted]} {formats.interval(e.point, e.lower, e.upper)}{beside}"
         )
-    return formats.sentence(". ".join(said))
+    return " ".join(formats.sentence(text) for text in said)
 
 
 def _controlled(results: Results) -> bool:
