@@ -25,6 +25,13 @@ import pytensor.tensor as pt
 from pymc.logprob.transforms import Transform
 
 UNINFORMED_VARIANCE = 100.0
+SMALLEST_SPREAD = 1e-8
+"""Of a spread's prior scale: the least that a spread can be.
+
+Below about 1e-13 the standardised distance of a coefficient from its mean is rounding error, and with it the density: a
+chain that came there in its first steps never left (1 of 144 on TCGA with METABRIC). A half-normal prior has 8e-9 of
+its probability below.
+"""
 TYPICAL_SPREAD = 0.2
 """Spread between cohorts used for initial values only."""
 
@@ -113,7 +120,7 @@ class PooledLikelihoodInformed(LikelihoodInformed):
 
 
 class Softplus(Transform):
-    """Coordinate of a spread that data inform little: value = scale log(1 + exp z).
+    """Coordinate of a spread that data inform little: value = scale (log(1 + exp z) + smallest).
 
     On the logarithm, the usual coordinate, a spread that may well be 0 has a left tail many times as long as its
     bulk, and a sampler that has wandered into it takes long to come back. Above `scale` this coordinate is linear.
@@ -131,16 +138,43 @@ class Softplus(Transform):
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Spread -> z."""
-        ratio = value / self.scale
+        ratio = value / self.scale - SMALLEST_SPREAD
         return ratio + pt.log(-pt.expm1(-ratio))
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Z -> spread."""
-        return self.scale * pt.softplus(value)
+        return self.scale * (pt.softplus(value) + SMALLEST_SPREAD)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Log of d spread / d z, elementwise."""
         return np.log(self.scale) - pt.softplus(-value)
+
+
+class LogSpread(Transform):
+    """Coordinate of a spread that data inform: value = exp z + smallest.
+
+    Parameters
+    ----------
+    scale
+        Scale of its prior.
+    """
+
+    name = "log"
+
+    def __init__(self, scale: float) -> None:
+        self.smallest = SMALLEST_SPREAD * float(scale)
+
+    def forward(self, value: Any, *inputs: Any) -> Any:
+        """Spread -> z."""
+        return pt.log(value - self.smallest)
+
+    def backward(self, value: Any, *inputs: Any) -> Any:
+        """Z -> spread."""
+        return pt.exp(value) + self.smallest
+
+    def log_jac_det(self, value: Any, *inputs: Any) -> Any:
+        """Log of d spread / d z, elementwise."""
+        return value
 
 
 @dataclass(frozen=True)

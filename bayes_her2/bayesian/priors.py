@@ -13,6 +13,7 @@ import pymc as pm
 from pymc.distributions.transforms import Transform
 from scipy import stats
 
+from bayes_her2.bayesian.coordinates import LogSpread
 from bayes_her2.errors import DataError
 
 
@@ -115,6 +116,8 @@ class Prior:
             parts = [pm.Normal.dist(mu, sigma) for mu, sigma in zip(mus, sigmas, strict=True)]
             return pm.Mixture(name, w=weights, comp_dists=parts, dims=dims)
         kwargs: dict[str, Any] = dict(self.params)
+        if self.dist == "HalfNormal" and transform is None:
+            transform = LogSpread(self.params["sigma"])
         if transform is not None:
             kwargs["default_transform"] = transform
         return getattr(pm, self.dist)(name, dims=dims, **kwargs)

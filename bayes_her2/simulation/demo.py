@@ -139,7 +139,7 @@ def study_text(cohorts: tuple[CohortTable, ...], seed: int, *, published: bool =
         "[sampling]",
         "tune = 500",
         "draws = 1500",
-        "target_accept = 0.8",
+        "target_accept = 0.85",
         "",
         "[sampling.abundance]",
         "draws = 2000",

@@ -13,11 +13,13 @@ from scipy import stats
 from bayes_her2.bayesian.coordinates import (
     Coordinates,
     LikelihoodInformed,
+    LogSpread,
     PooledLikelihoodInformed,
     Softplus,
     partially_pooled,
     typical_of,
 )
+from bayes_her2.bayesian.priors import Prior
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")  # nothing to compile, small graphs
 
@@ -214,11 +216,41 @@ def test_prior_draws_are_those_of_the_textbook_hierarchy():
     assert stats.kstest(standard.transpose("draw", ...).to_numpy().ravel(), "norm").pvalue > 1e-3
 
 
-def test_softplus_coordinates_are_a_change_of_variable_with_its_jacobian():
-    transform = Softplus(0.125)
+@pytest.mark.parametrize("transform", [Softplus(0.125), LogSpread(0.25)], ids=["softplus", "log"])
+def test_coordinates_of_a_spread_are_a_change_of_variable_with_its_jacobian(transform):
     values = np.array([1e-6, 0.01, 0.125, 0.5, 20.0])
-    z = transform.forward(pt.as_tensor(values)).eval()
-    assert transform.backward(pt.as_tensor(z)).eval() == pytest.approx(values, rel=1e-8)
+    z = evaluated(transform.forward(pt.as_tensor(values)))
+    assert evaluated(transform.backward(pt.as_tensor(z))) == pytest.approx(values, rel=1e-8)
     step = 1e-5
-    slope = (transform.backward(z + step).eval() - transform.backward(z - step).eval()) / (2 * step)
-    assert np.exp(transform.log_jac_det(pt.as_tensor(z)).eval()) == pytest.approx(slope, rel=1e-6)
+    above, below = (evaluated(transform.backward(pt.as_tensor(z + s))) for s in (step, -step))
+    assert np.exp(evaluated(transform.log_jac_det(pt.as_tensor(z)))) == pytest.approx(
+        (above - below) / (2 * step), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("transform", [Softplus(0.125), None], ids=["softplus", "log"])
+@pytest.mark.parametrize("coordinate", [-20.0, -40.0, -200.0])
+def test_a_spread_that_collapses_leaves_the_density_smooth(transform, coordinate):
+    # The standardised distance of a coefficient from its mean is all rounding error at a spread of 1e-17: the density
+    # was noise there, no step was small enough, and a chain that came by in its first steps stayed.
+    spread = Prior("HalfNormal", {"sigma": 0.25}, "test")
+    with pm.Model(coords={"cohort": list("abc"), "cell": list("wxyz")}) as model:
+        mean = pm.Normal("mean", 0.0, 1.0, dims="cell")
+        sd = spread.variable("sd", transform=transform)
+        partially_pooled(
+            "own",
+            mean=mean,
+            sd=sd,
+            dims=("cohort", "cell"),
+            coordinates=LikelihoodInformed(ESTIMATE, VARIANCE),
+        )
+    rng = np.random.default_rng(5)
+    point = {name: rng.normal(size=np.shape(value)) for name, value in model.initial_point().items()}
+    (of_spread,) = (name for name in point if name.startswith("sd"))
+    logp = model.compile_logp(mode=PLAIN)
+
+    def along(x: float) -> float:
+        return float(logp({**point, of_spread: np.array(coordinate), "mean": point["mean"] + x}))
+
+    steps = np.array([along(x) for x in np.linspace(0.0, 1e-3, 21)])
+    assert np.abs(np.diff(steps, 2)).max() < 1e-5 * (1 + np.abs(np.diff(steps)).max())
