@@ -63,6 +63,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("recurrence-free survival", "hazard ratio", "adjusted", (HR_SPLIT, ("all",))),
     Question("disease-free survival", "hazard ratio", "adjusted", (HR_SPLIT, ("all",))),
     Question("HR positivity", "odds ratio", "crude"),
+    Question("TIL presence", "odds ratio", "crude"),
     Question("high TIL level", "odds ratio", "crude"),
     Question(
         PATHOLOGICAL_RESPONSE, "odds ratio", "crude"

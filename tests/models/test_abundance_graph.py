@@ -20,7 +20,7 @@ from pytensor.compile.mode import get_mode
 from scipy import stats
 from scipy.special import expit
 
-from bayes_her2.bayesian.coordinates import Coordinates
+from bayes_her2.bayesian.coordinates import SMALLEST_SPREAD, Coordinates
 from bayes_her2.bayesian.priors import Prior
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
@@ -326,11 +326,12 @@ def test_the_sampler_sees_the_density_times_the_jacobian_of_the_coordinates(stru
         difference = sampled[name] - plain[name]
         transform = model.rvs_to_transforms[variable]
         if name.endswith("_between_cohorts_sd") and not name.startswith("log_shape"):
-            # sampled as scale log(1 + exp z): d value / d z = scale (1 - exp(-value / scale))
+            # sampled as scale (log(1 + exp z) + smallest): d value / d z = scale (1 - exp(smallest - value / scale))
             scale = main_model.PRIORS[name].params["sigma"] / 2
-            expected = float(np.log(scale * (1 - np.exp(-values[name] / scale))).sum())
+            expected = float(np.log(scale * (1 - np.exp(SMALLEST_SPREAD - values[name] / scale))).sum())
         elif name.endswith("_sd"):
-            expected = float(np.log(values[name]).sum())  # sampled as a logarithm
+            assert transform.smallest <= 2 * SMALLEST_SPREAD
+            expected = float(np.log(values[name] - transform.smallest).sum())  # sampled as exp z + smallest
         elif transform is None:
             expected = 0.0
         else:
