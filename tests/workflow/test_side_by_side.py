@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
@@ -26,25 +28,37 @@ pytestmark = pytest.mark.sampling
 BOTH = ("abundance", "high_abundance")
 
 
-def test_models_side_by_side_have_the_draws_and_the_messages_of_one_after_the_other(short, tmp_path):
-    checked = check_study(short, only=BOTH)
+def _compile(study: Path) -> None:
+    """Compile both models, so that their code is in the cache."""
+    checked = check_study(study, only=BOTH)
     for name, data in checked.sets.items():
-        # Code that was just compiled rounds otherwise than the same code from the cache, which both runs are to use.
         job = Job(name, data, checked.study)
         compiled(job.model.build(data, job.priors))
-    said: dict[int, list[str]] = {}
-    counted: dict[int, set[str]] = {}
-    for at_once in (1, 2):
-        said[at_once], counted[at_once] = [], set()
-        with pytest.raises(AnalysisRefusedError):
-            run_study(
-                short,
-                tmp_path / str(at_once),
-                only=BOTH,
-                at_once=at_once,
-                say=said[at_once].append,
-                draws=lambda model, finished, total, at_once=at_once: counted[at_once].add(model),
-            )
+
+
+def _run(study: Path, out: Path, at_once: int) -> tuple[list[str], set[str]]:
+    """What a run says, and the models whose draws it counts."""
+    said, counted = list[str](), set[str]()
+    with pytest.raises(AnalysisRefusedError):
+        run_study(
+            study,
+            out,
+            only=BOTH,
+            at_once=at_once,
+            say=said.append,
+            draws=lambda model, finished, total: counted.add(model),
+        )
+    return said, counted
+
+
+def test_models_side_by_side_have_the_draws_and_the_messages_of_one_after_the_other(short, tmp_path):
+    # Each in a process of its own, after the code was cached: code that was just compiled rounds otherwise than the
+    # same code from the cache, and the draws are then others of the same posterior.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+        fresh.submit(_compile, short).result()
+        told = {n: fresh.submit(_run, short, tmp_path / str(n), n).result() for n in (1, 2)}
+    said = {n: lines for n, (lines, _) in told.items()}
+    counted = {n: models for n, (_, models) in told.items()}
     one, two = (
         {p.stem: pd.read_csv(p) for p in (tmp_path / n / "tables").glob("*.csv") if p.stem != "sampling"}
         for n in "12"
