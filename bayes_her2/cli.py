@@ -58,7 +58,7 @@ AtOnce = Annotated[
     Parameter(
         name="--at-once",
         validator=validators.Number(gte=1),
-        help="Models to fit at the same time, about 1.5 GiB of memory each. Default: one for each core.",
+        help="Models to fit at the same time, 1.1 GiB of memory each on 737 tumours. Default: one for each core.",
     ),
 ]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
