@@ -120,7 +120,14 @@ def read_response_counts(
             )
     absent = [column for column in NEEDED if column not in table.columns]
     if absent:
-        faults.add(where, f"needed and absent: {', '.join(map(repr, absent))}; columns: {', '.join(NEEDED)}")
+        hint = (
+            ""
+            if len(absent) < len(NEEDED) - 1
+            else ". A file of one row for each patient needs [response.patients]"
+        )
+        faults.add(
+            where, f"needed and absent: {', '.join(map(repr, absent))}; columns: {', '.join(NEEDED)}{hint}"
+        )
     faults.raise_if_any()
     records = _records(table, where, faults)
     _check_across(records, where, faults)

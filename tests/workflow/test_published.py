@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from pages import code_left_in
 from simulated_studies import small_study
 
 from bayes_her2.cli import exit_code
@@ -47,7 +47,7 @@ def test_the_synthesis_passes_its_gate_at_once(published):
 
 def test_the_page_shows_every_question_with_its_studies(published):
     page = (published / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r"\{\w+[\w.]*\(", re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL)) == []
+    assert code_left_in(page) == []
     assert "Published results, pooled" in page
     for pool in asked_of(evidence_with()).pools:
         assert f"{pool.outcome}; {pool.adjustment} {pool.scale}" in page
@@ -187,8 +187,7 @@ def test_borrowing_stands_beside_the_answer_without_it(response):
     width = (table["upper"] / table["lower"]).to_numpy()
     assert (width[1:] < width[0]).all()
     page = (response / "report.html").read_text(encoding="utf-8")
-    # A caption that forgot to be formatted would show its own code.
-    assert re.findall(r"\{\w+[\w.]*\(", re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL)) == []
+    assert code_left_in(page) == []
     for text in (
         "Response to treatment",
         "Patients that an answer would take",

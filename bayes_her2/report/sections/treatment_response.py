@@ -68,7 +68,7 @@ def counts(results: Results) -> Table:
         f"Response to treatment by HER2 level: responders among evaluated patients. {_who(results)}",
         "Outcome",
         (
-            *([Column("Arm", words=True)] if several else []),
+            *([Column("Arm or centre", words=True)] if several else []),
             Column("HR", words=True),
             Column("HER2", words=True),
             Column("Responders"),
@@ -114,11 +114,12 @@ def answers(results: Results) -> Table:
         )
         name = NAMES.get(e.estimand, e.estimand)
         level = f", {e.contrast}" if e.estimand in ("responders_of_next_50", "treatment_difference") else ""
+        where = ", a new arm or centre" if e.scope == "new cohort" else f", {e.cohort}" if e.cohort else ""
         groups.setdefault(e.outcome, []).append(
             Line(
                 e.outcome,
                 (
-                    Cell(f"{name}{level}{f', {e.cohort}' if e.cohort else ''}", sub=e.note, look="wrap"),
+                    Cell(f"{name}{level}{where}", sub=e.note, look="wrap"),
                     Cell(e.stratum),
                     _whole(e) if e.estimand == "responders_of_next_50" else estimate_cell(e),
                     Cell(formats.probability(chance)),
@@ -336,8 +337,9 @@ def summary(results: Results) -> str:
         twin = twins.get((*e.place, e.contrast))
         where = "" if e.stratum == "all" else f", {e.stratum}"
         beside = f"; twin {formats.interval(twin.point, twin.lower, twin.upper)}" if twin else ""
+        standing = "" if e.status == "observed" else f", {e.status}"
         said.append(
-            f"{e.outcome}{where}: {NAMES[wanted]} {formats.interval(e.point, e.lower, e.upper)}{beside}"
+            f"{e.outcome}{where}: {NAMES[wanted]} {formats.interval(e.point, e.lower, e.upper)}{standing}{beside}"
         )
     return " ".join(formats.sentence(text) for text in said)
 
