@@ -53,6 +53,7 @@ from bayes_her2.bayesian.clinical import (
 )
 from bayes_her2.bayesian.coordinates import Coordinates, Softplus, partially_pooled, typical_of
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
 from bayes_her2.data import AnalysisSet
 from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
@@ -130,7 +131,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
         coefficients = [_coefficient(term, design, priors) for term in design.columns]
         counted_bernoulli_node(
             "n_true",
-            logit_p=pt.dot(columns, pt.concatenate(coefficients, axis=0)),
+            logit_p=matrix_product(columns, pt.concatenate(coefficients, axis=0)),
             events=design.n_true,
             n_tumours=design.n_tumours,
             dims=("group", "regression"),
@@ -149,7 +150,7 @@ def _coefficient(term: str, design: ClinicalDesign, priors: Mapping[str, Prior])
         between_cohorts_sd = prior.variable(
             f"{term}_between_cohorts_sd", dims=dim, transform=Softplus(prior.params["sigma"] / 2)
         )
-        spread = pt.dot(between_cohorts_sd, place)
+        spread = matrix_product(between_cohorts_sd, place)
     coordinates, start = at.above()
     typical = typical_of(
         term,
@@ -165,12 +166,12 @@ def _coefficient(term: str, design: ClinicalDesign, priors: Mapping[str, Prior])
         return common
     own = partially_pooled(
         f"{term}_by_cohort",
-        mean=pt.dot(place, typical),
+        mean=matrix_product(place, typical),
         sd=between_cohorts_sd,
         dims=("cohort", dim),
         coordinates=Coordinates(at.estimate[:, varying], at.variance[:, varying]).transform(),
     )
-    return common + pt.dot(own, place)
+    return common + matrix_product(own, place)
 
 
 def estimand_draws(

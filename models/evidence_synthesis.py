@@ -32,6 +32,7 @@ import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import LikelihoodInformed, Softplus, partially_pooled, typical_of
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
 from bayes_her2.bayesian.synthesis import (
     PublishedRows,
@@ -123,12 +124,12 @@ def build(data: EvidenceSet, priors: Mapping[str, Prior]) -> pm.Model:
                 "hr_difference",
                 mean=priors["hr_difference"].params["mu"],
                 sd=priors["hr_difference"].params["sigma"],
-                below_sd=pt.dot(where, between_studies_sd),
+                below_sd=matrix_product(where, between_studies_sd),
                 dims="question_with_both",
                 coordinates=coordinates,
                 start=start,
             )
-            mean = mean + pt.dot(difference, where)[design.pool] * design.code
+            mean = mean + matrix_product(difference, where)[design.pool] * design.code
         sd = between_studies_sd[design.pool]
         estimate, variance = design.rough
         if (~counted).any():

@@ -36,6 +36,7 @@ from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typic
 from bayes_her2.bayesian.linearity import linearity
 from bayes_her2.bayesian.monotonic import monotonic_steps
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import RowOf, Standing, tabulate
 from bayes_her2.data import AnalysisSet
 from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
@@ -143,8 +144,8 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
         )
         outcome_node(
             "outcome",
-            mean=pt.dot(design.columns(), pt.concatenate(coefficients, axis=0)),
-            residual_sd=pt.dot(design.cohort_columns, pt.exp(log_residual_sd)),
+            mean=matrix_product(design.columns(), pt.concatenate(coefficients, axis=0)),
+            residual_sd=matrix_product(design.cohort_columns, pt.exp(log_residual_sd)),
             observed=design.z,
             modelled=design.modelled,
             dims=("tumour", "cell_type"),

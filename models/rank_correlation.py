@@ -35,6 +35,7 @@ import pytensor.tensor as pt
 from bayes_her2.bayesian.coordinates import Softplus, partially_pooled, typical_of
 from bayes_her2.bayesian.copula import Term, exposure_scores, outcome_scores_loglik, rank_design
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.rank_summary import (
     comparison_table,
     correlation_draws,
@@ -126,7 +127,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
     shape = (len(design.groups), -1, len(design.outcomes))
     with pm.Model(coords=coords) as model:
         fisher_z = sum(
-            pt.dot(term.select, _varying(term, priors, len(design.cohorts))).reshape(shape)
+            matrix_product(term.select, _varying(term, priors, len(design.cohorts))).reshape(shape)
             for term in design.terms
         )
         measure_log_scale = priors["measure_log_scale"].variable("measure_log_scale", dims="scale")

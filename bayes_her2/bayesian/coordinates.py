@@ -24,6 +24,8 @@ import pymc as pm
 import pytensor.tensor as pt
 from pymc.logprob.transforms import Transform
 
+from bayes_her2.bayesian.product import matrix_product
+
 UNINFORMED_VARIANCE = 100.0
 SMALLEST_SPREAD = 1e-8
 """Of a spread's prior scale: the least that a spread can be.
@@ -115,8 +117,8 @@ class PooledLikelihoodInformed(LikelihoodInformed):
         if self.member is None:
             total = pt.sum(weight, axis=0)
             return pt.sum(weight * self.estimate, axis=0) / total, 1.0 / total
-        total = pt.dot(self.member, weight)
-        return pt.dot(self.member, weight * self.estimate) / total, 1.0 / total
+        total = matrix_product(self.member, weight)
+        return matrix_product(self.member, weight * self.estimate) / total, 1.0 / total
 
 
 class Softplus(Transform):

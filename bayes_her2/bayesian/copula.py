@@ -34,6 +34,7 @@ from scipy.stats import rankdata
 
 from bayes_her2.bayesian.censored import censored_loglik
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE, Coordinates
+from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import ALL
@@ -439,10 +440,12 @@ def exposure_scores(design: RankDesign, log_scale: Any, association: Any) -> Exp
         Entries of B below its diagonal, as listed in ``associations``; None for single exposures.
     """
     n_groups, width = design.half.shape[:2]
-    filled = pt.dot(_placed(design.scales, n_groups * width, width), log_scale).reshape((n_groups, width))
+    filled = matrix_product(_placed(design.scales, n_groups * width, width), log_scale).reshape(
+        (n_groups, width)
+    )
     scale = pt.exp(filled)
     below = [(i, j) for i in range(width) for j in range(i)]
-    lower = {ij: pt.dot(_groups_with(design, ij), association) for ij in below}  # B
+    lower = {ij: matrix_product(_groups_with(design, ij), association) for ij in below}  # B
     inverse = {(i, i): 1.0 / scale[:, i] for i in range(width)}  # B^-1, by forward substitution
     for i, j in below:
         inverse[i, j] = -sum(lower[i, k] * inverse[k, j] for k in range(j, i)) * inverse[i, i]

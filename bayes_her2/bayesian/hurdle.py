@@ -12,6 +12,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from bayes_her2.bayesian.product import matrix_product
+
 
 def amount_node(
     name: str,
@@ -71,8 +73,8 @@ def amount_node(
     return pm.CustomDist(
         name,
         log_mean,
-        pt.dot(member, shape),
-        pt.dot(member, normaliser),
+        matrix_product(member, shape),
+        matrix_product(member, normaliser),
         counted,
         log_observed,
         logp=logp,

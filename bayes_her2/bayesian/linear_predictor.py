@@ -24,6 +24,7 @@ import pytensor.tensor as pt
 from bayes_her2.bayesian.coordinates import Coordinates, Softplus, partially_pooled, typical_of
 from bayes_her2.bayesian.design import Arrays, PartDesign, Structure
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.product import matrix_product
 
 
 def hierarchical_predictor(
@@ -77,7 +78,7 @@ def hierarchical_predictor(
         )
         columns.append(tumours.covariates)
         coefficients.append(covariate)
-    return pt.dot(np.concatenate(columns, axis=1), pt.concatenate(coefficients, axis=0))
+    return matrix_product(np.concatenate(columns, axis=1), pt.concatenate(coefficients, axis=0))
 
 
 def _intercept(
@@ -99,7 +100,7 @@ def _intercept(
     )
     centre = partially_pooled(
         f"{part}_centre_intercept",
-        mean=pt.dot(np.eye(len(shape.cohorts))[home], cohort),
+        mean=matrix_product(np.eye(len(shape.cohorts))[home], cohort),
         sd=centre_sd,
         dims=("centre", cells),
         coordinates=at["centre"].transform(),

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pymc as pm
-import pytensor.tensor as pt
 import xarray as xr
 from scipy.special import expit
 
@@ -19,6 +18,7 @@ from bayes_her2.bayesian.between_studies import MeanEffects, Stratum
 from bayes_her2.bayesian.coordinates import TYPICAL_SPREAD, PooledLikelihoodInformed
 from bayes_her2.bayesian.predictive import prior_draws
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.study_likelihood import StudyLikelihood, normal_likelihood, two_arm_likelihood
 from bayes_her2.bayesian.summary import RowOf, Standing
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE, MIN_STUDIES, EvidenceData, EvidenceSet
@@ -140,9 +140,9 @@ class _BySide(PooledLikelihoodInformed):
     def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         """Pool each side over its studies given the spread between them, and combine the sides."""
         weight = 1.0 / (self.variance + inputs[-3][self.question] ** 2)
-        total = pt.dot(self.member, weight)
-        side = pt.dot(self.member, weight * self.estimate) / total
-        return pt.dot(self.weights, side), pt.dot(self.weights**2, 1.0 / total)
+        total = matrix_product(self.member, weight)
+        side = matrix_product(self.member, weight * self.estimate) / total
+        return matrix_product(self.weights, side), matrix_product(self.weights**2, 1.0 / total)
 
 
 def ratio_draws(
