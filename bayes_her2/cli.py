@@ -22,13 +22,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from bayes_her2 import __version__
-from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
+from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
 from bayes_her2.evidence.verdicts import VERDICTS
 from bayes_her2.report import render_report
 from bayes_her2.workflow.audit import AuditResult, audit_claims
 from bayes_her2.workflow.check import Checked, Prepared, check_study
+from bayes_her2.workflow.compare import ComparedModels, compare_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 
@@ -110,6 +111,36 @@ def report(folder: Path, *, quiet: Quiet = False) -> None:
         A folder that `run` or `demo` wrote.
     """
     _console(quiet).print(f"Report: {render_report(folder)}")
+
+
+@app.command
+def compare(
+    study: Path,
+    *,
+    out: Out,
+    model: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--model",
+            negative="",
+            help=f"Alternative to compare (may be repeated): {', '.join(ALTERNATIVES['abundance'])}. Default: all.",
+        ),
+    ] = (),
+    quiet: Quiet = False,
+) -> None:
+    """Fit the main model and its alternatives to the same tumours, and compare how well they predict a tumour.
+
+    Run again to resume: finished fits are reused.
+
+    Parameters
+    ----------
+    study
+        The study file (TOML).
+    """
+    console = _console(quiet)
+    with Bars(console) as bars:
+        result = compare_study(study, out, models=model, say=bars.say, draws=bars.draws)
+    _show_comparison(console, result)
 
 
 @app.command
@@ -260,6 +291,46 @@ def _show_audit(console: Console, result: AuditResult) -> None:
     console.print(escape(result.page.headline))
     if result.report is not None:
         console.print(f"Report: {result.report}")
+
+
+def _show_comparison(console: Console, result: ComparedModels) -> None:
+    """Print which model predicts best, and which conclusions depend on the model."""
+    table = result.comparison.table
+    shown = pd.DataFrame(
+        {
+            "model": table["model"],
+            "elpd": table["elpd"].map("{:.1f}".format),
+            "difference (SE)": [
+                f"{row['difference']:.1f} ({row['difference_se']:.1f})" if row["difference"] else "best"
+                for _, row in table.iterrows()
+            ],
+            "weight": table["weight"].map("{:.2f}".format),
+        }
+    )
+    _print_table(
+        console,
+        f"Log density of a tumour that the model has not seen, summed over {table['n_tumours'].iloc[0]} tumours",
+        shown,
+    )
+    for _, row in table.iterrows():
+        console.print(escape(f"{row['model']}: {row['reading']}"))
+    for name, own in result.conclusions.groupby("model", sort=False):
+        changed = own[own["changed"]]
+        console.print(
+            escape(f"{name}: {len(changed)} of {len(own)} rows say something else than the main model")
+        )
+        pooled = changed[changed["scope"] == "pooled"]
+        for _, row in pooled.iterrows():
+            console.print(
+                escape(
+                    f"  {row['estimand']}, {row['outcome']}, {row['stratum']}, pooled: {row['point']:.2f} "
+                    f"({row['lower']:.2f} to {row['upper']:.2f}), main model {row['main_point']:.2f} "
+                    f"({row['main_lower']:.2f} to {row['main_upper']:.2f})"
+                )
+            )
+    for name, reasons in result.refused.items():
+        console.print(escape(f"Not compared: {name}: {'; '.join(reasons)}"))
+    console.print(f"Tables: {result.folder / 'tables'}")
 
 
 def _show(console: Console, checked: Checked) -> None:

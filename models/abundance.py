@@ -26,12 +26,14 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 
+from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.bernoulli import bernoulli_node
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.design import Structure, arrays, part_design, structure
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
+from bayes_her2.bayesian.pointwise import hurdle_log_likelihood
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
     hurdle_prior_predictive,
@@ -59,6 +61,9 @@ ESTIMANDS = {
     "probability_greater": "P(X > Y) + P(X = Y) / 2 of one HR- and one HR+ tumour of a cohort",
     "presence_difference": "share of tumours with the cell type, HR- minus HR+ tumours of a cohort",
 }
+
+OUTCOME = "abundance of each cell type, in its own units"
+MEASURE = "a unit mass at 0 and length above it, for each cell type"
 
 DRIFT_AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Values of standardised HER2 at which the sum of E[y] over cell types is shown (relative scale)."""
@@ -185,8 +190,15 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     return PRIORS | {"amount_intercept_mean": level}
 
 
-def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
+def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily = GAMMA) -> pm.Model:
     """Return the model as a PyMC graph.
+
+    Parameters
+    ----------
+    data, priors
+        Analysis set, and one prior for each name of ``PRIORS``.
+    family
+        Distribution of the amount.
 
     Returns
     -------
@@ -195,7 +207,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
         dims ``cohort`` and the part's cell types.
     """
     shape = structure(data)
-    parts = {part: part_design(data, shape, part) for part in ("presence", "amount")}
+    parts = {part: part_design(data, shape, part, family) for part in ("presence", "amount")}
     tumours = arrays(data, shape)
     coords = {
         "tumour": list(data.tumours.index),
@@ -218,6 +230,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
         amount = parts["amount"]
         amount_node(
             "amount",
+            family=family,
             log_mean=hierarchical_predictor("amount", amount, tumours, shape, priors),
             log_shape=_log_shape(amount.coordinates["log_shape"], shape, priors),
             group_idx=tumours.cohort_idx,
@@ -229,7 +242,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
 
 
 def _log_shape(at: Coordinates, shape: Structure, priors: Mapping[str, Prior]) -> Any:
-    """Log gamma shape, cohort x cell type."""
+    """Log shape of the amounts, cohort x cell type."""
     level = priors["log_shape_mean"].params
     if not shape.several_cohorts:
         common = partially_pooled(
@@ -257,7 +270,11 @@ def _log_shape(at: Coordinates, shape: Structure, priors: Mapping[str, Prior]) -
 
 
 def estimand_draws(
-    posterior: Any, data: AnalysisSet, priors: Mapping[str, Prior], rng: np.random.Generator
+    posterior: Any,
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    rng: np.random.Generator,
+    family: AmountFamily = GAMMA,
 ) -> dict[tuple[str, str], Any]:
     """Turn draws of coefficients into draws of the estimands.
 
@@ -274,9 +291,14 @@ def estimand_draws(
     amount = slopes(posterior, "amount", data, priors, rng)
     draws = {("presence", scope): presence.of(scope) for scope in SCOPES}
     draws |= {("amount", scope): amount.of(scope) for scope in SCOPES}
-    draws |= standardised(posterior, data, shape, presence, amount)
-    draws |= strata_compared(posterior, data, shape, presence, amount)
+    draws |= standardised(posterior, data, shape, presence, amount, family)
+    draws |= strata_compared(posterior, data, shape, presence, amount, family)
     return {key: with_difference(array) for key, array in draws.items()}
+
+
+def log_likelihood(posterior: Any, data: AnalysisSet, family: AmountFamily = GAMMA) -> Any:
+    """Log likelihood of each tumour in each draw, summed over cell types and parts: dims chain, draw, tumour."""
+    return hurdle_log_likelihood(posterior, data, family)
 
 
 def reported(posterior: Any) -> dict[str, Any]:
@@ -295,6 +317,7 @@ def estimates(
     *,
     interval: float = 0.95,
     rope: Rope = DEFAULT_ROPE,
+    method: str = "models/abundance.py",
 ) -> Estimates:
     """Summarise the draws of the estimands, with status, counts and decisions."""
     units = {
@@ -305,9 +328,7 @@ def estimates(
         "probability_greater": "probability",
         "presence_difference": "difference in share present",
     }
-    return summarise(
-        draws, data, structure(data), units=units, method="models/abundance.py", interval=interval, rope=rope
-    )
+    return summarise(draws, data, structure(data), units=units, method=method, interval=interval, rope=rope)
 
 
 prior_checks = hurdle_prior_predictive

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE, Coordinates
-from bayes_her2.bayesian.starting import cheap_regression, log_shape
+from bayes_her2.bayesian.starting import cheap_regression
 from bayes_her2.data import MIN_STRATUM, AnalysisSet
 
 
@@ -144,7 +145,7 @@ def modelled_strata(data: AnalysisSet, part: str) -> pd.DataFrame:
     return wide.reindex(index=list(data.strata), columns=list(data.abundance.columns)).astype(bool)
 
 
-def part_design(data: AnalysisSet, shape: Structure, part: str) -> PartDesign:
+def part_design(data: AnalysisSet, shape: Structure, part: str, family: AmountFamily = GAMMA) -> PartDesign:
     """Arrays and cheap estimates of one part.
 
     Parameters
@@ -155,6 +156,8 @@ def part_design(data: AnalysisSet, shape: Structure, part: str) -> PartDesign:
         Its structure.
     part
         ``presence``, ``amount`` or ``high``.
+    family
+        Distribution of the amount.
     """
     supported = modelled_strata(data, part)
     cell_types = [str(c) for c in supported.columns[supported.any()]]
@@ -170,12 +173,17 @@ def part_design(data: AnalysisSet, shape: Structure, part: str) -> PartDesign:
         cell_types=tuple(cell_types),
         observed=observed.to_numpy(float),
         modelled=modelled.to_numpy(float),
-        coordinates=_coordinates(data, shape, part, observed, modelled),
+        coordinates=_coordinates(data, shape, part, observed, modelled, family),
     )
 
 
 def _coordinates(
-    data: AnalysisSet, shape: Structure, part: str, observed: pd.DataFrame, modelled: pd.DataFrame
+    data: AnalysisSet,
+    shape: Structure,
+    part: str,
+    observed: pd.DataFrame,
+    modelled: pd.DataFrame,
+    amount: AmountFamily,
 ) -> dict[str, Coordinates]:
     """Cheap regressions, cohort by cohort (and centre by centre), cell type by cell type."""
     tumours = data.tumours
@@ -208,7 +216,7 @@ def _coordinates(
                     fitted = np.exp(x.to_numpy(float) @ np.where(usable, table["estimate"], 0.0))
                     if not usable["intercept"]:
                         fitted = np.full(len(y), y.mean())
-                    shape_e[g, c], shape_v[g, c] = log_shape(y, fitted)
+                    shape_e[g, c], shape_v[g, c] = amount.cheap_log_shape(y, fitted)
         by_term = {n: Coordinates(estimate[i], variance[i]) for i, n in enumerate(names)}
         return by_term, Coordinates(shape_e, shape_v)
 

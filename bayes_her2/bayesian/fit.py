@@ -18,12 +18,12 @@ from nutpie.sample import CompiledModel
 from threadpoolctl import threadpool_limits
 
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
-from bayes_her2.bayesian.model import ModelFile, load_model
+from bayes_her2.bayesian.model import ModelFile, load_model, main_model_of
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import MIN_EACH_SIDE, MIN_STRATUM, PRESENCE_HELD_BELOW, ModelData
 from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
-from bayes_her2.hashing import hash_of, source_hash, versions
+from bayes_her2.hashing import hash_of, source_hash, sources_of, versions
 
 NETCDF_ENGINE: Literal["h5netcdf"] = "h5netcdf"
 ESTIMAND_GROUP = "estimands"
@@ -173,10 +173,17 @@ def read_fit(path: Path) -> Fit:
 
 
 def fit_hash(model: ModelFile, data: ModelData, priors: Mapping[str, Prior], sampling: Sampling) -> str:
-    """Hash of everything that determines the draws, so that a finished fit is found again."""
+    """Hash of everything that determines the draws, so that a finished fit is found again.
+
+    Of the code: this file, the model file, the model file that it is an alternative to, and what they import of
+    `bayes_her2.bayesian`.
+    """
     settings = asdict(sampling)
     settings.pop("cores")
-    sources = (*sorted(Path(__file__).parent.rglob("*.py")), Path(model.__file__ or ""))
+    files = [Path(model.__file__ or "")]
+    main = main_model_of(model.__name__.rsplit(".", 1)[-1])
+    files.append(files[0].with_name(f"{main}.py"))
+    sources = sources_of([Path(__file__), *files], Path(__file__).parent, "bayes_her2.bayesian")
     return hash_of(
         {
             "model": model.__name__,

@@ -1,7 +1,7 @@
 """The second observed node of a hurdle model: how much where present.
 
-With `bernoulli_node` for who is present the likelihood is exactly Bernoulli on all rows times Gamma on the positive
-rows; no truncation, no mixture, and zeros never enter the amount.
+With `bernoulli_node` for who is present the likelihood is exactly Bernoulli on all rows times the amount's density on
+the positive rows; no truncation, no mixture, and zeros never enter the amount.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 
+from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.product import matrix_product
 
 
 def amount_node(
     name: str,
     *,
+    family: AmountFamily,
     log_mean: Any,
     log_shape: Any,
     group_idx: np.ndarray,
@@ -25,18 +26,18 @@ def amount_node(
     modelled: np.ndarray,
     dims: tuple[str, str],
 ) -> Any:
-    """Gamma(shape, mean exp log_mean) for each tumour and cell type, where present and modelled.
-
-    log density: phi log phi - log Gamma(phi) + (phi - 1) log y - phi (log_mean + y exp(-log_mean)).
+    """Amount with mean exp log_mean for each tumour and cell type, where present and modelled.
 
     Parameters
     ----------
     name
         Name of the node.
+    family
+        Distribution of the amount.
     log_mean
         Log of the mean among the present, tumour x cell type.
     log_shape
-        Log of the shape phi, cohort x cell type.
+        Log of the shape, cohort x cell type.
     group_idx
         Row of `log_shape` that belongs to each tumour.
     observed
@@ -50,36 +51,25 @@ def amount_node(
     log_observed = np.log(np.where(observed > 0, observed, 1.0))
     # A product with indicators, not a gather: its gradient is a product too, and twice as fast.
     member = np.eye(int(group_idx.max()) + 1)[group_idx]
-    shape = pt.exp(log_shape)
-    normaliser = shape * log_shape - pt.gammaln(shape)
+    terms = family.terms(log_shape)
 
-    def logp(value: Any, log_mean: Any, shape: Any, normaliser: Any, counted: Any, log_value: Any) -> Any:
-        return counted * (
-            normaliser + (shape - 1.0) * log_value - shape * (log_mean + value * pt.exp(-log_mean))
-        )
+    def logp(value: Any, log_mean: Any, *others: Any) -> Any:
+        *gathered, counted, log_value = others
+        return counted * family.logp(value, log_value, counted, log_mean, *gathered)
 
-    def random(
-        log_mean: Any,
-        shape: Any,
-        normaliser: Any,
-        counted: Any,
-        log_value: Any,
-        rng: np.random.Generator | None = None,
-        size: Any = None,
-    ) -> Any:
+    def random(log_mean: Any, *others: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
         rng = rng if rng is not None else np.random.default_rng()
-        return rng.gamma(shape, np.exp(log_mean) / shape, size=size)
+        return family.random(rng, log_mean, others[0], size)  # the first term is the shape
 
     return pm.CustomDist(
         name,
         log_mean,
-        matrix_product(member, shape),
-        matrix_product(member, normaliser),
+        *(matrix_product(member, term) for term in terms),
         counted,
         log_observed,
         logp=logp,
         random=random,
-        signature="(),(),(),(),()->()",
+        signature=f"{','.join(['()'] * (len(terms) + 3))}->()",
         observed=observed,
         dims=dims,
     )

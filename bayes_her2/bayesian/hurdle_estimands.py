@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.special import expit, gammaincc
+from scipy.special import expit
 
+from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.design import Structure, structure
 from bayes_her2.bayesian.slopes import (
     SCOPES,
@@ -21,6 +22,7 @@ from bayes_her2.bayesian.slopes import (
     her2_support,
     thinning,
 )
+from bayes_her2.bayesian.standardisation import Support
 from bayes_her2.data import PRESENCE_HELD_BELOW, AnalysisSet
 
 
@@ -30,6 +32,7 @@ def standardised(
     shape: Structure,
     presence: Slopes,
     amount: Slopes,
+    family: AmountFamily,
 ) -> dict[tuple[str, str], xr.DataArray]:
     """Draws of `overall` and `high_abundance`, standardised to the tumours of each stratum.
 
@@ -47,7 +50,7 @@ def standardised(
     """
     thin = thinning(posterior, data)
     posterior = posterior.isel(draw=slice(None, None, thin))
-    context = _Context(posterior, data, shape, her2_support(data, shape), thin)
+    context = _Context(posterior, data, shape, her2_support(data, shape), thin, family)
     names = list(data.abundance.columns)
     with ThreadPoolExecutor(max_workers=2) as pool:
         per_cell = list(pool.map(lambda name: context.cell_type(name, presence, amount), names))
@@ -91,7 +94,7 @@ def summed_abundance(
     thinned = posterior.isel(draw=slice(None, None, thin))
     shape = structure(data)
     support = her2_support(data, shape, np.zeros(len(data.tumours)))
-    context = _Context(thinned, data, shape, support, 1)
+    context = Levels(thinned, data, shape, support, 1)
     by_part = {}
     for which in ("presence", "amount"):
         if f"{which}_slope" not in thinned:
@@ -140,6 +143,18 @@ def summed_abundance(
 
 class _Context(Levels):
     """What one cell type's standardisation needs of all of them, taken out of the draws once."""
+
+    def __init__(
+        self,
+        posterior: xr.Dataset,
+        data: AnalysisSet,
+        shape: Structure,
+        support: Support,
+        thin: int,
+        family: AmountFamily,
+    ) -> None:
+        super().__init__(posterior, data, shape, support, thin)
+        self.family = family
 
     def _shapes(self, name: str) -> np.ndarray:
         posterior, labels = self.posterior, xr.DataArray(self.cohort, dims="point")
@@ -222,11 +237,11 @@ class _Context(Levels):
             return nothing, nothing
         means: tuple[np.ndarray, np.ndarray] | None = None
         if base_m is not None and part.amount_modelled:
-            m0 = np.exp(base_m[:, points] + slope_m * h)
-            means = (m0, m0 * np.exp(slope_m))
+            m0 = base_m[:, points] + slope_m * h
+            means = (m0, m0 + slope_m)
         overall = nothing
         if means is not None:
-            overall = np.log((p1 * means[1]) @ weight) - np.log((p0 * means[0]) @ weight)
+            overall = np.log((p1 * np.exp(means[1])) @ weight) - np.log((p0 * np.exp(means[0])) @ weight)
 
         cutoff = self.data.high_cutoffs[name].loc[self.cohort[points]].to_numpy(float)
         if (cutoff > 0).any() and (means is None or shapes is None):
@@ -234,12 +249,13 @@ class _Context(Levels):
         if not (cutoff > 0).any() and isinstance(p0, float):
             return overall, nothing
 
-        def odds(p: np.ndarray | float, mean: np.ndarray | None) -> np.ndarray:
+        def odds(p: np.ndarray | float, log_mean: np.ndarray | None) -> np.ndarray:
             above = np.ones((len(slope_m), len(h)))
-            if mean is not None and shapes is not None:
+            if log_mean is not None and shapes is not None:
                 rated = cutoff > 0
-                phi = shapes[:, points][:, rated]
-                above[:, rated] = gammaincc(phi, phi * cutoff[rated] / mean[:, rated])
+                above[:, rated] = self.family.above(
+                    cutoff[rated], log_mean[:, rated], shapes[:, points][:, rated]
+                )
             share = (p * above) @ weight / weight.sum()
             return np.asarray(np.log(share) - np.log1p(-share))
 

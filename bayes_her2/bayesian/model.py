@@ -21,6 +21,14 @@ MODELS: tuple[str, ...] = ("abundance", "high_abundance", "rank_correlation", "m
 MODELS_OF_RESULTS: tuple[str, ...] = ("evidence_synthesis", "treatment_response")
 """Models of published results and of treated patients: their data are not an `AnalysisSet`."""
 
+ALTERNATIVES: Mapping[str, tuple[str, ...]] = {"abundance": ("abundance_weibull", "abundance_lognormal")}
+"""Model -> its alternatives: fitted to its analysis set to be compared with it, never part of a run."""
+
+
+def main_model_of(name: str) -> str:
+    """Return the model that `name` is an alternative to, or `name` itself."""
+    return next((main for main, others in ALTERNATIVES.items() if name in others), name)
+
 
 class ModelFile(Protocol):
     """A module of `bayes_her2.models`: one scientific question.
@@ -124,6 +132,20 @@ class ModelFile(Protocol):
         """Further tables that the report shows, by file name (without the model's)."""
 
 
+class ComparableModel(ModelFile, Protocol):
+    """A model file whose predictions of a tumour can be compared with those of others.
+
+    ``OUTCOME`` says what its density is a density of, ``MEASURE`` with respect to what. Models that differ in either
+    are not compared by their densities.
+    """
+
+    OUTCOME: str
+    MEASURE: str
+
+    def log_likelihood(self, posterior: Any, data: Any) -> Any:
+        """Log likelihood of each tumour in each draw: dims chain, draw, tumour."""
+
+
 def load_model(name: str) -> ModelFile:
     """Return the model file of that name.
 
@@ -132,7 +154,7 @@ def load_model(name: str) -> ModelFile:
     DataError
         Unknown name; the message lists the models.
     """
-    known = (*MODELS, *MODELS_OF_RESULTS)
+    known = (*MODELS, *MODELS_OF_RESULTS, *(n for others in ALTERNATIVES.values() for n in others))
     if name not in known:
         raise DataError(f"no model is named {name!r}; known: {', '.join(known)}.")
     module: ModuleType = import_module(f"bayes_her2.models.{name}")

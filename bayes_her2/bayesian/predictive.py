@@ -12,6 +12,7 @@ import pymc as pm
 import xarray as xr
 from scipy.special import expit
 
+from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
 
@@ -198,7 +199,7 @@ def prior_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def hurdle_reader_scale(name: str, prior: Prior, interval: float) -> str:
+def hurdle_reader_scale(name: str, prior: Prior, interval: float, family: AmountFamily = GAMMA) -> str:
     """Say what a prior of the hurdle model means as odds ratios, ratios of means and shares."""
     low, high = prior.interval(interval)
     percent = f"{interval:.0%}"
@@ -207,7 +208,8 @@ def hurdle_reader_scale(name: str, prior: Prior, interval: float) -> str:
     if name == "amount_intercept_mean":
         return f"{percent} of typical amounts {np.exp(low):.3g} to {np.exp(high):.3g}"
     if name == "log_shape_mean":
-        return f"{percent}: coefficient of variation {np.exp(-high / 2):.2g} to {np.exp(-low / 2):.2g}"
+        least, most = family.variation(np.exp(high)), family.variation(np.exp(low))
+        return f"{percent}: coefficient of variation {least:.2g} to {most:.2g}"
     kind = "odds" if name.startswith("presence") else "ratio"
     if name.endswith("_sd"):
         if name.startswith("log_shape"):

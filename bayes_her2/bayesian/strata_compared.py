@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from scipy.special import betainc, expit
+from scipy.special import expit
 
+from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.design import Structure
 from bayes_her2.bayesian.slopes import Levels, Slopes, her2_support
 from bayes_her2.bayesian.standardisation import Support, batched_quadrature
@@ -22,21 +23,26 @@ N_NODES = 6
 
 
 def strata_compared(
-    posterior: xr.Dataset, data: AnalysisSet, shape: Structure, presence: Slopes, amount: Slopes
+    posterior: xr.Dataset,
+    data: AnalysisSet,
+    shape: Structure,
+    presence: Slopes,
+    amount: Slopes,
+    family: AmountFamily,
 ) -> dict[tuple[str, str], xr.DataArray]:
     """Abundance in HR- against HR+ tumours of each cohort: draws of P(X > Y) + P(X = Y) / 2 and of a difference.
 
     X and Y are the abundances of one tumour drawn at random from each stratum of a cohort, with the HER2 values,
     centres and covariates that the stratum has: a marginal comparison, not adjusted for any of them. With p the
-    probability of presence and m the mean where present of tumours i (HR-) and j (HR+), and the shape phi that the
+    probability of presence and m the mean where present of tumours i (HR-) and j (HR+), and the shape s that the
     cohort's strata share,
 
-        probability_greater = mean_ij [ p_i (1 - p_j) + p_i p_j I_x(phi, phi) + (1 - p_i)(1 - p_j) / 2 ],
+        probability_greater = mean_ij [ p_i (1 - p_j) + p_i p_j G(m_i / m_j; s) + (1 - p_i)(1 - p_j) / 2 ],
         presence_difference = mean_i p_i - mean_j p_j,
 
-    where I is the regularised incomplete beta function and x = m_i / (m_i + m_j): the probability that one of two
-    gamma variables of equal shape exceeds the other. A presence that is not modelled is held at the share
-    observed in the cohort's stratum where its zero share is under 10 %.
+    where G is the probability that one of two amounts of one shape exceeds the other: for gamma amounts the
+    regularised incomplete beta function I_x(s, s) at x = m_i / (m_i + m_j). A presence that is not modelled is held
+    at the share observed in the cohort's stratum where its zero share is under 10 %.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def strata_compared(
     both = data.tumours.groupby("cohort")["hr"].transform("nunique").to_numpy() == len(data.strata)
     inside = both[support.row]
     support = Support(support.h[inside], support.weight[inside], support.row[inside])
-    tumours = _Tumours(posterior, data, shape, support, thin)
+    tumours = _Tumours(posterior, data, shape, support, thin, family)
     names, cohorts = [str(c) for c in data.abundance.columns], list(data.cohorts)
     n_chain, n_draw = posterior.sizes["chain"], posterior.sizes["draw"]
     empty = xr.DataArray(
@@ -83,12 +89,11 @@ class _Side:
     weight: np.ndarray  # sample x node
 
 
-def _greater(x: _Side, y: _Side, phi: np.ndarray) -> np.ndarray:
-    """P(X > Y) + P(X = Y) / 2 of two hurdle-gamma mixtures with one shape, by draw."""
-    both_positive = np.zeros(len(phi))
+def _greater(x: _Side, y: _Side, shape: np.ndarray, family: AmountFamily) -> np.ndarray:
+    """P(X > Y) + P(X = Y) / 2 of two hurdle mixtures with one shape, by draw."""
+    both_positive = np.zeros(len(shape))
     for i in range(x.log_mean.shape[1]):
-        share = expit(x.log_mean[:, i, None] - y.log_mean)
-        above = betainc(phi[:, None], phi[:, None], share)
+        above = family.greater(x.log_mean[:, i, None] - y.log_mean, shape[:, None])
         both_positive += x.weight[:, i] * (y.weight * above).sum(axis=1)
     return np.asarray(
         x.present * (1 - y.present)
@@ -99,6 +104,18 @@ def _greater(x: _Side, y: _Side, phi: np.ndarray) -> np.ndarray:
 
 class _Tumours(Levels):
     """Points that stand for the tumours of cohorts with both strata."""
+
+    def __init__(
+        self,
+        posterior: xr.Dataset,
+        data: AnalysisSet,
+        shape: Structure,
+        support: Support,
+        thin: int,
+        family: AmountFamily,
+    ) -> None:
+        super().__init__(posterior, data, shape, support, thin)
+        self.family = family
 
     def compared(
         self, name: str, presence: xr.DataArray, amount: xr.DataArray
@@ -112,9 +129,10 @@ class _Tumours(Levels):
             if x is None or y is None:
                 continue
             nothing = np.full(len(x.present), np.nan)
-            phi = self._shape(name, cohort)
+            own = self._shape(name, cohort)
             modelled = x.presence_modelled and y.presence_modelled
-            found[cohort] = _greater(x, y, phi), x.present - y.present if modelled else nothing
+            greater = _greater(x, y, own, self.family)
+            found[cohort] = greater, x.present - y.present if modelled else nothing
         return found
 
     def _side(
@@ -150,7 +168,7 @@ class _Tumours(Levels):
         return _Side(part.presence_modelled, mean_present, nodes, node_weight)
 
     def _shape(self, name: str, cohort: str) -> np.ndarray:
-        """Gamma shape of a cell type in a cohort, (sample,)."""
+        """Shape of a cell type's amounts in a cohort, (sample,)."""
         if "log_shape_by_cohort" in self.posterior:
             array = self.posterior["log_shape_by_cohort"].sel(amount_cell_type=name, cohort=cohort)
         else:

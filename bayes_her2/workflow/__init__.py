@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bayes_her2.workflow.audit import AuditResult, audit_claims, claims_tables
 from bayes_her2.workflow.check import Checked, check_study
+from bayes_her2.workflow.compare import ComparedModels, compare_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 
@@ -11,10 +12,12 @@ __all__ = [
     "AuditResult",
     "Bars",
     "Checked",
+    "ComparedModels",
     "RunResult",
     "audit_claims",
     "check_study",
     "claims_tables",
+    "compare_study",
     "run_demo",
     "run_study",
 ]

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bayes_her2 import frequentist
 from bayes_her2.bayesian.fit import Fit, Progress, Sampling, fit_hash, fit_model, read_fit
-from bayes_her2.bayesian.model import ModelFile, load_model
+from bayes_her2.bayesian.model import ModelFile, load_model, main_model_of
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
@@ -60,14 +60,18 @@ class Job:
         DataError
             The study overrides a prior that the model does not have.
         """
-        return resolve_priors(
-            self.model.priors_for(self.data), self.study.priors.get(self.name, {}), self.name
-        )
+        own = self.study.priors.get(self.name, {})
+        main = main_model_of(self.name)
+        if main != self.name:
+            # What a study says of the main model holds for its alternatives, but for the shape of the amounts.
+            shared = self.study.priors.get(main, {})
+            own = {n: prior for n, prior in shared.items() if not n.startswith("log_shape")} | dict(own)
+        return resolve_priors(self.model.priors_for(self.data), own, self.name)
 
     @property
     def sampling(self) -> Sampling:
         """Sampler settings."""
-        settings = self.study.sampling.of(self.name)
+        settings = self.study.sampling.of(main_model_of(self.name))
         return Sampling(
             chains=settings.chains,
             tune=settings.tune,
@@ -137,7 +141,7 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
             "prior_predictive": gates,
         }
     with clock(f"{job.name}: sampling the posterior"):
-        fit, reused = _fit_or_reuse(job, folder, say=say, progress=progress)
+        fit, reused = fit_or_reuse(job, folder, say=say, progress=progress)
     shared |= {"diagnostics": fit.diagnostics.table, "sampling": _sampling_table(fit, reused=reused)}
     reasons = [
         f"prior check not passed: {row['check']} is {row['value']:.3g}, gate {row['lower']:g} to {row['upper']:g}"
@@ -176,9 +180,7 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
     return Analysed(job.name, reused, (), shared, record, clock.seconds)
 
 
-def _fit_or_reuse(
-    job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress
-) -> tuple[Fit, bool]:
+def fit_or_reuse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> tuple[Fit, bool]:
     """Return the finished fit of the same hash (and that it is one), or sample and store one."""
     path = folder.posterior / f"{job.name}.nc"
     if path.exists():

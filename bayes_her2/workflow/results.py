@@ -33,7 +33,7 @@ class ResultsFolder:
         self.out = Path(out)
         self.staging = self.out / STAGING
 
-    def open(self, decisions: str, priors: Mapping[str, str]) -> None:
+    def open(self, decisions: str, priors: Mapping[str, str], study: str) -> None:
         """Prepare the folder, and record priors and decision rule before the first draw.
 
         Parameters
@@ -42,11 +42,13 @@ class ResultsFolder:
             Hash of the region of practical equivalence, the decision rule and the prior overrides.
         priors
             Model -> hash of the priors in use. A model that the folder does not know yet is added.
+        study
+            Name of the study: a folder is one study's.
 
         Raises
         ------
         DataError
-            The folder holds something else, or results under another decision rule.
+            The folder holds something else, another study's results, or results under another decision rule.
         """
         if self.out.exists() and not self.out.is_dir():
             raise DataError(f"{self.out}: is a file. Give a folder for the results (--out).")
@@ -62,6 +64,11 @@ class ResultsFolder:
                     f"{self.out}: holds files that no run of this package wrote ({', '.join(sorted(others)[:3])}). "
                     "Choose an empty or a new folder."
                 )
+        if known.get("study", study) != study:
+            raise DataError(
+                f"{self.out}: holds the results of another study, {known['study']!r}, which those of {study!r} would "
+                "overwrite. Choose another folder (--out), or delete this one."
+            )
         before = known.get("priors", {})
         same = all(before.get(model, own) == own for model, own in priors.items())
         if known and (known.get("decisions_hash") != decisions or not same):
@@ -69,7 +76,7 @@ class ResultsFolder:
                 f"{self.out}: was begun under other priors, region of practical equivalence or decision rule. "
                 "These are fixed before the first draw: choose another folder for the changed study, or delete this."
             )
-        now = {"decisions_hash": decisions, "priors": {**before, **priors}}
+        now = {"study": study, "decisions_hash": decisions, "priors": {**before, **priors}}
         if now != known:
             write_text(record, json.dumps(now, indent=2) + "\n")
         self.remove_half_written()
@@ -97,6 +104,10 @@ class ResultsFolder:
     def provenance(self, content: Mapping[str, Any]) -> None:
         """Write the provenance aside."""
         self.text(PROVENANCE, json.dumps(content, indent=2, default=str) + "\n")
+
+    def abandon(self) -> None:
+        """Remove what was written aside; finished fits stay."""
+        shutil.rmtree(self.staging, ignore_errors=True)
 
     def put_in_place(self) -> None:
         """Move everything into the folder; what an earlier run left there is replaced."""

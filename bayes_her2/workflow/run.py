@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_her2 import __version__
-from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
+from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS
 from bayes_her2.comparison import claims, families
 from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
@@ -129,7 +129,7 @@ def run_study(
     with clock("Reading and preparing the files"):
         checked = check_study(path, only=only)
     study = checked.study
-    known = (*MODELS, *MODELS_OF_RESULTS)
+    known = (*MODELS, *MODELS_OF_RESULTS, *(name for names in ALTERNATIVES.values() for name in names))
     unknown = sorted(set(study.priors) - set(known))
     if unknown:
         raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(known)}.")
@@ -139,7 +139,7 @@ def run_study(
     if checked.response is not None:
         jobs.append(Job(RESPONSE, checked.response, study))
     folder = ResultsFolder(Path(out))
-    folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs})
+    folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs}, study.name)
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     _write_input_tables(folder, checked)
     if checked.prepared is not None:

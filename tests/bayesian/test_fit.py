@@ -163,6 +163,25 @@ def test_hash_of_a_fit_moves_with_what_determines_the_draws(small_data):
     assert fit_hash(model, replace(small_data, abundance=abundance_of_one), priors, settings) != first
 
 
+def test_hash_of_a_fit_covers_the_code_that_its_model_rests_on_and_no_other(monkeypatch, small_data):
+    seen: list[set[str]] = []
+
+    def remember(sources):
+        seen.append({path.name for path in sources})
+        return ""
+
+    monkeypatch.setattr("bayes_her2.bayesian.fit.source_hash", remember)
+    for name in ("abundance", "abundance_weibull", "high_abundance"):
+        model = load_model(name)
+        fit_hash(model, small_data, model.priors_for(small_data), Sampling())
+    main, weibull, high = seen
+    assert {"fit.py", "abundance.py", "amounts.py", "coordinates.py", "product.py", "diagnostics.py"} <= main
+    assert weibull == main | {"abundance_weibull.py"}
+    assert "amounts.py" in high  # through the design that both share
+    assert not {"map_prior.py", "copula.py", "response.py"} & (main | high)
+    assert "abundance.py" not in high
+
+
 def test_too_few_draws_are_tried_again_with_twice_as_many_and_then_refused(small_data):
     heard: list[tuple[str, ...]] = []
     fit = fit_model(

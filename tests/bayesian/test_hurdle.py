@@ -9,6 +9,7 @@ from pytensor.compile.mode import get_mode
 from scipy import stats
 from scipy.special import expit
 
+from bayes_her2.bayesian.amounts import GAMMA
 from bayes_her2.bayesian.bernoulli import bernoulli_node
 from bayes_her2.bayesian.hurdle import amount_node
 
@@ -42,6 +43,7 @@ def nodes(logit_p, log_mean, log_shape, cohort, y, presence_modelled=None, amoun
         )
         amount_node(
             "amount",
+            family=GAMMA,
             log_mean=log_mean,
             log_shape=log_shape,
             group_idx=cohort,

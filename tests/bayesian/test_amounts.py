@@ -1,0 +1,142 @@
+"""Each distribution of amounts against scipy: density, tail, comparison, spread, random draws, cheap shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pymc as pm
+import pytest
+from pytensor.compile.mode import get_mode
+from scipy import integrate, stats
+from scipy.special import gamma as gamma_function
+
+from bayes_her2.bayesian.amounts import GAMMA, LOGNORMAL, WEIBULL, AmountFamily
+from bayes_her2.bayesian.hurdle import amount_node
+
+PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
+FAMILIES = pytest.mark.parametrize("family", [GAMMA, WEIBULL, LOGNORMAL], ids=lambda f: f.name)
+
+
+def of_scipy(family: AmountFamily, mean, shape):
+    """The same distribution in scipy's terms, written from the definitions."""
+    if family is GAMMA:
+        return stats.gamma(shape, scale=mean / shape)
+    if family is WEIBULL:
+        return stats.weibull_min(shape, scale=mean / gamma_function(1 + 1 / np.asarray(shape)))
+    sd = 1 / np.asarray(shape)
+    return stats.lognorm(sd, scale=mean * np.exp(-(sd**2) / 2))
+
+
+def example(seed: int = 1):
+    rng = np.random.default_rng(seed)
+    log_mean = rng.normal(-3, 0.8, size=(40, 4))
+    log_shape = rng.normal(0.4, 0.5, size=(3, 4))
+    cohort = rng.integers(0, 3, size=40)
+    y = np.exp(log_mean + rng.normal(0, 0.7, size=log_mean.shape))
+    y[rng.random(y.shape) < 0.4] = 0.0
+    y[0, 0], y[1, 0] = 1e-6, 0.0
+    return log_mean, log_shape, cohort, y
+
+
+def node(family, log_mean, log_shape, cohort, y, modelled=None) -> pm.Model:
+    coords = {"tumour": np.arange(y.shape[0]), "cell": np.arange(y.shape[1])}
+    with pm.Model(coords=coords) as model:
+        amount_node(
+            "amount",
+            family=family,
+            log_mean=log_mean,
+            log_shape=log_shape,
+            group_idx=cohort,
+            observed=y,
+            modelled=np.ones_like(y) if modelled is None else modelled,
+            dims=("tumour", "cell"),
+        )
+    return model
+
+
+def density(model: pm.Model) -> np.ndarray:
+    (found,) = model.compile_logp(vars=model.observed_RVs, sum=False, mode=PLAIN)({})
+    return np.asarray(found)
+
+
+@FAMILIES
+def test_the_node_has_scipys_density_and_zeros_never_enter_it(family):
+    log_mean, log_shape, cohort, y = example()
+    expected = of_scipy(family, np.exp(log_mean), np.exp(log_shape)[cohort]).logpdf(np.where(y > 0, y, 1.0))
+    found = density(node(family, log_mean, log_shape, cohort, y))
+    np.testing.assert_allclose(found, np.where(y > 0, expected, 0.0), rtol=1e-9, atol=1e-11)
+
+
+@FAMILIES
+def test_what_is_not_modelled_is_zero_whatever_its_parameters(family):
+    log_mean, log_shape, cohort, y = example()
+    modelled = (np.random.default_rng(2).random(y.shape) < 0.5).astype(float)
+    whole = density(node(family, log_mean, log_shape, cohort, y))
+    wild = np.where(modelled > 0, log_mean, -300.0)
+    np.testing.assert_allclose(
+        density(node(family, wild, log_shape, cohort, y, modelled)), whole * modelled, atol=1e-13
+    )
+
+
+@FAMILIES
+def test_the_log_density_in_numbers_is_that_of_scipy(family):
+    log_mean, log_shape, cohort, y = example()
+    shape, y = np.exp(log_shape)[cohort], np.where(y > 0, y, 0.3)
+    np.testing.assert_allclose(
+        family.log_density(y, log_mean, shape), of_scipy(family, np.exp(log_mean), shape).logpdf(y), rtol=1e-9
+    )
+
+
+@FAMILIES
+def test_the_mean_is_the_parameter_and_variation_its_ratio_to_the_sd(family):
+    for shape in (0.7, 1.0, 2.5):
+        known = of_scipy(family, 0.05, shape)
+        assert known.mean() == pytest.approx(0.05, rel=1e-9)
+        assert family.variation(shape) == pytest.approx(known.std() / known.mean(), rel=1e-7)
+
+
+@FAMILIES
+def test_the_tail_is_scipys_and_all_of_it_lies_above_zero(family):
+    cutoff = np.array([0.0, 1e-6, 0.02, 0.05, 0.4])
+    for shape in (0.7, 2.5):
+        expected = of_scipy(family, 0.05, shape).sf(cutoff)
+        found = family.above(cutoff, np.full(5, np.log(0.05)), np.full(5, shape))
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@FAMILIES
+@pytest.mark.parametrize("shape", [0.7, 2.5])
+def test_one_amount_exceeds_another_as_often_as_the_integral_says(family, shape):
+    x, y = of_scipy(family, 0.08, shape), of_scipy(family, 0.05, shape)
+    # Over the quantiles of Y: P(X > Y) = E[ sf_X(Y) ].
+    expected, _ = integrate.quad(lambda u: x.sf(y.ppf(u)), 0, 1, epsabs=1e-9, limit=400)
+    assert family.greater(np.log(0.08 / 0.05), np.asarray(shape)) == pytest.approx(expected, abs=1e-6)
+    assert family.greater(np.zeros(1), np.asarray(shape)) == pytest.approx(0.5, abs=1e-12)
+
+
+@FAMILIES
+def test_random_amounts_are_of_the_distribution(family):
+    log_mean, log_shape, cohort, y = example()
+    model = node(family, log_mean, log_shape, cohort, y)
+    drawn = pm.draw(model["amount"], draws=2000, random_seed=3, mode=PLAIN)
+    shape = np.exp(log_shape)[cohort]
+    # The probability integral transform of 160 margins: the smallest of 160 uniform P is below 1e-5 in 0.2 % of runs.
+    uniform = of_scipy(family, np.exp(log_mean), shape).cdf(drawn)
+    p = [stats.kstest(uniform[:, i, c], "uniform").pvalue for i in range(40) for c in range(4)]
+    assert min(p) > 1e-5
+
+
+@FAMILIES
+def test_the_cheap_shape_is_near_the_maximum_likelihood_one_within_its_own_error(family):
+    rng = np.random.default_rng(4)
+    mean = np.exp(rng.normal(-3, 0.5, size=600))
+    y = of_scipy(family, mean, 1.8).rvs(random_state=rng)
+    estimate, variance = family.cheap_log_shape(y, mean)
+    assert abs(estimate - np.log(1.8)) < 4 * np.sqrt(variance)
+    assert 0.2 / 600 < variance < 3 / 600
+
+
+@FAMILIES
+@pytest.mark.parametrize("y", [[], [0.1, 0.2], [0.1] * 20], ids=["none", "two", "constant"])
+def test_too_few_or_constant_amounts_say_nothing_about_the_shape(family, y):
+    y = np.array(y, dtype=float)
+    assert family.cheap_log_shape(y, np.full(len(y), 0.1)) == (0.0, 100.0)
