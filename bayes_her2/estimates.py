@@ -99,8 +99,20 @@ COMMON_EFFECT = "meta-analysis (common effect, Wald)"
 COMMON_TO_ARMS = "logistic regression (one odds ratio for all arms)"
 """Method of pooled odds ratios with arms fixed, beside the meta-analysis of the arms."""
 
+DIFFERENCE_COMMON_TO_ARMS = "logistic regression (standardised, one odds ratio for all arms)"
+"""Method of pooled risk differences with arms fixed: the posterior's has an odds ratio for each arm."""
+
 SECOND_OPINIONS = frozenset(
-    {PROFILE_LIKELIHOOD, BOOTSTRAP, CONDITIONAL, REML_WALD, DERSIMONIAN_LAIRD, COMMON_EFFECT, COMMON_TO_ARMS}
+    {
+        PROFILE_LIKELIHOOD,
+        BOOTSTRAP,
+        CONDITIONAL,
+        REML_WALD,
+        DERSIMONIAN_LAIRD,
+        COMMON_EFFECT,
+        COMMON_TO_ARMS,
+        DIFFERENCE_COMMON_TO_ARMS,
+    }
 )
 """Methods of twin rows that stand beside the matched twin of the same quantity and get no verdict."""
 

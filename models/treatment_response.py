@@ -64,7 +64,9 @@ ESTIMANDS = {
         "difference in the probability of response, HER2-low minus HER2-0, averaged over the patients of the stratum"
     ),
     "number_needed": "patients with HER2-low instead of HER2-0 for one response fewer (or more), where it is bounded",
-    "responders_of_next_50": "responders among the next 50 patients of a HER2 level, with the observed case mix",
+    "responders_of_next_50": (
+        "responders among the next 50 patients of a HER2 level, with the HR status and covariates of its own patients"
+    ),
     "ratio_of_odds_ratios": "odds ratio (HER2-low over HER2-0) in the treated arm over that in the control arm",
     "treatment_difference": (
         "difference in the probability of response, treated minus control arm, in patients of one HER2 level"
@@ -79,7 +81,9 @@ PRIORS: dict[str, Prior] = {
         "response in 5 to 95 % of the patients: HR+ disease to HER2-targeted regimens",
     ),
     "intercept_between_arms_sd": Prior(
-        "HalfNormal", {"sigma": 0.75}, "regimens and centres differ up to fourfold in the odds of response"
+        "HalfNormal",
+        {"sigma": 0.75},
+        "one SD between regimens or centres multiplies the odds of response by at most 4.3 (95 % of the prior)",
     ),
     "slope_hr_positive": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
     "slope_hr_negative": Prior("Normal", {"mu": 0.0, "sigma": 1.0}, _SLOPE),
@@ -97,7 +101,7 @@ PRIORS: dict[str, Prior] = {
     "covariate_effect": Prior(
         "Normal",
         {"mu": 0.0, "sigma": 0.5},
-        "one SD of age moving the odds of response beyond 2.7-fold is implausible",
+        "one SD of a covariate (age) moving the odds of response beyond 2.7-fold is implausible",
     ),
 }
 

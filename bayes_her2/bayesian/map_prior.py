@@ -271,7 +271,7 @@ def map_prior(
     """
     wanted = {name.casefold() for name in leave_out}
     table = evidence.studies
-    cited = _dois(new.citation) if new is not None else set()
+    cited = dois_of(new.citation) if new is not None else set()
     own = [str(doi) for doi in table["doi"] if str(doi).casefold() in cited]
     wanted |= {doi.casefold() for doi in own}
     out = [
@@ -334,7 +334,7 @@ def map_prior(
     )
 
 
-def _dois(citation: str) -> set[str]:
+def dois_of(citation: str) -> set[str]:
     """Whole DOIs of a citation ('doi 10.1000/a; https://doi.org/10.1000/b'), in lower case."""
     words = (word.strip(";,.") for word in citation.casefold().split())
     found = {re.sub(r"^(https?://(dx\.)?doi\.org/|doi:)", "", word) for word in words}
@@ -358,18 +358,13 @@ def _crude_or_second_hand(adjustment: str, studies: pd.DataFrame) -> list[str]:
 def _unlike(evidence: EvidenceData, stratum: str, new: ResponseData) -> list[str]:
     """Say where the earlier studies estimate something else than the new data."""
     found = []
-    if (stratum,) != new.strata:
+    if stratum not in new.strata:
         found.append(
             f"the earlier studies are of {stratum} patients, the new data of {', '.join(new.strata)}"
         )
     if evidence.adjustment == "adjusted" and new.adjustment == "none":
         found.append(
             "the earlier odds ratios are adjusted, the new one is not: they estimate different things"
-        )
-    elif evidence.adjustment == "crude" and new.adjustment != "none":
-        found.append(
-            f"the earlier odds ratios are crude, the new one is adjusted for {new.adjustment}: they estimate "
-            "different things"
         )
     return found
 

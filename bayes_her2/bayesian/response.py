@@ -179,8 +179,16 @@ def response_draws(
     draws: dict[tuple[str, str], xr.DataArray] = {}
     by_arm = slope.rename(arm="cohort")
     if data.control:
-        draws["response_odds", "cohort"] = by_arm.isel(stratum=0, drop=True).expand_dims(stratum=[ALL])
-        draws["ratio_of_odds_ratios", "pooled"] = posterior["interaction"].expand_dims(stratum=[ALL])
+        of_arm = by_arm.isel(stratum=0, drop=True).expand_dims(stratum=[ALL])
+        draws["response_odds", "cohort"] = of_arm.where(_of_both_levels(data))
+        both = [
+            all(data.count(outcome, level, arm=arm)[0] for arm in data.arms for level in HER2_LEVELS)
+            for outcome in data.outcomes
+        ]
+        known = xr.DataArray(both, dims="outcome", coords={"outcome": list(data.outcomes)})
+        draws["ratio_of_odds_ratios", "pooled"] = (
+            posterior["interaction"].where(known).expand_dims(stratum=[ALL])
+        )
         draws["treatment_difference", "pooled"] = _treatment_differences(posterior, data)
         draws |= _averages(posterior, data, rng, groups=[(ALL, arm) for arm in data.arms], scope="cohort")
     else:
@@ -231,7 +239,7 @@ def _averages(
     groups: list[tuple[str, str]],
     scope: str,
 ) -> dict[tuple[str, str], xr.DataArray]:
-    """Standardised risk differences and predicted responders: averages over the patients of a stratum, or of an arm."""
+    """Risk differences standardised to the patients of a stratum or arm; responders predicted for a level's own."""
     differences: dict[tuple[str, ...], np.ndarray] = {}
     responders: dict[tuple[str, ...], np.ndarray] = {}
     size = (posterior.sizes["chain"], posterior.sizes["draw"])
@@ -243,12 +251,17 @@ def _averages(
             if both:
                 p = {level: _probabilities(posterior, data, of, half=half) for level, half in HALVES.items()}
                 differences[key] = (p[HER2_LOW] - p[HER2_ZERO]).to_numpy()
+                # The next patients of a level are like its own: the levels may differ in HR status and covariates.
+                own = {
+                    level: _probabilities(posterior, data, of & (data.rows["her2"] == level), half=half)
+                    for level, half in HALVES.items()
+                }
             else:
                 differences[key] = np.full(size, np.nan)
             for level in HER2_LEVELS:
                 drawn = np.full(size, np.nan)
                 if both:
-                    drawn = rng.binomial(NEXT_PATIENTS, p[level].to_numpy()).astype(float)
+                    drawn = rng.binomial(NEXT_PATIENTS, own[level].to_numpy()).astype(float)
                 responders[(*key, level)] = drawn
     made = {
         ("response_difference", scope): _labelled(differences, posterior, ("outcome", "stratum", "cohort")),
@@ -264,6 +277,11 @@ def _treatment_differences(posterior: xr.Dataset, data: ResponseData) -> xr.Data
     found: dict[tuple[str, ...], np.ndarray] = {}
     for outcome in data.outcomes:
         for level, half in HALVES.items():
+            if not_in_an_arm(data, outcome, level):
+                found[outcome, ALL, level] = np.full(
+                    (posterior.sizes["chain"], posterior.sizes["draw"]), np.nan
+                )
+                continue
             of = _rows_of(data, outcome, ALL, "") & (data.rows["her2"] == level)
             p = [
                 _probabilities(posterior, data, of, half=half, arm=arm)
@@ -271,6 +289,39 @@ def _treatment_differences(posterior: xr.Dataset, data: ResponseData) -> xr.Data
             ]
             found[outcome, ALL, level] = (p[0] - p[1]).to_numpy()
     return _labelled(found, posterior, ("outcome", "stratum", "her2"))
+
+
+def _of_both_levels(data: ResponseData) -> xr.DataArray:
+    """Whether an arm has patients of both levels, arm x outcome."""
+    return xr.DataArray(
+        [
+            [all(data.count(o, level, arm=arm)[0] for level in HER2_LEVELS) for o in data.outcomes]
+            for arm in data.arms
+        ],
+        dims=("cohort", "outcome"),
+        coords={"cohort": list(data.arms), "outcome": list(data.outcomes)},
+    )
+
+
+def not_in_an_arm(data: ResponseData, outcome: str, level: str) -> str:
+    """Say which patients an arm lacks, so that the arms cannot be compared in those of a HER2 level; '' if none.
+
+    Treated minus control is averaged over all patients of the level: the level has to be in both arms, and so has every
+    HR stratum that it has patients of.
+    """
+    without = [
+        f"no {level} patients in {arm}" for arm in data.arms if not data.count(outcome, level, arm=arm)[0]
+    ]
+    if without:
+        return " and ".join(without)
+    lacking = [
+        f"no {stratum} patients in {arm}"
+        for stratum in data.strata
+        if stratum in STRATA and data.count(outcome, level, hr=stratum)[0]
+        for arm in data.arms
+        if not any(data.count(outcome, x, hr=stratum, arm=arm)[0] for x in HER2_LEVELS)
+    ]
+    return " and ".join(lacking)
 
 
 def _rows_of(data: ResponseData, outcome: str, stratum: str, arm: str) -> pd.Series[bool]:
@@ -336,6 +387,10 @@ class Rows:
         data = self.data
         strata = STRATA if stratum == DIFFERENCE else (stratum,)
         levels = (level,) if level else HER2_LEVELS
+        if estimand == "ratio_of_odds_ratios":
+            return self._of_arms(outcome)
+        if level and (lacking := not_in_an_arm(data, outcome, level)):
+            return Standing(data.count(outcome, level)[0], 0, "not estimable", lacking)
         sizes = {(s, x): data.count(outcome, x, hr=s, arm=arm)[0] for s in strata for x in levels}
         n = sum(sizes.values())
         none = [
@@ -358,9 +413,46 @@ class Rows:
                 few_arms = f"{number}, fewer than {MIN_ARMS}: the spread between {data.arms_are}s is mostly the prior's"
                 note = "; ".join(text for text in (few_arms, note) if text)
                 return Standing(n, 0, "prior-only" if scope == "new cohort" else "borrowed", note)
+        if estimand == "response_odds" and (flat := self._flat(outcome, strata, arm)):
+            return Standing(n, 0, "prior-only", flat)
         if arm and not data.control and few:
             return Standing(n, 0, "borrowed", f"{note}; leans on the other {data.arms_are}s")
         return Standing(n, 0, "observed", note)
+
+    def _of_arms(self, outcome: str) -> Standing:
+        """Standing of the ratio of the arms' odds ratios: both levels in both arms, and somebody of them differs."""
+        data = self.data
+        sizes = {(arm, x): data.count(outcome, x, arm=arm)[0] for arm in data.arms for x in HER2_LEVELS}
+        n = sum(sizes.values())
+        none = [f"no {x} patients in {arm}" for (arm, x), size in sizes.items() if not size]
+        if none:
+            return Standing(n, 0, "not estimable", " and ".join(none))
+        flat = [text for arm in data.arms if (text := self._flat(outcome, (ALL,), arm))]
+        if flat:
+            return Standing(n, 0, "prior-only", "; ".join(flat))
+        few = [f"{size} {x} patients in {arm}" for (arm, x), size in sizes.items() if size < MIN_STRATUM]
+        of_stratum = [
+            f"{size} {x} patients of {s} in {arm}"
+            for arm in data.arms
+            for s in data.strata
+            if s in STRATA
+            for x in HER2_LEVELS
+            if 0 < (size := data.count(outcome, x, hr=s, arm=arm)[0]) < MIN_STRATUM
+        ]
+        found = few or of_stratum
+        return Standing(n, 0, "observed", f"few patients: {', '.join(found)}" if found else "")
+
+    def _flat(self, outcome: str, strata: Sequence[str], arm: str) -> str:
+        """Say where nobody, or everybody, responded at both levels: such a table says nothing about an odds ratio."""
+        said = []
+        for s in strata:
+            counts = [self.data.count(outcome, x, hr=s, arm=arm) for x in HER2_LEVELS]
+            where = f"{f' of {s}' if s != ALL else ''}{f' in {arm}' if arm else ''}"
+            if all(n and events == 0 for n, events in counts):
+                said.append(f"nobody{where} responded, at either level: the odds ratio is the prior's")
+            elif all(n and events == n for n, events in counts):
+                said.append(f"everybody{where} responded, at both levels: the odds ratio is the prior's")
+        return "; ".join(said)
 
     def _has_both_levels(self, outcome: str, strata: Sequence[str], arm: str) -> bool:
         return all(self.data.count(outcome, level, hr=s, arm=arm)[0] for s in strata for level in HER2_LEVELS)

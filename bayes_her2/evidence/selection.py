@@ -97,7 +97,7 @@ def studies_for(
         else:
             kept.append(entry)
     chosen = _one_per_overlap_group(kept, left_out, notices)
-    chosen, likelihood = _likelihood(chosen, left_out, notices)
+    chosen, likelihood = _likelihood(chosen, scale, left_out, notices)
     what = f"{outcome}, {exposure} against {reference}, {', '.join(strata)}, {adjustment} {scale}"
     if not chosen:
         reasons = name_some([f"{e.study} ({e.reason})" for e in left_out]) or "the table has no row about it"
@@ -287,10 +287,11 @@ def _combined_parts(members: list[dict[str, Any]], notices: list[str]) -> list[d
 
 
 def _likelihood(
-    rows: list[dict[str, Any]], left_out: list[EvidenceExclusion], notices: list[str]
+    rows: list[dict[str, Any]], scale: str, left_out: list[EvidenceExclusion], notices: list[str]
 ) -> tuple[list[dict[str, Any]], Literal["binomial", "normal"]]:
-    """Binomial where every study has counts; otherwise normal, and a study with a zero cell has no place in it."""
-    if rows and all(row["measure"] == "counts" for row in rows):
+    """Binomial for odds ratios of studies that all have counts; otherwise normal, where a zero cell has no place."""
+    binomial = scale == "odds ratio"  # the 2 x 2 table's likelihood is of the log odds ratio
+    if rows and binomial and all(row["measure"] == "counts" for row in rows):
         zero = [row["study"] for row in rows if math.isnan(row["se"])]
         if zero:
             notices.append(
@@ -301,9 +302,8 @@ def _likelihood(
     kept = []
     for row in rows:
         if math.isnan(row["se"]):
-            reason = (
-                "a zero cell has no log ratio, and the other studies have no counts; nothing is added to it"
-            )
+            why = "the other studies have no counts" if binomial else f"{scale}s are pooled as logs"
+            reason = f"a zero cell has no log ratio, and {why}; nothing is added to it"
             left_out.append(EvidenceExclusion(row["study"], row["row_id"], reason))
         else:
             kept.append(row)

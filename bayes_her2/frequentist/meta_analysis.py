@@ -78,7 +78,7 @@ def _pooled(pool: EvidenceData, own: pd.DataFrame, interval: float) -> list[dict
                 "interval_kind": "confidence (Hartung-Knapp)" if fit.by_t else "confidence (Wald)",
             }
             scopes = ["pooled"] if stratum == DIFFERENCE else ["pooled", "new cohort"]
-            if not fit.freedom:
+            if not fit.freedom and tau2_by != "none":
                 gap = {"status": "not estimable", "note": NO_SPREAD}
                 records += [base | {"scope": scope} | gap for scope in scopes]
                 continue
@@ -145,14 +145,13 @@ def small_study_check(data: EvidenceSet) -> pd.DataFrame:
             own = pool.studies[(pool.studies["hr"] == stratum) & pool.studies["se"].notna()]
             row: dict[str, Any] = {"question": pool.question, "stratum": stratum, "n_studies": len(own)}
             if len(own) < MIN_STUDIES_EGGER:
-                rows.append(
-                    row | {"note": f"{len(own)} studies: nothing to regress ({MIN_STUDIES_EGGER} needed)"}
-                )
+                studies = f"{len(own)} {'study' if len(own) == 1 else 'studies'}"
+                rows.append(row | {"note": f"{studies}: nothing to regress ({MIN_STUDIES_EGGER} needed)"})
                 continue
             se = own["se"].to_numpy(dtype=float)
             fit = sm.OLS(own["log_ratio"].to_numpy(dtype=float) / se, sm.add_constant(1.0 / se)).fit()
             few = len(own) < 10
             row |= {"intercept": float(fit.params[0]), "p_value": float(fit.pvalues[0])}
-            rows.append(row | {"note": "fewer than ten studies: little power" if few else ""})
+            rows.append(row | {"note": "fewer than ten studies: hardly any power" if few else ""})
     columns = ["question", "stratum", "n_studies", "intercept", "p_value", "note"]
     return pd.DataFrame(rows, columns=columns)

@@ -2,8 +2,9 @@
 
 Where arms (centres) are random in the posterior, every arm has its own intercept here in every HR stratum. The pooled
 log odds ratio is then the mean over arms by random-effects meta-analysis of the arms' own regressions, as the
-posterior's is; where an arm is separated there is no such mean, and the one that is common to the arms takes its place
-and says so.
+posterior's is. Where an arm is separated there is no such mean: the row says so. The odds ratio common to the arms
+stands beside it, and is another estimand; with many arms of few patients its regression, which has an intercept for
+each, overstates it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,15 @@ from bayes_her2.data import (
     STRATA,
     ResponseData,
 )
-from bayes_her2.estimates import ALL, COMMON_TO_ARMS, CONDITIONAL, PROFILE_LIKELIHOOD, Estimates
+from bayes_her2.errors import name_some
+from bayes_her2.estimates import (
+    ALL,
+    COMMON_TO_ARMS,
+    CONDITIONAL,
+    DIFFERENCE_COMMON_TO_ARMS,
+    PROFILE_LIKELIHOOD,
+    Estimates,
+)
 from bayes_her2.frequentist.adjustment import rows_of
 from bayes_her2.frequentist.effects import Effect
 from bayes_her2.frequentist.meta_analysis import REML
@@ -82,12 +91,10 @@ def treatment_response_twin(data: ResponseData, *, interval: float = 0.95) -> Es
     """
     records: list[dict[str, Any]] = []
     for outcome in data.outcomes:
-        over_arms = list(_over_arms(data, outcome, interval))
-        records.extend(over_arms)
-        beside = {(r["stratum"], r["scope"]) for r in over_arms}
+        records.extend(_over_arms(data, outcome, interval))
         for one in _asked(data, outcome, interval):
-            matched = (one.stratum, one.scope) not in beside
-            records.extend(r if matched else _beside(r) for r in one.records())
+            common = data.arms_are_random and one.scope == "pooled"
+            records.extend(_beside(r) if common else r for r in one.records())
     return Estimates.from_records(rows_of(pd.DataFrame(records)))
 
 
@@ -327,9 +334,14 @@ class _Row:
     ) -> dict[str, Any]:
         """Difference of mean fitted probabilities of the same patients in two conditions, by the delta method."""
         fit, columns = self.model.fit, list(self.model.design.columns)
-        first, second = (
-            _design(self.data, p).reindex(columns=columns, fill_value=0.0).astype(float) for p in (one, other)
-        )
+        designs = [_design(self.data, p) for p in (one, other)]
+        unseen = dict.fromkeys(str(name) for design in designs for name in design.columns.difference(columns))
+        if unseen:
+            # A column that the regression does not have is a group without patients: it has no fitted probability.
+            return self._record(
+                STANDARDISED, **words, status="not estimable", note=f"no patients of {' and '.join(unseen)}"
+            )
+        first, second = (d.reindex(columns=columns, fill_value=0.0).astype(float) for d in designs)
         if fit.problem or not (fit.informed.contains(first).all() and fit.informed.contains(second).all()):
             return self._record(
                 STANDARDISED, **words, status="separated",
@@ -354,26 +366,35 @@ class _Row:
         data, patients = self.data, self.model.patients
         for level in HER2_LEVELS:
             own = patients[patients["her2"] == level]
+            none = [f"no {level} patients in {arm}" for arm in data.arms if not (own["arm"] == arm).any()]
             words: dict[str, object] = {
                 "estimand": "treatment_difference",
                 "contrast": f"{data.treated} minus {data.control}, {level}",
                 "unit": "difference in the probability of response",
                 "n": data.count(self.outcome, level)[0],
             }
-            yield self._standardised(words, own.assign(arm=data.treated), own.assign(arm=data.control))
+            if none:
+                yield self._record(STANDARDISED, **words, status="not estimable", note=" and ".join(none))
+            else:
+                yield self._standardised(words, own.assign(arm=data.treated), own.assign(arm=data.control))
 
 
 def _beside(record: dict[str, Any]) -> dict[str, Any]:
-    """Name the odds ratio common to the arms where their meta-analysis is the matched twin."""
-    common = record["method"] == LOGISTIC and record["estimand"] == "response_odds"
-    return record | {"method": COMMON_TO_ARMS} if common else record
+    """Name what rests on one odds ratio for all random arms: no twin of the posterior, which has one for each."""
+    common = {LOGISTIC: COMMON_TO_ARMS, STANDARDISED: DIFFERENCE_COMMON_TO_ARMS}
+    return record | {"method": common.get(record["method"], record["method"])}
 
 
 def _over_arms(data: ResponseData, outcome: str, interval: float) -> Iterator[dict[str, Any]]:
-    """Mean log odds ratio over random arms, and that of a new arm; nothing where an arm has none of its own."""
+    """Mean log odds ratio over random arms, and that of a new arm, by HR stratum.
+
+    A stratum in which an arm has no odds ratio of its own has no such mean: its rows say so, and the other stratum
+    keeps its own.
+    """
     if not data.arms_are_random:
         return
     effects: list[tuple[str, float, float]] = []
+    lacking: dict[str, list[str]] = {}
     for arm in data.arms:
         own = ResponseRegression.of(data, outcome, arm)
         for stratum in data.strata:
@@ -381,29 +402,48 @@ def _over_arms(data: ResponseData, outcome: str, interval: float) -> Iterator[di
                 continue
             contrast = own.contrast({_slope_in(stratum): 1.0})
             if own.fit.problem or not own.fit.estimable(contrast):
-                return
-            effects.append((stratum, own.fit.value(contrast), own.fit.variance(contrast)))
+                lacking.setdefault(stratum, []).append(arm)
+            else:
+                effects.append((stratum, own.fit.value(contrast), own.fit.variance(contrast)))
+    effects = [e for e in effects if e[0] not in lacking]
     present = [s for s in data.strata if any(stratum == s for stratum, _, _ in effects)]
-    design = np.array([[float(stratum == s) for s in present] for stratum, _, _ in effects])
+    whole = ResponseRegression.of(data, outcome)
+
+    def base(stratum: str, note: str) -> dict[str, Any]:
+        row = _Row(data, outcome, interval, whole, {}, stratum, "pooled")
+        return row._record(REML, interval_kind="confidence (Hartung-Knapp)", note=note)
+
+    why = {
+        s: f"no odds ratio in {name_some(arms)}, where a level has no responder, or only responders"
+        for s, arms in lacking.items()
+    }
     if len(effects) <= len(present):
+        few = f"too few {data.arms_are}s with both levels to estimate their spread"
+        why |= dict.fromkeys(present, few)
+        present = []
+    asked = list(data.strata)
+    if set(STRATA) <= set(asked) and why:
+        why[DIFFERENCE] = "; ".join(f"{s}: {text}" for s, text in why.items())
+        asked.append(DIFFERENCE)
+    for stratum in asked:
+        if stratum in why:
+            yield base(stratum, why[stratum]) | {"status": "not estimable"}
+    if not present:
         return
+    design = np.array([[float(stratum == s) for s in present] for stratum, _, _ in effects])
     fit = meta_regression(np.array([e[1] for e in effects]), np.array([e[2] for e in effects]), design)
     wanted = {s: np.eye(len(present))[i] for i, s in enumerate(present)}
     if set(STRATA) <= set(present):
         wanted[DIFFERENCE] = wanted[HR_NEGATIVE] - wanted[HR_POSITIVE]
-    whole = ResponseRegression.of(data, outcome)
     for stratum, row in wanted.items():
-        base = _Row(data, outcome, interval, whole, {}, stratum, "pooled")._record(
-            REML,
-            interval_kind="confidence (Hartung-Knapp)",
-            note=f"{data.arms_are}s random, tau^2 {fit.tau2:.3g}, t with {fit.freedom} df",
-        )
+        note = f"{data.arms_are}s random, tau^2 {fit.tau2:.3g}, t with {fit.freedom} df"
         mean, low, high, p_value = fit.contrast(row, interval)
-        yield base | {"point": ratio(mean), "lower": ratio(low), "upper": ratio(high), "p_value": p_value}
+        ends = {"point": ratio(mean), "lower": ratio(low), "upper": ratio(high), "p_value": p_value}
+        yield base(stratum, note) | ends
         if stratum != DIFFERENCE:
             mean, low, high = fit.prediction(row, interval)
             ends = {"point": ratio(mean), "lower": ratio(low), "upper": ratio(high)}
-            yield base | {"scope": "new cohort"} | ends
+            yield base(stratum, note) | {"scope": "new cohort"} | ends
 
 
 def _number_needed(difference: dict[str, Any]) -> dict[str, Any]:

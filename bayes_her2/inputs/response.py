@@ -116,7 +116,9 @@ def read_response_counts(
         if column not in (*NEEDED, *OPTIONAL):
             faults.add(
                 where,
-                f"no column {column!r} in a table of responses{suggestion(column, (*NEEDED, *OPTIONAL))}",
+                f"a table of responses has no place for a column {column!r}"
+                f"{suggestion(column, (*NEEDED, *OPTIONAL))}; it takes patients and responders as counts: "
+                f"{', '.join((*NEEDED, *OPTIONAL))}",
             )
     absent = [column for column in NEEDED if column not in table.columns]
     if absent:
@@ -126,7 +128,8 @@ def read_response_counts(
             else ". A file of one row for each patient needs [response.patients]"
         )
         faults.add(
-            where, f"needed and absent: {', '.join(map(repr, absent))}; columns: {', '.join(NEEDED)}{hint}"
+            where,
+            f"needed and absent: {', '.join(map(repr, absent))}; a table of responses needs {', '.join(NEEDED)}{hint}",
         )
     faults.raise_if_any()
     records = _records(table, where, faults)
@@ -267,7 +270,11 @@ def read_response_patients(
     wanted = [columns.patient, columns.her2, columns.hr, columns.arm, *columns.responses.values()]
     for column in filter(None, [*wanted, *columns.covariates.values()]):
         if column not in table.columns:
-            faults.add(where, f"no column {column!r}{suggestion(column, table.columns)}")
+            faults.add(
+                where,
+                f"no column {column!r}, which [response.patients] names{suggestion(column, table.columns)}; columns: "
+                f"{', '.join(map(str, table.columns))}",
+            )
     meanings = {
         "her2_values": (columns.her2_values, (*HER2_LEVELS, "")),
         "hr_values": (columns.hr_values, (*STRATA, "")),
@@ -348,8 +355,8 @@ def _meaning(cells: pd.Series[str], values: Mapping[str, str], where: str, fault
     if len(unknown):
         faults.add(
             where,
-            f"{counted(unknown.nunique(), 'value is', 'values are')} not understood: {with_counts(unknown)}; known: "
-            f"{', '.join(values)}. Say what each of them means",
+            f"{counted(unknown.nunique(), 'value is', 'values are')} not understood: {with_counts(unknown)}. The study "
+            f"gives a meaning to {', '.join(values)}; give one to each value, '' for patients to leave out",
         )
     return found
 

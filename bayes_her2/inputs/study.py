@@ -1135,7 +1135,13 @@ def _cohort_checks(k: int, cohort: Mapping[str, Any], measure: object) -> Iterat
             if field in mapped:
                 yield place, f"field '{field}' is mapped twice, here and in {mapped[field]}; keep one"
             mapped.setdefault(field, here)
-            if field in RESERVED_FIELDS or (field == "her2" and measure != "her2"):
+            if field == "her2" and measure != "her2":
+                yield (
+                    place,
+                    f"'her2' is the name that the analysis gives the HER2 measure, and [her2] measure is {measure!r}, "
+                    f'another field. Write measure = "her2", or give this field the name {measure!r}',
+                )
+            elif field in RESERVED_FIELDS:
                 yield place, f"'{field}' is a name that the analysis uses itself; choose another"
             yield from _value_checks(place, field, column)
     if _block(cohort, "clinical") and not any(field in mapped for field in HR_FIELDS):

@@ -171,9 +171,7 @@ def cohort_line(results: Results) -> str:
     apart = sum("(posterior)" in sentence for sentence in disagreements(results))
     text = f"rows of a single cohort whose interval excludes 1: {formats.listed(parts)}"
     if apart:
-        text += (
-            f"; in {formats.plural(apart, 'row')} two cohorts exclude 1 in opposite directions (section 8)"
-        )
+        text += f"; in {formats.plural(apart, 'row')} two cohorts exclude 1 on opposite sides (see Cohort by cohort)"
     return text
 
 
@@ -198,7 +196,7 @@ def pooling_line(results: Results) -> str:
         "cohorts differ and the fewer they are: in "
         f"{formats.count(outside)} of {formats.count(compared)} pooled rows it lies outside the range of the "
         "cohorts' own estimates. A twin with a common or fixed cohort effect is not drawn so, and the verdict may be "
-        "uncertain for that reason alone; section 8 has what each cohort shows."
+        "uncertain for that reason alone; the section Cohort by cohort has what each shows."
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from bayes_her2.bayesian.map_prior import VAGUE_WEIGHT, MapPrior, map_prior
+from bayes_her2.bayesian.map_prior import VAGUE_WEIGHT, MapPrior, dois_of, map_prior
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import SLOPES
 from bayes_her2.bayesian.two_by_two import TwoByTwo, borrowing, borrowing_by_heterogeneity, exact_posterior
@@ -47,16 +48,25 @@ def borrowing_tables(
     tables: dict[str, list[pd.DataFrame]] = {"borrowing": [], "borrowing_heterogeneity": [], "curves": []}
     notices = []
     if PATHOLOGICAL_RESPONSE not in data.outcomes:
-        notices.append(f"nothing is borrowed: earlier studies are about {PATHOLOGICAL_RESPONSE}")
+        notices.append(
+            f"nothing is borrowed: the earlier studies are about {PATHOLOGICAL_RESPONSE!r}, these data "
+            f"about {', '.join(map(repr, data.outcomes))}; if that is the same outcome, give it that name"
+        )
     elif len(data.arms) > 1:
         notices.append(
             f"nothing is borrowed: earlier studies tell no arms apart, and these patients are in {len(data.arms)}"
         )
     else:
+        others = _without_other_reports(table, data.citation)
+        if data.adjustment != "none":
+            notices.append(
+                f"the odds ratios with and without borrowing are crude: {data.adjustment} is left out of both, so that "
+                "'without borrowing' here is not the adjusted odds ratio of the first table"
+            )
         for stratum in data.strata:
             try:
                 evidence = studies_for(
-                    table, PATHOLOGICAL_RESPONSE, scale="odds ratio", adjustment="crude", hr_stratum=stratum
+                    others, PATHOLOGICAL_RESPONSE, scale="odds ratio", adjustment="crude", hr_stratum=stratum
                 )
                 earlier = map_prior(evidence, new=data)
             except DataError as error:
@@ -75,6 +85,17 @@ def borrowing_tables(
     joined = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items() if frames}
     joined["borrowing_notices"] = pd.DataFrame({"text": notices})
     return {f"{RESPONSE}_{name}": frame for name, frame in joined.items()}
+
+
+def _without_other_reports(table: EvidenceTable, citation: str) -> EvidenceTable:
+    """Leave out other reports of the patients that are analysed: same overlap group, another DOI.
+
+    The analysed report itself stays: the predictive prior leaves it out, and says so.
+    """
+    cited = dois_of(citation)
+    own = table.frame["doi"].str.casefold().isin(cited)
+    groups = set(table.frame.loc[own, "overlap_group"]) - {""}
+    return replace(table, frame=table.frame[own | ~table.frame["overlap_group"].isin(groups)])
 
 
 def _of_stratum(

@@ -47,6 +47,18 @@ def test_risk_ratios_from_the_same_counts(read):
     assert row["se"] == pytest.approx(math.sqrt(1 / 20 - 1 / 100 + 1 / 24 - 1 / 80))
 
 
+def test_counts_have_the_likelihood_of_their_tables_for_odds_ratios_alone(read):
+    table = read(RESPONSE, other(RESPONSE, "Jones"), other(RESPONSE, "None", events_exposed="0"))
+    assert pool(table).likelihood == "binomial"
+    assert "None 2024" in pool(table).studies.index
+    ratios = pool(table, scale="risk ratio")
+    assert ratios.likelihood == "normal"
+    assert ratios.studies.index.to_list() == ["Jones 2024", "Smith 2024"]
+    assert list(reasons(ratios).values()) == [
+        "a zero cell has no log ratio, and risk ratios are pooled as logs; nothing is added to it"
+    ]
+
+
 def test_the_standard_error_of_a_ratio_is_that_of_its_interval_and_level(read):
     data = pool(read(RATIO), "overall survival", "hazard ratio", "adjusted")
     assert data.likelihood == "normal"

@@ -13,7 +13,7 @@ from response_sets import PCR, one_row, response_set, simulated_arms
 from scipy import stats
 
 from bayes_her2.data import HER2_LOW, HER2_ZERO
-from bayes_her2.estimates import COMMON_TO_ARMS, CONDITIONAL, PROFILE_LIKELIHOOD
+from bayes_her2.estimates import COMMON_TO_ARMS, CONDITIONAL, PROFILE_LIKELIHOOD, SECOND_OPINIONS
 from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.frequentist import sample_size, treatment_response_twin
 from bayes_her2.frequentist.meta_regression import meta_regression
@@ -171,13 +171,61 @@ def test_the_pooled_odds_ratio_of_several_arms_is_the_meta_analysis_of_their_tab
     assert beside["note"].startswith("arms fixed, one odds ratio common to them; the posterior's is the mean")
 
 
-def test_an_arm_that_is_separated_leaves_the_odds_ratio_common_to_the_arms():
-    counts = {(PCR, "HR-", arm): (20, 5 + i, 20, 9) for i, arm in enumerate("ABC")}
-    data = response_set(counts | {(PCR, "HR-", "D"): (20, 0, 20, 9)})
-    rows = treatment_response_twin(data).table
-    pooled = one_row(rows, estimand="response_odds", scope="pooled", method="logistic regression")
-    assert pooled["note"].startswith("arms fixed, one odds ratio common to them")
-    assert not rows["method"].str.startswith("meta-analysis").any()
+def test_an_arm_that_is_separated_takes_the_mean_over_arms_of_its_own_stratum_alone():
+    counts = {(PCR, hr, arm): (20, 5 + i, 20, 9) for i, arm in enumerate("ABC") for hr in ("HR+", "HR-")}
+    whole = counts | {(PCR, "HR+", "D"): (20, 7, 20, 9), (PCR, "HR-", "D"): (20, 0, 20, 9)}
+    table = treatment_response_twin(response_set(whole)).table
+    asked = table[(table["estimand"] == "response_odds") & (table["scope"] == "pooled")]
+    means = asked[asked["method"].str.startswith("meta-analysis")].set_index("stratum")
+    assert means["status"].to_dict() == {
+        "HR+": "observed",
+        "HR-": "not estimable",
+        "HR- over HR+": "not estimable",
+    }
+    assert (
+        means.loc["HR-", "note"] == "no odds ratio in D, where a level has no responder, or only responders"
+    )
+    assert means.loc["HR- over HR+", "note"].startswith("HR-: no odds ratio in D")
+    # The mean of HR+ is that of HR+ alone.
+    alone = treatment_response_twin(response_set({k: v for k, v in whole.items() if k[1] == "HR+"})).table
+    own = one_row(
+        alone, estimand="response_odds", scope="pooled", method="meta-analysis (REML, modified Hartung-Knapp)"
+    )
+    assert means.loc["HR+", "point"] == pytest.approx(own["point"], rel=1e-6)
+    # One odds ratio for all arms is another estimand: it is there, and matches nothing.
+    others = asked[~asked["method"].str.startswith("meta-analysis")]
+    assert set(others["method"]) <= SECOND_OPINIONS
+    assert COMMON_TO_ARMS in set(others["method"])
+
+
+def test_a_group_that_is_in_one_arm_alone_has_no_difference_between_the_arms():
+    data = response_set(
+        {
+            (PCR, "HR+", "Ctr"): (30, 6, 30, 4),
+            (PCR, "HR+", "T"): (30, 10, 30, 8),
+            (PCR, "HR-", "T"): (30, 20, 30, 22),
+        },
+        control="Ctr",
+    )
+    table = treatment_response_twin(data).table
+    rows = table[table["estimand"] == "treatment_difference"]
+    assert set(rows["status"]) == {"not estimable"}
+    assert set(rows["note"]) == {"no patients of Ctr, HR-"}
+    assert rows["point"].isna().all()
+    assert (
+        one_row(table, estimand="ratio_of_odds_ratios", method="logistic regression")["status"] == "observed"
+    )
+
+
+def test_a_level_that_is_in_one_arm_alone_has_no_difference_between_the_arms():
+    data = response_set(
+        {(PCR, "HR-", "Ctr"): (30, 6, 0, 0), (PCR, "HR-", "T"): (30, 15, 30, 12)}, control="Ctr"
+    )
+    table = treatment_response_twin(data).table
+    lacking = one_row(table, estimand="treatment_difference", contrast="T minus Ctr, HER2-0")
+    assert (lacking["status"], lacking["note"]) == ("not estimable", "no HER2-0 patients in Ctr")
+    there = one_row(table, estimand="treatment_difference", contrast="T minus Ctr, HER2-low")
+    assert there["point"] == pytest.approx(15 / 30 - 6 / 30)
 
 
 def test_separated_and_empty_rows_say_so():

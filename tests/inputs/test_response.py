@@ -192,7 +192,7 @@ def test_one_level_only_and_too_few_patients_are_refused(tmp_path):
 
 def test_wrong_columns_are_named_with_a_suggestion(tmp_path):
     message = faults(written(tmp_path, "outcome,hr,her2,n,event\npCR,HR+,HER2-low,30,10"))
-    assert "no column 'event' in a table of responses; did you mean 'events'?" in message
+    assert "a table of responses has no place for a column 'event'; did you mean 'events'?" in message
     assert "needed and absent: 'events'" in message
 
 
@@ -221,8 +221,9 @@ def test_faults_in_a_table_of_patients(tmp_path):
 
     good = "\n".join(rows)
     assert "id: 1 patient occurs more than once: P3" in message(f"{good}\n{rows[3]}")
-    assert "level: 1 value is not understood: 'ultra' (1); known: low, zero, positive" in message(
-        f"{good}\nX,1,ultra,1,A,50"
+    assert (
+        "level: 1 value is not understood: 'ultra' (1). The study gives a meaning to low, zero, positive"
+        in message(f"{good}\nX,1,ultra,1,A,50")
     )
     wrong = replace(COLUMNS, her2_values={"low": "HER2low", "zero": HER2_ZERO}, hr_values={"1": "positive"})
     assert message(good, wrong) == (
@@ -241,7 +242,7 @@ def test_faults_in_a_table_of_patients(tmp_path):
     assert "arm: no patient in B; arms: A" in message(good, arms=["B"])
     assert "id: 2 rows have no id; give every patient one" in message(f"{good}\n,1,low,1,A,50\n,0,low,1,A,50")
     assert "no patient was evaluated" in message("P1,1,positive,1,A,50")
-    assert "no column 'HER2'" in message(good, replace(COLUMNS, her2="HER2"))
+    assert "no column 'HER2', which [response.patients] names" in message(good, replace(COLUMNS, her2="HER2"))
 
 
 @pytest.mark.real_data

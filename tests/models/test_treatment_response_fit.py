@@ -165,8 +165,11 @@ def test_every_posterior_row_has_its_twin_and_they_agree(arms, table_2):
         pairs = concordance(found, treatment_response_twin(data))
         judged = found.table[~found.table["estimand"].isin(["number_needed", "responders_of_next_50"])]
         # A difference between HR strata of a new arm has a posterior alone.
-        new_ratio = (judged["scope"] == "new cohort") & (judged["stratum"] == "HR- over HR+")
-        assert len(pairs) == len(judged[~new_ratio])
+        alone = (judged["scope"] == "new cohort") & (judged["stratum"] == "HR- over HR+")
+        # So has the risk difference over random arms, each with an odds ratio of its own.
+        if data.arms_are_random:
+            alone |= (judged["scope"] == "pooled") & (judged["estimand"] == "response_difference")
+        assert len(pairs) == len(judged[~alone])
         assert (pairs["n"] == pairs["n_twin"]).all()
     pairs = concordance(arms[2], treatment_response_twin(arms[0]))
     pooled = pairs[pairs["scope"] == "pooled"]
@@ -219,6 +222,75 @@ def test_few_random_arms_say_that_their_spread_is_the_prior_s(n_arms):
     # A risk difference is an average over the patients at hand, not over arms.
     difference = Rows(data).describe("response_difference", "pooled", {"outcome": PCR, "stratum": "HR+"})
     assert (difference.standing.status, difference.standing.note) == ("observed", "")
+
+
+def of(data, estimand: str, scope: str, **labels: str):
+    return Rows(data).describe(estimand, scope, {"outcome": PCR, "stratum": "all", **labels}).standing
+
+
+def test_where_an_arm_lacks_a_level_or_a_stratum_the_prior_is_no_result():
+    level = response_set(
+        {(PCR, "HR-", "Ctr"): (30, 6, 0, 0), (PCR, "HR-", "T"): (30, 15, 30, 12)}, control="Ctr"
+    )
+    stratum = response_set(
+        {
+            (PCR, "HR+", "Ctr"): (30, 6, 30, 4),
+            (PCR, "HR+", "T"): (30, 10, 30, 8),
+            (PCR, "HR-", "T"): (30, 20, 30, 22),
+        },
+        control="Ctr",
+    )
+    ratio = of(level, "ratio_of_odds_ratios", "pooled")
+    assert (ratio.status, ratio.note) == ("not estimable", "no HER2-0 patients in Ctr")
+    assert of(stratum, "ratio_of_odds_ratios", "pooled").status == "observed"
+    for data, her2, note in (
+        (level, "HER2-0", "no HER2-0 patients in Ctr"),
+        (stratum, "HER2-low", "no HR- patients in Ctr"),
+    ):
+        found = of(data, "treatment_difference", "pooled", her2=her2)
+        assert (found.status, found.note) == ("not estimable", note)
+    for data in (level, stratum):
+        fit = fit_model("treatment_response", data, sampling=SETTINGS, progress=False)
+        table = model_file.estimates(fit.estimand_draws, data).table
+        not_estimable = table["status"] == "not estimable"
+        assert table.loc[not_estimable, ["point", "lower", "upper"]].isna().all(axis=None)
+        pairs = concordance(
+            model_file.estimates(fit.estimand_draws, data), treatment_response_twin(data)
+        ).set_index(["estimand", "contrast"])
+        both = pairs.loc[["treatment_difference"]]
+        assert "not estimable" in set(both["verdict"])
+
+
+def test_a_table_in_which_everybody_or_nobody_responded_is_the_prior_s():
+    everybody = response_set({(PCR, "HR-", "all"): (20, 20, 25, 25), (PCR, "HR+", "all"): (20, 5, 25, 9)})
+    found = of(everybody, "response_odds", "pooled", stratum="HR-")
+    assert found.status == "prior-only"
+    assert found.note.startswith("everybody of HR- responded, at both levels")
+    assert of(everybody, "response_odds", "pooled", stratum="HR- over HR+").status == "prior-only"
+    assert of(everybody, "response_odds", "pooled", stratum="HR+").status == "observed"
+    arms = response_set(
+        {(PCR, "HR-", "Ctr"): (20, 0, 25, 0), (PCR, "HR-", "T"): (20, 5, 25, 9)}, control="Ctr"
+    )
+    ratio = of(arms, "ratio_of_odds_ratios", "pooled")
+    assert (ratio.status, ratio.note) == (
+        "prior-only",
+        "nobody in Ctr responded, at either level: the odds ratio is the prior's",
+    )
+
+
+def test_the_next_patients_of_a_level_are_like_its_own():
+    # HER2-low mostly HR+, where few respond; HER2-0 mostly HR-: the levels' own rates are 0.29 and 0.63.
+    data = response_set(
+        {(PCR, "HR+", "T"): (180, 36, 20, 4), (PCR, "HR-", "T"): (20, 14, 180, 122)}
+        | {(PCR, hr, "Ctr"): (60, 20, 60, 20) for hr in ("HR+", "HR-")},
+        control="Ctr",
+    )
+    fit = fit_model("treatment_response", data, sampling=SETTINGS, progress=False)
+    table = model_file.estimates(fit.estimand_draws, data).table
+    for level, rate in (("HER2-low", 50 / 200), ("HER2-0", 126 / 200)):
+        row = one_row(table, estimand="responders_of_next_50", cohort="T", contrast=level)
+        # A rate of 200 patients and the binomial of 50: the median is within one patient and half of 50 times the rate.
+        assert row["point"] == pytest.approx(50 * rate, abs=1.5)
 
 
 def test_an_arm_without_a_level_does_not_inform_the_spread():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +11,14 @@ import pytest
 from pages import code_left_in, numbered_in_order
 from response_sets import ISPY2
 
+from bayes_her2.bayesian.model import load_model
 from bayes_her2.cli import exit_code
 from bayes_her2.errors import DataError, StudyError
+from bayes_her2.evidence.response import seed_study_response
+from bayes_her2.evidence.table import shipped_evidence
 from bayes_her2.inputs import read_response_patients, read_study
 from bayes_her2.workflow import check_study
+from bayes_her2.workflow.response import borrowing_tables
 
 STUDIES = Path(__file__).parents[2] / "studies"
 COUNTS = """outcome,hr,her2,n,events
@@ -39,6 +44,32 @@ def study(tmp_path: Path) -> Path:
     path = tmp_path / "wards.toml"
     path.write_text(STUDY)
     return path
+
+
+def test_another_report_of_the_same_patients_is_not_borrowed_from():
+    data, table = seed_study_response(), shipped_evidence()
+    own = table.frame[
+        table.frame["doi"].eq("10.1038/s41523-025-00867-z")
+        & table.frame["outcome"].eq("pathological complete response")
+    ]
+    later = own.assign(
+        study="Later report",
+        doi="10.1000/later",
+        year=2026,
+        n_exposed=100,
+        events_exposed=60,
+        n_reference=120,
+        events_reference=90,
+    )
+    later.index = pd.Index([f"{label}_later" for label in later.index], name=table.frame.index.name)
+    later["row_id"] = later.index
+    more = replace(table, frame=pd.concat([table.frame, later]))
+    priors = load_model("treatment_response").priors_for(data)
+    one, two = (borrowing_tables(data, t, priors, interval=0.95) for t in (table, more))
+    name = "treatment_response_borrowing"
+    pd.testing.assert_frame_equal(one[name], two[name])
+    said = two["treatment_response_borrowing_notices"]["text"]
+    assert not said.str.contains("Later report").any()
 
 
 def faults_of(path: Path, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -49,6 +49,11 @@ SAID = {
 """Verdict as a verb, of one claim and of several; others are adjectives."""
 
 CURVE = COLOURS["HR+"]
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """Give the claim, with its cohort where it names one: a claim may be made of several."""
+    return f"{row['claim']} ({row['cohort']})" if row["cohort"] else str(row["claim"])
 
 
 def made_tables(results: Results) -> list[Table]:
@@ -132,7 +137,7 @@ def summary(results: Results) -> Table:
                 name,
                 (
                     Cell(str(len(mine)), look="strong"),
-                    Cell("; ".join(row["claim"] for row in mine) or "none", look="wrap"),
+                    Cell("; ".join(map(_named, mine)) or "none", look="wrap"),
                     Cell(rule, look="wrap"),
                 ),
             )
@@ -534,7 +539,7 @@ def prior_curves(results: Results) -> Drawing | None:
             )
         )
         _panel(axes, row, curves[row["claim"], row["cohort"]])
-        axes.set_title("\n".join(textwrap.wrap(row["claim"], 34)[:2]), fontsize=7.5, loc="left", pad=3)
+        axes.set_title("\n".join(textwrap.wrap(_named(row), 34)[:2]), fontsize=7.5, loc="left", pad=3)
     figure.text(
         0.5,
         0.12 / height,
@@ -562,7 +567,7 @@ def prior_curves(results: Results) -> Drawing | None:
         "includes no effect. Dotted: the declared sceptic; the claim convinces this sceptic where the red line lies to "
         f"the left of it. {len(rows)} of {who(results)}",
         "; ".join(
-            f"{row['claim']}: critical prior SD {formats.number(row['critical_prior_sd'], 2)}" for row in rows
+            f"{_named(row)}: critical prior SD {formats.number(row['critical_prior_sd'], 2)}" for row in rows
         ),
         image_of(as_published(results), figure),
     )

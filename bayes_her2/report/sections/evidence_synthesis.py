@@ -262,14 +262,23 @@ def summary(results: Results) -> str:
     """Say the headline: the first question, adjusted response by HR status."""
     every = blocks(results)
     first = [block for block in every if block.heading == every[0].heading and block.stratum != DIFFERENCE]
-    answers = [
-        f"{block.stratum} {formats.interval(block.pooled.point, block.pooled.lower, block.pooled.upper)}"
-        f"{f', {block.pooled.status}' if block.pooled.status != 'observed' else ''}"
-        for block in first
-    ]
-    return (
-        f"{formats.sentence(first[0].heading)[:-1]}: {'; '.join(answers)} (posterior, {_interval(results)})."
-    )
+    answers = []
+    for block in first:
+        e = block.pooled
+        said = (
+            f"{block.stratum} {formats.interval(e.point, e.lower, e.upper)} (posterior, {_interval(results)})"
+        )
+        alone = block.twin("cohort", block.studies[0].cohort) if len(block.studies) == 1 else None
+        if alone is not None and alone.point is not None:
+            # What one study says is its own interval; pooled, its width is the prior's.
+            said = (
+                f"{block.stratum} {formats.interval(alone.point, alone.lower, alone.upper)} "
+                f"({alone.cohort}, the only study, {formats.intervals_of([alone])})"
+            )
+        elif e.status != "observed":
+            said += f", {e.status}"
+        answers.append(said)
+    return f"{formats.sentence(first[0].heading)[:-1]}: {'; '.join(answers)}."
 
 
 def _below(e: Estimate) -> float | None:
@@ -308,7 +317,7 @@ def confounding(results: Results) -> Table | None:
         "pathological complete "
         "response, HER2-low over HER2-0, with 95 % confidence intervals (from counts by Woolf's method, otherwise as "
         "printed). "
-        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: that is about half of the crude "
+        "HER2-low tumours are more often HR+, and HR+ tumours respond less often: that is more than half of the crude "
         "association in "
         "the registry that Peiffer and Li read (overlapping years). Crude rows by HR status are still "
         "confounded by the "

@@ -60,7 +60,8 @@ def counts(results: Results) -> Table:
         )
         groups.setdefault(row["outcome"], []).append(Line(row["outcome"], cells))
     missing = [
-        f"{row['outcome']}: {formats.count(row['n'])} more could not be evaluated (HER2 level {row['her2']})."
+        f"{row['outcome']}{'' if row['hr'] in ('', 'all') else ', ' + row['hr']}: {formats.count(row['n'])} more could "
+        f"not be evaluated (HER2 level {row['her2']})."
         for row in results.rows(f"{MODEL}_not_evaluable")
     ]
     return Table(
@@ -98,9 +99,8 @@ def answers(results: Results) -> Table:
     """Every reported quantity, posterior beside twin."""
     twins = _twins(results)
     below = {
-        (r["outcome"], r["stratum"], r["scope"], r["arm"]): r["probability_below_1"]
+        (r["estimand"], r["outcome"], r["stratum"], r["scope"], r["arm"]): r["probability_below_1"]
         for r in results.rows(f"{MODEL}_probability_below_1")
-        if r["estimand"] == "response_odds"
     }
     verdicts = {
         (r["outcome"], r["estimand"], r["stratum"], r["scope"], r["cohort"], r["contrast"]): r["verdict"]
@@ -109,9 +109,7 @@ def answers(results: Results) -> Table:
     groups: dict[str, list[Line]] = {}
     for e in results.of_model(MODEL):
         twin = twins.get((*e.place, e.contrast))
-        chance = (
-            below.get((e.outcome, e.stratum, e.scope, e.cohort)) if e.estimand == "response_odds" else None
-        )
+        chance = below.get((e.estimand, e.outcome, e.stratum, e.scope, e.cohort))
         name = NAMES.get(e.estimand, e.estimand)
         level = f", {e.contrast}" if e.estimand in ("responders_of_next_50", "treatment_difference") else ""
         where = ", a new arm or centre" if e.scope == "new cohort" else f", {e.cohort}" if e.cohort else ""
@@ -132,15 +130,25 @@ def answers(results: Results) -> Table:
                 ),
             )
         )
-    over_arms = (
-        "; over random arms their REML meta-analysis" if _arms(results) and not _controlled(results) else ""
-    )
+    over_arms, averaged = "", "each risk difference is averaged over the patients of its row"
+    if _controlled(results):
+        averaged = (
+            "odds ratios are common to the HR strata, each of which has its own level of response in each arm; a risk "
+            "difference between HER2 levels is averaged over the patients of its arm, one between arms over the "
+            "patients of its HER2 level"
+        )
+    elif _arms(results):
+        over_arms = "; over random arms the REML meta-analysis of their odds ratios, where every arm has one"
+        averaged = (
+            "odds ratios over random arms are the mean of arms like these, a risk difference that of the patients "
+            "at hand"
+        )
     return Table(
         "response_answers",
         "Response of HER2-low against HER2-0 tumours, without borrowing from other studies: posterior medians with "
         f"{formats.intervals_of(results.of_model(MODEL))}, the probability of an odds ratio below 1, and the twin "
-        f"(logistic regression with Wald, Newcombe or delta intervals{over_arms}). An effect in 100 patients or "
-        f"fewer is known within wide limits: read the intervals. {_who(results)}",
+        f"(logistic regression with Wald, Newcombe or delta intervals{over_arms}); {averaged}. An effect in 100 "
+        f"patients or fewer is known within wide limits: read the intervals. {_who(results)}",
         "Outcome",
         (
             Column("Quantity", words=True),
@@ -162,6 +170,7 @@ def tipping(results: Results) -> Table:
     groups: dict[str, list[Line]] = {}
     for row in results.rows(f"{MODEL}_tipping_point"):
         cells = (
+            Cell(row["stratum"]),
             Cell(row["scenario"], look="wrap"),
             Cell(formats.ratio(row["odds_ratio"])),
             Cell(formats.probability(row["probability_below_1"])),
@@ -173,13 +182,13 @@ def tipping(results: Results) -> Table:
         "response_tipping_points",
         "What the patients who could not be evaluated could change: every split of them between the HER2 levels, and "
         "every number of responders among them. Odds ratio HER2-low over HER2-0, posterior probability that it is "
-        "below 1 (exact, without borrowing), and whether the 95 % credible interval lies below 1, above 1, or "
-        "is open; "
-        "last column: share of all combinations, each counted once: scenarios, not probabilities. Taking the "
-        "unevaluated to "
+        "below 1 (exact; without borrowing and covariates, arms added up), and whether the 95 % credible interval lies "
+        "below 1, above 1, or is open; last column: share of all combinations, each counted once: scenarios, not "
+        "probabilities. Taking the unevaluated to "
         f"respond like the others counts them as if they had been seen. {_who(results)}",
         "Outcome",
         (
+            Column("HR", words=True),
             Column("Scenario", words=True),
             Column("Odds ratio"),
             Column("P(OR\u00a0<\u00a01)"),
@@ -261,6 +270,7 @@ def sample_sizes(results: Results) -> Table:
     groups: dict[str, list[Line]] = {}
     for row in results.rows(f"{MODEL}_sample_size"):
         cells = (
+            Cell(row["stratum"]),
             Cell(row["quantity"]),
             Cell(row["design"]),
             Cell(row["aim"]),
@@ -272,9 +282,11 @@ def sample_sizes(results: Results) -> Table:
         "response_sample_sizes",
         "Patients that an answer would take: evaluated patients of both HER2 levels, at the observed response (the log "
         "odds midway between the levels) and in the observed shares of the levels or in equal ones. Two-sided Wald "
-        "tests and intervals at 5 %; a plan for another study, not a judgement of this one.",
+        "tests and intervals at 5 %, one odds ratio for all arms that are random; a plan for another study, not a "
+        "judgement of this one.",
         "Outcome",
         (
+            Column("HR", words=True),
             Column("Quantity", words=True),
             Column("Design", words=True),
             Column("Aim", words=True),
@@ -382,7 +394,9 @@ SECTION = Section(
             "outcome estimand stratum scope arm", floats="probability_below_1"
         ),
         f"{MODEL}_borrowing_notices": columns_of("text"),
-        f"{MODEL}_sample_size": columns_of("outcome quantity design aim", ints="patients patients_now"),
+        f"{MODEL}_sample_size": columns_of(
+            "outcome stratum quantity design aim", ints="patients patients_now"
+        ),
     },
     optional={
         f"{MODEL}_borrowing": columns_of("stratum prior") | _BORROWING,
