@@ -48,6 +48,7 @@ from bayes_her2.bayesian.response import (
     response_reader_scale,
 )
 from bayes_her2.bayesian.summary import tabulate
+from bayes_her2.bayesian.sweep import treatment_sweep
 from bayes_her2.bayesian.two_by_two import tipping_points
 from bayes_her2.data import ResponseData
 from bayes_her2.estimates import ALL, DEFAULT_ROPE, Estimates, Rope
@@ -220,10 +221,14 @@ def tables(
     *,
     interval: float,
 ) -> dict[str, pd.DataFrame]:
-    """Give the counts, P(odds ratio < 1), the patients who could not be evaluated, and what they could change."""
-    return {
+    """Give counts, P(odds ratio < 1), who could not be evaluated and what they could change, and a sweep of a prior."""
+    made = {
         "counts": data.counts,
         "tipping_point": tipping_points(data, priors, interval=interval),
         "probability_below_1": below_one(draws),
         "not_evaluable": data.not_evaluable,
     }
+    ratio = draws.get(("ratio_of_odds_ratios", "pooled"))
+    if ratio is not None and priors["interaction"].dist == "Normal":
+        made["interaction_sweep"] = treatment_sweep(ratio, priors["interaction"], interval=interval)
+    return made

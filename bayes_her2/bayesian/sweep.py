@@ -14,6 +14,8 @@ from bayes_her2.data import DIFFERENCE
 
 SCALES = (0.1, 0.25, 0.5, 1.0)
 """Scales of the half-normal prior on the spread of interactions over cell types that the sweep tries."""
+TREATMENT_SDS = (0.5, 1.0, 1.4, 2.0)
+"""SDs of the log ratio of odds ratios that its sweep tries: twice as sure, and twice as open, as by default."""
 MAX_PARETO_K = 0.7
 PARTS = {"presence": "presence", "amount": "amount", "high": "high_abundance_conditional"}
 """Linear predictor -> the estimand that its interaction is."""
@@ -90,6 +92,72 @@ def interaction_sweep(
                     }
                 )
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def treatment_sweep(
+    ratio: xr.DataArray, used: Prior, *, interval: float, sds: tuple[float, ...] = TREATMENT_SDS
+) -> pd.DataFrame:
+    """Ratio of odds ratios, treated over control, under other SDs of its normal prior around no difference.
+
+    Parameters
+    ----------
+    ratio
+        Draws of its logarithm, dims chain, draw, outcome (and a stratum of one label).
+    used
+        Its prior in the fit, a normal.
+    interval
+        Probability of the equal-tailed credible interval.
+    sds
+        SDs to try.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``outcome``, ``prior_sd``, ``used``, ``point``, ``lower``, ``upper``, ``probability_below_1``, ``pareto_k``,
+        ``reliable`` (k below 0.7). Weights as in `interaction_sweep`.
+    """
+    tail = (1.0 - interval) / 2.0
+    rows = []
+    own = float(used.params["sigma"])
+    for outcome in ratio["outcome"].to_numpy():
+        log_ratio = ratio.sel(outcome=outcome).squeeze(drop=True).reset_coords(drop=True)
+        log_ratio = log_ratio.transpose("chain", "draw")
+        if bool(np.isnan(log_ratio).any()):
+            continue
+        for sd in sorted({*sds, own}):
+            other = Prior("Normal", {"mu": used.params["mu"], "sigma": sd}, "swept")
+            log_weight = xr.apply_ufunc(other.frozen().logpdf, log_ratio) - xr.apply_ufunc(
+                used.frozen().logpdf, log_ratio
+            )
+            smoothed, pareto_k = _smoothed(log_weight)
+            weight = np.exp((smoothed - smoothed.max()).transpose("chain", "draw").to_numpy().ravel())
+            values = log_ratio.to_numpy().ravel()
+            lower, point, upper = _ratio_quantiles(values, weight, tail)
+            rows.append(
+                {
+                    "outcome": str(outcome),
+                    "prior_sd": sd,
+                    "used": sd == own,
+                    "point": float(point),
+                    "lower": float(lower),
+                    "upper": float(upper),
+                    "probability_below_1": float(np.average(values < 0, weights=weight)),
+                    "pareto_k": pareto_k,
+                    "reliable": pareto_k < MAX_PARETO_K,
+                }
+            )
+    columns = [
+        "outcome",
+        "prior_sd",
+        "used",
+        "point",
+        "lower",
+        "upper",
+        "probability_below_1",
+        "pareto_k",
+        "reliable",
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _weights(spread: xr.DataArray, used: Prior, scale: float) -> tuple[np.ndarray, float]:

@@ -12,6 +12,8 @@ from bayes_her2.report.load import Estimate
 MISSING = "–"
 MINUS = "−"
 WIDE = "≥1,000"
+NARROW = 0.05
+"""Width of an interval under which two decimals are too few."""
 
 
 def ratio(value: float | None) -> str:
@@ -107,13 +109,23 @@ def value_of(estimand: str, value: float | None) -> str:
 
 
 def interval(point: float | None, lower: float | None, upper: float | None, estimand: str = "overall") -> str:
-    """Format as ``point (lower to upper)``."""
+    """Format as ``point (lower to upper)``, with as many decimals as the interval needs.
+
+    Differences within a narrow interval have more than two decimals, and a limit of a ratio that is not 1 is not
+    printed as 1.00: whether an interval excludes the null can be read from it.
+    """
     if point is None:
         return MISSING
-    middle = value_of(estimand, point)
     if lower is None or upper is None:
-        return middle
-    return f"{middle} ({value_of(estimand, lower)} to {value_of(estimand, upper)})"
+        return value_of(estimand, point)
+    if is_ratio(estimand):
+        ends = [f"{end:.3f}" if ratio(end) == "1.00" and end != 1 else ratio(end) for end in (lower, upper)]
+        return f"{ratio(point)} ({ends[0]} to {ends[1]})"
+    width = upper - lower
+    narrow = 0 < width < NARROW and math.isfinite(width)
+    decimals = 1 - math.floor(math.log10(width)) if narrow else 2
+    middle, low, high = (signed(value, decimals) for value in (point, lower, upper))
+    return f"{middle} ({low} to {high})"
 
 
 def level(probability_: float | None) -> str:

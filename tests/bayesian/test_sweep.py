@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
 
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.bayesian.sweep import interaction_sweep
+from bayes_her2.bayesian.sweep import interaction_sweep, treatment_sweep
 from bayes_her2.data import DIFFERENCE
 
 PRIORS = {
@@ -59,3 +60,32 @@ def test_prior_sd_is_that_of_mean_and_spread_together():
 def test_a_sharper_prior_pulls_a_doubtful_interaction_to_one():
     table = swept((0.1, 0.5)).query("outcome == 'A'").set_index("scale")
     assert table.loc[0.1, "upper"] < table.loc[0.5, "upper"]
+
+
+def test_a_ratio_of_odds_ratios_under_another_prior_is_that_of_the_closed_form():
+    # Likelihood N(0.6, 0.8^2), prior N(0, 1): every posterior is normal, whatever the SD of the prior.
+    def posterior(sd: float) -> tuple[float, float]:
+        variance = 1 / (1 / 0.8**2 + 1 / sd**2)
+        return variance * 0.6 / 0.8**2, variance**0.5
+
+    mean, spread = posterior(1.0)
+    drawn = np.random.default_rng(3).normal(mean, spread, size=(4, 20_000, 1, 1))
+    ratio = xr.DataArray(
+        drawn,
+        dims=("chain", "draw", "stratum", "outcome"),
+        coords={"stratum": ["all"], "outcome": ["response"]},
+    )
+    table = treatment_sweep(ratio, Prior("Normal", {"mu": 0, "sigma": 1.0}, "test"), interval=0.95)
+    assert table["prior_sd"].to_list() == [0.5, 1.0, 1.4, 2.0]
+    assert table["used"].to_list() == [False, True, False, False]
+    assert table["reliable"].all()
+    for row in table.itertuples():
+        mean, spread = posterior(row.prior_sd)
+        # Quantiles of 80,000 weighted draws: standard errors below 0.02 in the tails.
+        assert np.log(row.point) == pytest.approx(mean, abs=0.02)
+        assert np.log([row.lower, row.upper]) == pytest.approx(
+            [mean - 1.96 * spread, mean + 1.96 * spread], abs=0.06
+        )
+        assert row.probability_below_1 == pytest.approx(stats.norm.cdf(-mean / spread), abs=0.01)
+    unknown = treatment_sweep(ratio * np.nan, Prior("Normal", {"mu": 0, "sigma": 1.0}, "test"), interval=0.95)
+    assert unknown.empty

@@ -81,3 +81,12 @@ def test_a_caption_names_kind_and_level_of_its_intervals() -> None:
     assert formats.intervals_of(twins) == "95 % confidence intervals (Hartung-Knapp; Wald)"
     with pytest.raises(DataError, match="credible and confidence"):
         formats.intervals_of([posterior, *twins])
+
+
+def test_an_interval_shows_whether_it_excludes_the_null():
+    assert formats.interval(-0.0069, -0.01166, -0.0028, "marginal_slope") == "−0.0069 (−0.0117 to −0.0028)"
+    assert formats.interval(-0.19, -0.28, -0.10, "spearman") == "−0.19 (−0.28 to −0.10)"
+    assert formats.interval(1.09, 1.0021, 1.18) == "1.09 (1.002 to 1.18)"
+    assert formats.interval(0.9, 0.8, 0.998) == "0.90 (0.80 to 0.998)"
+    assert formats.interval(1.0, 1.0, 1.0) == "1.00 (1.00 to 1.00)"
+    assert formats.interval(0.3, None, None, "spearman") == "0.30"

@@ -185,7 +185,7 @@ def test_random_arms_have_rows_that_can_be_told_apart_and_nothing_is_borrowed(st
     assert exit_code(["run", str(study), "--out", str(out), "--quiet"]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "odds ratio, HER2-low over HER2-0, a new arm or centre" in page
-    assert "over random arms their REML meta-analysis" in page
+    assert "over random arms the REML meta-analysis of their odds ratios" in page
     assert "Nothing is borrowed: earlier studies tell no arms apart" in page
     assert code_left_in(page) == []
     assert numbered_in_order(page, "Table") > 3

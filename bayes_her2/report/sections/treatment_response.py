@@ -33,6 +33,8 @@ NAMES = {
     "treatment_difference": "risk difference, treated minus control",
 }
 
+ASKED = NAMES | {"ratio_of_odds_ratios": "ratio of odds ratios (HER2-low over HER2-0), treated over control"}
+
 
 def _who(results: Results) -> str:
     record = results.models[MODEL]
@@ -265,6 +267,36 @@ def heterogeneity(results: Results) -> Table:
     )
 
 
+def prior_sweep(results: Results) -> Table:
+    """Show how far the ratio of odds ratios is its prior's."""
+    groups: dict[str, list[Line]] = {}
+    for row in results.rows(f"{MODEL}_interaction_sweep"):
+        sd = formats.number(row["prior_sd"], 2)
+        cells = (
+            Cell(f"{sd}, as used" if row["used"] else sd),
+            Cell(formats.interval(row["point"], row["lower"], row["upper"])),
+            Cell(formats.probability(row["probability_below_1"])),
+            Cell("" if row["reliable"] else "weights not reliable"),
+        )
+        groups.setdefault(row["outcome"], []).append(Line(row["outcome"], cells))
+    return Table(
+        "response_interaction_sweep",
+        "Ratio of odds ratios (HER2-low over HER2-0), treated over control, under other priors: SD of the normal prior "
+        "of its logarithm around no difference; posterior median with 95 % credible interval (equal-tailed), and the "
+        f"probability that it is below 1. By weighting the draws. {_who(results)}",
+        "Outcome",
+        (
+            Column("Prior SD", words=True),
+            Column("Ratio of odds ratios"),
+            Column("P(<\u00a01)"),
+            Column("Remark", words=True),
+        ),
+        grouped_lines(groups.items()),
+        f"tables/{MODEL}_interaction_sweep.csv",
+        small=True,
+    )
+
+
 def sample_sizes(results: Results) -> Table:
     """Patients that an answer would take."""
     groups: dict[str, list[Line]] = {}
@@ -351,9 +383,10 @@ def summary(results: Results) -> str:
         beside = f"; twin {formats.interval(twin.point, twin.lower, twin.upper)}" if twin else ""
         standing = "" if e.status == "observed" else f", {e.status}"
         said.append(
-            f"{e.outcome}{where}: {NAMES[wanted]} {formats.interval(e.point, e.lower, e.upper)}{standing}{beside}"
+            f"{e.outcome}{where}: {ASKED[wanted]} {formats.interval(e.point, e.lower, e.upper)}{standing}{beside}"
         )
-    return " ".join(formats.sentence(text) for text in said)
+    shown = f"Posterior, {formats.intervals_of(results.of_model(MODEL))}. {_who(results)}" if said else ""
+    return " ".join([*(formats.sentence(text) for text in said), shown]).strip()
 
 
 def _controlled(results: Results) -> bool:
@@ -363,6 +396,8 @@ def _controlled(results: Results) -> bool:
 def tables(results: Results) -> list[Table]:
     """Tables of the section, in reading order."""
     made = [counts(results), answers(results)]
+    if results.rows(f"{MODEL}_interaction_sweep"):
+        made.append(prior_sweep(results))
     borrowed = bool(results.rows(f"{MODEL}_borrowing"))
     if borrowed:
         made.append(borrowing(results))
@@ -400,6 +435,9 @@ SECTION = Section(
     },
     optional={
         f"{MODEL}_borrowing": columns_of("stratum prior") | _BORROWING,
+        f"{MODEL}_interaction_sweep": columns_of(
+            "outcome", floats="prior_sd point lower upper probability_below_1", bools="used reliable"
+        ),
         f"{MODEL}_borrowing_heterogeneity": columns_of(
             "stratum", ints="studies", floats="heterogeneity_scale"
         )
