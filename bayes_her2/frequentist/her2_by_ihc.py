@@ -186,7 +186,9 @@ def _verdict(
         "trough": f"lowest in a middle level, highest in {highest}",
         "flat": "the same in all levels",
         "mixed": f"up and down, highest in {highest}",
-    }[shape] + (f" (not told apart from {' and '.join(alike)})" if alike and shape != "flat" else "")
+    }[shape]
+    if alike and shape != "flat":
+        words = f"by medians {words}; but {highest} is not told apart from {' and '.join(alike)}, so this is not shown"
     sure = [
         f"{pair['level']} {'above' if pair['point'] > 0.5 else 'below'} {pair['other_level']}"
         for pair in pairs

@@ -92,8 +92,10 @@ def who(results: Results) -> str:
     """Say whose tumours these are."""
     record = results.models[MODEL]
     adjusted = "" if record.adjustment == "none" else f"; adjusted for {record.adjustment}"
+    fewer = _with_fewer(results)
+    less = f"; fewer for {formats.listed(fewer)}" if fewer else ""
     n = formats.count(record.n_tumours)
-    return f"{n} tumours with a HER2 IHC level ({formats.listed(record.cohorts)}){adjusted}."
+    return f"{n} tumours with a HER2 IHC level ({formats.listed(record.cohorts)}){less}{adjusted}."
 
 
 def measure(results: Results) -> str:
@@ -264,10 +266,14 @@ def _difference_notes(results: Results) -> tuple[str, ...]:
     )
 
 
-def _fewer(results: Results) -> list[str]:
+def _with_fewer(results: Results) -> list[str]:
     """Cell types that not every cohort has as continuous, with their tumours."""
     total = results.models[MODEL].n_tumours
-    fewer = [f"{r['cell_type']} (n = {formats.count(r['n'])})" for r in results.rows(SCALE) if r["n"] < total]
+    return [f"{r['cell_type']} (n = {formats.count(r['n'])})" for r in results.rows(SCALE) if r["n"] < total]
+
+
+def _fewer(results: Results) -> list[str]:
+    fewer = _with_fewer(results)
     return (
         [f"Continuous in some cohorts only, so of fewer tumours: {formats.listed(fewer)}."] if fewer else []
     )
