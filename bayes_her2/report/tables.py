@@ -828,6 +828,11 @@ def _twin_cell(row: Row | None, twins: Twins, others: Sequence[str] = ()) -> Cel
     return Cell(text, sub=sub, look=_away(row["twin_lower"], row["twin_upper"]))
 
 
+def _marked(cell: Cell, code: str) -> Cell:
+    """Add the letter of its method to a twin's number."""
+    return replace(cell, text=f"{cell.text} ({code})") if code else cell
+
+
 def _away(lower: float | None, upper: float | None) -> str:
     """Look of a ratio whose limits lie on one side of 1."""
     return "away" if lower is not None and upper is not None and (lower > 1 or upper < 1) else ""
@@ -903,7 +908,7 @@ def concordance(results: Results, *, everything: bool) -> Table:
         rows = [
             r for r in rows if r["verdict"] not in quiet or r["discovery_bayes"] or r["discovery_bonferroni"]
         ]
-    groups = []
+    groups, codes = [], _codes(rows)
     for cell in results.cell_types:
         members = [
             Line(
@@ -913,7 +918,7 @@ def concordance(results: Results, *, everything: bool) -> Table:
                     Cell(r["stratum"]),
                     Cell(f"{formats.count(r['n'])} ({formats.count(r['n_zero'])})", sub=_twin_tumours(r)),
                     _posterior_cell(r),
-                    _twin_cell(r, by_method, others),
+                    _marked(_twin_cell(r, by_method, others), codes.get(r["twin_method"] or "", "")),
                     _text(r["verdict"], "off" if r["verdict"] in quiet else f"verdict {r['verdict']}"),
                     Cell(formats.p_value(_uncertainty(r["pd"]))),
                     Cell(formats.p_value(r["lfsr"])),
@@ -985,9 +990,32 @@ def _uncertainty(pd: float | None) -> float | None:
     return None if pd is None else min(pd, 0.99999)
 
 
+def _codes(rows: Sequence[Row]) -> dict[str, str]:
+    """Twin method -> letter that marks its rows, where rows of a table have several."""
+    methods = dict.fromkeys(r["twin_method"] for r in rows if r["twin_method"])
+    return dict(zip(methods, "abcdefgh", strict=False)) if len(methods) > 1 else {}
+
+
 def _methods_note(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Name the twins' methods, and where there are several say how much of the verdicts is theirs."""
     methods = list(dict.fromkeys(r["twin_method"] for r in rows if r["twin_method"]))
-    return (f"Twin: {'; '.join(methods)}.",) if methods else ()
+    if len(methods) < 2:
+        return (f"Twin: {'; '.join(methods)}.",) if methods else ()
+    codes = _codes(rows)
+    named = "; ".join(f"({code}) {method}" for method, code in codes.items())
+    counts = []
+    for verdict in ("new", "uncertain"):
+        mine = [codes[r["twin_method"]] for r in rows if r["verdict"] == verdict and r["twin_method"]]
+        if mine:
+            each = ", ".join(f"{mine.count(code)} with ({code})" for code in codes.values() if code in mine)
+            counts.append(f"{verdict}: {each}")
+    words = (
+        f" Rows by verdict and twin: {'; '.join(counts)}. With few cohorts a random-effects twin has wide intervals, "
+        "a fixed one has not: either verdict may say more about the twin than about the tumours."
+        if counts
+        else ""
+    )
+    return (f"Twin, which estimates what the posterior's row does: {named}.{words}",)
 
 
 def _posterior_cell(row: Row) -> Cell:

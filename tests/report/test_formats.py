@@ -7,7 +7,7 @@ import math
 import pytest
 
 from bayes_her2.errors import DataError
-from bayes_her2.report import formats
+from bayes_her2.report import formats, tables
 from bayes_her2.report.load import Estimate
 
 
@@ -90,3 +90,17 @@ def test_an_interval_shows_whether_it_excludes_the_null():
     assert formats.interval(0.9, 0.8, 0.998) == "0.90 (0.80 to 0.998)"
     assert formats.interval(1.0, 1.0, 1.0) == "1.00 (1.00 to 1.00)"
     assert formats.interval(0.3, None, None, "spearman") == "0.30"
+
+
+def test_a_table_whose_twins_differ_in_method_marks_them_and_says_whose_the_verdicts_are():
+    rows = [
+        {"twin_method": "random-effects", "verdict": "new"},
+        {"twin_method": "cohort fixed", "verdict": "uncertain"},
+        {"twin_method": "random-effects", "verdict": "new"},
+        {"twin_method": None, "verdict": "not estimable"},
+    ]
+    (note,) = tables._methods_note(rows)
+    assert "(a) random-effects; (b) cohort fixed" in note
+    assert "new: 2 with (a); uncertain: 1 with (b)" in note
+    assert tables._codes(rows[:1]) == {}
+    assert tables._methods_note(rows[:1]) == ("Twin: random-effects.",)
