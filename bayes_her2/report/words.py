@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bayes_her2.data import DIFFERENCE, HR_NEGATIVE
 from bayes_her2.errors import name_some
@@ -549,3 +551,42 @@ def recovery_lines(results: Results) -> tuple[tuple[str, int, int], ...]:
     for scope in dict.fromkeys(r["scope"] for r in rows if r["scope"] != "pooled"):
         groups.append((f"{scope} rows", [r for r in rows if r["scope"] == scope]))
     return tuple((name, sum(bool(r["covered"]) for r in mine), len(mine)) for name, mine in groups if mine)
+
+
+RECOVERED_BY = (1.2, 1.65)
+"""Planted ratios, or their reciprocals, at which recovery is split by size: log ratios of 0.18 and 0.5."""
+
+
+def recovery_by_size(results: Results) -> str:
+    """Say how well pooled ratios are recovered, by the size that was planted: covered, shrunk, found where none is."""
+    rows = [r for r in results.rows("recovery") if r["covered"] is not None and r["scope"] == "pooled"]
+    sizes = [(r, abs(math.log(r["truth"]))) for r in rows]
+    said = []
+    none = [r for r, size in sizes if size < 1e-9]
+    if none:
+        found = sum(r["lower"] > 1 or r["upper"] < 1 for r in none)
+        said.append(f"no effect planted, {_covered(none)}, and intervals of {formats.count(found)} exclude 1")
+    first, second = (math.log(limit) for limit in RECOVERED_BY)
+    for words, low, high in (
+        (f"up to {RECOVERED_BY[0]:g}-fold", 1e-9, first),
+        (f"up to {RECOVERED_BY[1]:g}-fold", first, second),
+        ("beyond", second, math.inf),
+    ):
+        mine = [(r, size) for r, size in sizes if low <= size < high]
+        if mine:
+            shares = sorted(math.log(r["point"]) / math.log(r["truth"]) for r, _ in mine)
+            middle = shares[len(shares) // 2]
+            said.append(
+                f"{words}, {_covered([r for r, _ in mine])}, estimates at {100 * middle:.0f} % of the planted log "
+                "ratio (median)"
+            )
+    return (
+        f"By size of the planted ratio: {'; '.join(said)}. An effect that few cell types have is drawn towards those "
+        "of the others."
+        if said
+        else ""
+    )
+
+
+def _covered(rows: Sequence[Mapping[str, Any]]) -> str:
+    return f"{formats.count(sum(bool(r['covered']) for r in rows))} of {formats.count(len(rows))} covered"
