@@ -166,7 +166,11 @@ def test_posterior_and_twin_meet_in_the_concordance(estimates, simulated):
     assert set(own["contrast"]) == {"h + 1 SD over h, observed weights", "h + 1 SD over h, equal weights"}
     pooled = own[own["scope"] == "pooled"]
     assert set(pooled["twin_method"]) == {"cohort fixed"}
-    assert set(pooled["verdict"]) <= {"agrees", "attenuated"}
+    # With two cohorts the posterior's upper limits are -0.0011 and -0.0007, within their Monte Carlo error of 0:
+    # whether they exclude it depends on the draws.
+    assert set(pooled["verdict"]) <= {"agrees", "attenuated", "uncertain"}
+    assert (pooled["posterior_point"] < 0).all()
+    assert pooled["posterior_point"].between(pooled["twin_lower"], pooled["twin_upper"]).all()
 
 
 def test_tables_of_the_report(fit, simulated):
