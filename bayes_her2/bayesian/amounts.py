@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from scipy import stats
-from scipy.special import betainc, expit, gammaincc, gammaln, log_ndtr, ndtr
+from scipy.special import betainc, expit, gamma, ndtr
 
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE
 from bayes_her2.bayesian.starting import log_shape
@@ -27,55 +27,50 @@ _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
 
 class AmountFamily(ABC):
-    """A distribution of positive amounts with mean m and shape s.
-
-    Attributes
-    ----------
-    name
-        As tables print it.
-    """
-
-    name: str
+    """A distribution of positive amounts with mean m and shape s."""
 
     @abstractmethod
     def terms(self, log_shape: Any) -> tuple[Any, ...]:
-        """Return what the density needs of the log shape, as a graph of the same dims (cohort x cell type)."""
+        """Return what the graph of the density needs of the log shape, the shape first (cohort x cell type)."""
 
     @abstractmethod
     def logp(self, value: Any, log_value: Any, counted: Any, log_mean: Any, *terms: Any) -> Any:
         """Log density as a graph, elementwise; finite, whatever it is, where `counted` is 0."""
 
     @abstractmethod
-    def random(
-        self, rng: np.random.Generator, log_mean: np.ndarray, shape: np.ndarray, size: Any
-    ) -> np.ndarray:
-        """Random amounts."""
-
-    @abstractmethod
-    def log_density(self, y: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
-        """Log density at amounts y > 0, as numbers; arguments broadcast."""
-
-    @abstractmethod
-    def above(self, cutoff: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
-        """P(Y > cutoff); arguments broadcast."""
+    def frozen(self, mean: Any, shape: Any) -> Any:
+        """Return the distribution of scipy; arguments broadcast."""
 
     @abstractmethod
     def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """P(X > Y) of two independent amounts of one shape whose means have this log ratio."""
 
     @abstractmethod
-    def variation(self, shape: float) -> float:
-        """Coefficient of variation."""
-
-    @abstractmethod
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:
         """Estimate of the log shape given fitted means, and its variance: coordinates, nothing else."""
+
+    def random(
+        self, rng: np.random.Generator, log_mean: np.ndarray, shape: np.ndarray, size: Any
+    ) -> np.ndarray:
+        """Random amounts; of the parameters' shape where `size` is None."""
+        size = np.broadcast_shapes(np.shape(log_mean), np.shape(shape)) if size is None else size
+        return np.asarray(self.frozen(np.exp(log_mean), shape).rvs(size=size, random_state=rng))
+
+    def log_density(self, y: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """Log density at amounts y > 0, as numbers; arguments broadcast."""
+        return np.asarray(self.frozen(np.exp(log_mean), shape).logpdf(y))
+
+    def above(self, cutoff: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """P(Y > cutoff); arguments broadcast."""
+        return np.asarray(self.frozen(np.exp(log_mean), shape).sf(cutoff))
+
+    def variation(self, shape: float) -> float:
+        """Coefficient of variation."""
+        return float(self.frozen(1.0, shape).std())
 
 
 class Gamma(AmountFamily):
     """Shape s: the coefficient of variation is s^(-1/2)."""
-
-    name = "gamma"
 
     def terms(self, log_shape: Any) -> tuple[Any, ...]:  # noqa: D102
         shape = pt.exp(log_shape)
@@ -85,27 +80,11 @@ class Gamma(AmountFamily):
         shape, normaliser = terms
         return normaliser + (shape - 1.0) * log_value - shape * (log_mean + value * pt.exp(-log_mean))
 
-    def random(  # noqa: D102
-        self, rng: np.random.Generator, log_mean: np.ndarray, shape: np.ndarray, size: Any
-    ) -> np.ndarray:
-        return np.asarray(rng.gamma(shape, np.exp(log_mean) / shape, size=size))
-
-    def log_density(self, y: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        return np.asarray(
-            shape * np.log(shape)
-            - gammaln(shape)
-            + (shape - 1.0) * np.log(y)
-            - shape * (log_mean + y * np.exp(-log_mean))
-        )
-
-    def above(self, cutoff: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        return np.asarray(gammaincc(shape, shape * cutoff * np.exp(-log_mean)))
+    def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
+        return stats.gamma(shape, scale=mean / shape)
 
     def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
         return np.asarray(betainc(shape, shape, expit(log_ratio)))
-
-    def variation(self, shape: float) -> float:  # noqa: D102
-        return float(shape**-0.5)
 
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
         return log_shape(amounts, fitted)
@@ -113,8 +92,6 @@ class Gamma(AmountFamily):
 
 class Weibull(AmountFamily):
     """Shape s: 1 is the exponential distribution, larger is less spread."""
-
-    name = "Weibull"
 
     def terms(self, log_shape: Any) -> tuple[Any, ...]:  # noqa: D102
         shape = pt.exp(log_shape)
@@ -126,25 +103,11 @@ class Weibull(AmountFamily):
         power = counted * shape * (log_value - log_mean + log_unit_mean)
         return log_shape - log_value + power - pt.exp(power)
 
-    def random(  # noqa: D102
-        self, rng: np.random.Generator, log_mean: np.ndarray, shape: np.ndarray, size: Any
-    ) -> np.ndarray:
-        return np.asarray(
-            rng.weibull(shape, size=size) * np.exp(np.asarray(log_mean) - gammaln(1.0 + 1.0 / shape))
-        )
-
-    def log_density(self, y: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        power = shape * (np.log(y) - log_mean + gammaln(1.0 + 1.0 / shape))
-        return np.asarray(np.log(shape) - np.log(y) + power - np.exp(power))
-
-    def above(self, cutoff: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        return np.asarray(np.exp(-((cutoff * np.exp(gammaln(1.0 + 1.0 / shape) - log_mean)) ** shape)))
+    def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
+        return stats.weibull_min(shape, scale=mean / gamma(1.0 + 1.0 / shape))
 
     def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
         return np.asarray(expit(shape * log_ratio))
-
-    def variation(self, shape: float) -> float:  # noqa: D102
-        return float(np.sqrt(np.expm1(gammaln(1.0 + 2.0 / shape) - 2.0 * gammaln(1.0 + 1.0 / shape))))
 
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
         # The log of a Weibull amount has SD pi / (sqrt 6 shape).
@@ -157,8 +120,6 @@ class Weibull(AmountFamily):
 class LogNormal(AmountFamily):
     """Shape s: log amounts have SD 1/s."""
 
-    name = "lognormal"
-
     def terms(self, log_shape: Any) -> tuple[Any, ...]:  # noqa: D102
         return pt.exp(log_shape), log_shape, 0.5 * pt.exp(-log_shape)
 
@@ -166,26 +127,12 @@ class LogNormal(AmountFamily):
         shape, log_shape, half_sd = terms
         return log_shape - log_value - _HALF_LOG_2PI - 0.5 * (shape * (log_value - log_mean) + half_sd) ** 2
 
-    def random(  # noqa: D102
-        self, rng: np.random.Generator, log_mean: np.ndarray, shape: np.ndarray, size: Any
-    ) -> np.ndarray:
-        return np.asarray(
-            rng.lognormal(np.asarray(log_mean) - 0.5 / np.asarray(shape) ** 2, 1.0 / shape, size=size)
-        )
-
-    def log_density(self, y: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        z = shape * (np.log(y) - log_mean) + 0.5 / shape
-        return np.asarray(np.log(shape) - np.log(y) - _HALF_LOG_2PI - 0.5 * z**2)
-
-    def above(self, cutoff: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.exp(log_ndtr(-(shape * (np.log(cutoff) - log_mean) + 0.5 / shape))))
+    def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
+        sd = 1.0 / shape
+        return stats.lognorm(sd, scale=mean * np.exp(-0.5 * sd**2))
 
     def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
         return np.asarray(ndtr(shape * log_ratio / np.sqrt(2.0)))
-
-    def variation(self, shape: float) -> float:  # noqa: D102
-        return float(stats.lognorm(1.0 / shape).std() / stats.lognorm(1.0 / shape).mean())
 
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
         spread = _log_spread(amounts, fitted)

@@ -16,13 +16,13 @@ from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.design import Structure, structure
 from bayes_her2.bayesian.slopes import (
     SCOPES,
+    AmountLevels,
     Levels,
     Slopes,
     coefficient_by_cohort,
     her2_support,
     thinning,
 )
-from bayes_her2.bayesian.standardisation import Support
 from bayes_her2.data import PRESENCE_HELD_BELOW, AnalysisSet
 
 
@@ -141,20 +141,8 @@ def summed_abundance(
     return pd.DataFrame(rows, columns=["stratum", "at", "sum_mean", "lower", "upper"])
 
 
-class _Context(Levels):
+class _Context(AmountLevels):
     """What one cell type's standardisation needs of all of them, taken out of the draws once."""
-
-    def __init__(
-        self,
-        posterior: xr.Dataset,
-        data: AnalysisSet,
-        shape: Structure,
-        support: Support,
-        thin: int,
-        family: AmountFamily,
-    ) -> None:
-        super().__init__(posterior, data, shape, support, thin)
-        self.family = family
 
     def _shapes(self, name: str) -> np.ndarray:
         posterior, labels = self.posterior, xr.DataArray(self.cohort, dims="point")

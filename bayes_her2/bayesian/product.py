@@ -1,8 +1,8 @@
 """The matrix product of all models, as an operation that compiles in a second.
 
 PyTensor's own product handles every layout of memory and type of number in compiled code: on a machine without compiled
-code in its cache that is half of the time that a model takes to compile (17 s for each pair of layouts, against 0.6 s
-of `numpy.dot`, at equal speed once compiled). Here all matrices are real and may be copied.
+code in its cache that is a third to a half of what numba takes to compile a model (11 to 17 s for a pair of layouts,
+against 0.6 s of `numpy.dot`, at equal speed once compiled). Here all matrices are real and may be copied.
 """
 
 from __future__ import annotations

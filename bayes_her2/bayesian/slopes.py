@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.design import Structure, modelled_strata
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.standardisation import Support, support_points
@@ -185,6 +186,22 @@ class Levels:
             slope = coefficient[f"{part}_covariate"].sel(covariate=list(self.covariates.columns))
             base = base + flat(slope) @ self.covariates.to_numpy(float).T
         return base
+
+
+class AmountLevels(Levels):
+    """The same with the distribution of the amounts."""
+
+    def __init__(
+        self,
+        posterior: xr.Dataset,
+        data: AnalysisSet,
+        shape: Structure,
+        support: Support,
+        thin: int,
+        family: AmountFamily,
+    ) -> None:
+        super().__init__(posterior, data, shape, support, thin)
+        self.family = family
 
 
 def her2_support(data: AnalysisSet, shape: Structure, her2_sd: np.ndarray | None = None) -> Support:

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.design import Structure
-from bayes_her2.bayesian.slopes import Levels, Slopes, her2_support
+from bayes_her2.bayesian.slopes import AmountLevels, Slopes, her2_support
 from bayes_her2.bayesian.standardisation import Support, batched_quadrature
 from bayes_her2.data import HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, PRESENCE_HELD_BELOW, AnalysisSet
 
@@ -102,20 +102,8 @@ def _greater(x: _Side, y: _Side, shape: np.ndarray, family: AmountFamily) -> np.
     )
 
 
-class _Tumours(Levels):
+class _Tumours(AmountLevels):
     """Points that stand for the tumours of cohorts with both strata."""
-
-    def __init__(
-        self,
-        posterior: xr.Dataset,
-        data: AnalysisSet,
-        shape: Structure,
-        support: Support,
-        thin: int,
-        family: AmountFamily,
-    ) -> None:
-        super().__init__(posterior, data, shape, support, thin)
-        self.family = family
 
     def compared(
         self, name: str, presence: xr.DataArray, amount: xr.DataArray

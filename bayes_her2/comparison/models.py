@@ -233,7 +233,7 @@ def conclusions(estimates: pd.DataFrame, main: str) -> pd.DataFrame:
     rows = estimates[(estimates["status"] == "observed") & estimates["point"].notna()].copy()
     null = rows["estimand"].map(null_value)
     rows["says"] = np.select([rows["lower"] > null, rows["upper"] < null], ["above", "below"], "open")
-    rows[["cohort"]] = rows[["cohort"]].fillna("")
+    rows["cohort"] = rows["cohort"].fillna("")
     columns = [*key, "point", "lower", "upper", "says"]
     own = rows.loc[rows["model"] == main, columns]
     others = rows.loc[rows["model"] != main, ["model", *columns]]

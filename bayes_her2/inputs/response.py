@@ -356,7 +356,8 @@ def _meaning(cells: pd.Series[str], values: Mapping[str, str], where: str, fault
         faults.add(
             where,
             f"{counted(unknown.nunique(), 'value is', 'values are')} not understood: {with_counts(unknown)}. The study "
-            f"gives a meaning to {', '.join(values)}; give one to each value, '' for patients to leave out",
+            f"gives a meaning to {', '.join(values)}; give one to each value, or list it in `missing`, which leaves "
+            "its patients out",
         )
     return found
 

@@ -10,16 +10,14 @@ from typing import cast
 
 import pandas as pd
 
-from bayes_her2 import __version__
 from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel
 from bayes_her2.comparison.models import Candidate, ModelComparison, compare_models, conclusions
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
-from bayes_her2.hashing import versions
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
-from bayes_her2.workflow.results import ResultsFolder
+from bayes_her2.workflow.results import ResultsFolder, record_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def compare_study(
     path
         Study file.
     out
-        Folder for the comparison; finished fits found there are reused.
+        Folder for the comparison, another than that of a run; finished fits found there are reused.
     models
         Alternatives; none for all of them. The main model is always among the compared.
     say, draws
@@ -71,7 +69,7 @@ def compare_study(
     DataError
         Bad input: nothing is written.
     AnalysisRefusedError
-        Fewer than two models passed their gates.
+        The main model, or every alternative, did not pass its gates.
     """
     started = dt.datetime.now(dt.UTC)
     names = [MODEL, *_alternatives(models)]
@@ -81,7 +79,10 @@ def compare_study(
     study, data = checked.study, checked.sets[MODEL]
     jobs = [Job(name, data, study) for name in names]
     folder = ResultsFolder(Path(out))
-    folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs}, study.name)
+    # Not the folder of a run: what a comparison puts in place would take the place of the report.
+    folder.open(
+        study.decisions_hash, {job.name: job.priors_hash for job in jobs}, f"{study.name}: rival models"
+    )
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     candidates: list[Candidate] = []
     rows: list[Estimates] = []
@@ -120,11 +121,11 @@ def compare_study(
                     rope=Rope(decisions.rope, decisions.rope_standardised),
                 )
             )
-    if len(candidates) < 2:
+    if MODEL in refused or len(candidates) < 2:
         folder.abandon()
         raise AnalysisRefusedError(
             [
-                "A comparison needs two models that passed their gates:",
+                "A comparison needs the main model and an alternative that passed their gates:",
                 *(f"  {name}: {reason}" for name, reasons in refused.items() for reason in reasons),
             ]
         )
@@ -140,20 +141,11 @@ def compare_study(
     folder.table("estimates", estimates)
     folder.table("diagnostics", pd.concat(diagnostics, ignore_index=True))
     folder.provenance(
-        {
-            "package_version": __version__,
-            "started": started.isoformat(timespec="seconds"),
-            "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
-            "seed": study.seed,
-            "simulated": study.simulated,
-            "decisions_hash": study.decisions_hash,
-            "study_hash": study.input_hash,
+        record_of(study, started, checked.files, clock.seconds)
+        | {
             "fingerprint": data.fingerprint,
             "models": [c.model for c in candidates],
             "refused": refused,
-            "seconds": {name: round(value, 1) for name, value in clock.seconds.items()},
-            "files": [{"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows} for f in checked.files],
         }
     )
     folder.put_in_place()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,48 @@ from typing import Any
 
 import pandas as pd
 
+from bayes_her2 import __version__
+from bayes_her2.data import FileRead
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import write_table
 from bayes_her2.files import write_text
+from bayes_her2.hashing import versions
+from bayes_her2.inputs import Study
 
 STAGING = ".unfinished"
 PROVENANCE = "provenance.json"
 PARTS = ("tables", "figures", "study.toml", "report.html", PROVENANCE)
 """What a finished run puts in place, the provenance last: where it stands, the rest belongs to it."""
+
+
+def record_of(
+    study: Study, started: dt.datetime, files: Sequence[FileRead], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Give what every provenance holds: versions, times, seed, hashes of the study, files read.
+
+    Parameters
+    ----------
+    study
+        As run.
+    started
+        When, in UTC.
+    files
+        What was read.
+    seconds
+        Wall time by step.
+    """
+    return {
+        "package_version": __version__,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "seed": study.seed,
+        "simulated": study.simulated,
+        "decisions_hash": study.decisions_hash,
+        "study_hash": study.input_hash,
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "files": [{"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows} for f in files],
+    }
 
 
 class ResultsFolder:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 
-from bayes_her2 import __version__
 from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS
 from bayes_her2.comparison import claims, families
 from bayes_her2.data import exclusions_frame
@@ -19,7 +18,6 @@ from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates
 from bayes_her2.evidence.questions import crude_beside_adjusted
 from bayes_her2.frequentist import her2_by_ihc, precision
-from bayes_her2.hashing import versions
 from bayes_her2.inputs import Study
 from bayes_her2.preprocessing import cell_composition, macrophage_ratio, table_one
 from bayes_her2.report import render_report
@@ -29,7 +27,7 @@ from bayes_her2.workflow.audit import claims_tables, verdict_lines
 from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, Prepared, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.response import borrowing_tables, odds_ratio_lines
-from bayes_her2.workflow.results import ResultsFolder
+from bayes_her2.workflow.results import ResultsFolder, record_of
 from bayes_her2.workflow.side_by_side import analyse_all
 
 DEMO_SEED = 20251203
@@ -169,23 +167,14 @@ def run_study(
     common = checked.prepared.data.notices if checked.prepared else ()
     with clock("Writing the report"):
         folder.provenance(
-            {
-                "package_version": __version__,
-                "started": started.isoformat(timespec="seconds"),
-                "finished": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-                "versions": versions(),
-                "seed": study.seed,
-                "simulated": study.simulated,
-                "decisions_hash": study.decisions_hash,
-                "study_hash": study.input_hash,
+            record_of(study, started, checked.files, seconds)
+            | {
                 "status": "refused"
                 if len(refused) == len(done)
                 else ("partly refused" if refused else "complete"),
                 "models": {one.name: _without(common, one.provenance) for one in done},
                 "left_out": dict(checked.left_out),
                 "total_seconds": round(perf_counter() - began, 1),
-                "seconds": {name: round(value, 1) for name, value in seconds.items()},
-                "files": [{"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows} for f in checked.files],
             }
         )
         render_report(folder.staging)

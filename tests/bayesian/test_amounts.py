@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pymc as pm
 import pytest
+from bayes_her2.models import abundance, abundance_lognormal, abundance_weibull
 from pytensor.compile.mode import get_mode
 from scipy import integrate, stats
 from scipy.special import gamma as gamma_function
@@ -13,7 +14,7 @@ from bayes_her2.bayesian.amounts import GAMMA, LOGNORMAL, WEIBULL, AmountFamily
 from bayes_her2.bayesian.hurdle import amount_node
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
-FAMILIES = pytest.mark.parametrize("family", [GAMMA, WEIBULL, LOGNORMAL], ids=lambda f: f.name)
+FAMILIES = pytest.mark.parametrize("family", [GAMMA, WEIBULL, LOGNORMAL], ids=lambda f: type(f).__name__)
 
 
 def of_scipy(family: AmountFamily, mean, shape):
@@ -92,6 +93,18 @@ def test_the_mean_is_the_parameter_and_variation_its_ratio_to_the_sd(family):
         known = of_scipy(family, 0.05, shape)
         assert known.mean() == pytest.approx(0.05, rel=1e-9)
         assert family.variation(shape) == pytest.approx(known.std() / known.mean(), rel=1e-7)
+
+
+def test_the_shapes_priors_mean_the_variation_that_their_reasons_say():
+    for family, model, said in (
+        (GAMMA, abundance, ("0.3", "2.1")),
+        (WEIBULL, abundance_weibull, ("0.3", "2.4")),
+        (LOGNORMAL, abundance_lognormal, ("0.3", "2.5")),
+    ):
+        prior = model.PRIORS["log_shape_mean"]
+        low, high = prior.interval(0.95)
+        assert tuple(f"{family.variation(np.exp(end)):.1f}" for end in (high, low)) == said
+        assert f"between {said[0]} and {said[1]}" in prior.why
 
 
 @FAMILIES

@@ -67,6 +67,21 @@ def test_an_unknown_alternative_is_named_and_nothing_is_written(study_file, tmp_
     assert not out.exists()
 
 
+def test_the_folder_of_a_run_is_not_overwritten(study_file, results, capsys):
+    before = {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()}
+    assert exit_code(["compare", str(study_file), "--out", str(results), "--quiet"]) == 2
+    assert "rival models' would overwrite" in " ".join(capsys.readouterr().err.split())
+    assert {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()} == before
+
+
+def test_a_study_without_cohorts_has_nothing_to_compare(tmp_path, capsys):
+    path = tmp_path / "study.toml"
+    path.write_text('[study]\nname = "S"\nseed = 1\n[published]\nevidence = true\n')
+    assert exit_code(["compare", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert "the study has no [[cohort]]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_main_model_alone_is_no_comparison(study_file, tmp_path, capsys):
     arguments = ["compare", str(study_file), "--out", str(tmp_path / "out"), "--model", "abundance"]
     assert exit_code(arguments) == 2
@@ -78,6 +93,6 @@ def test_models_that_do_not_pass_their_gate_are_not_compared(short, tmp_path, ca
     arguments = ["compare", str(short), "--out", str(out), "--model", "abundance_weibull", "--quiet"]
     assert exit_code(arguments) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "A comparison needs two models that passed their gates" in said
+    assert "A comparison needs the main model and an alternative that passed their gates" in said
     assert "abundance_weibull: " in said
     assert {p.name for p in out.iterdir()} == {"posterior", "decisions.json"}
