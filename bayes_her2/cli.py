@@ -126,11 +126,22 @@ def compare(
             help=f"Alternative to compare (may be repeated): {', '.join(ALTERNATIVES['abundance'])}. Default: all.",
         ),
     ] = (),
+    folds: Annotated[
+        int | None,
+        Parameter(
+            help="Folds of an exact cross-validation by refits; 0 for none. Default: 5 where Pareto k says that the "
+            "quick one cannot be trusted, else none.",
+        ),
+    ] = None,
+    cohorts_out: Annotated[
+        bool,
+        Parameter(help="Predict each cohort from the others, by refits.", negative="--no-cohorts-out"),
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """Fit the main model and its alternatives to the same tumours, and compare how well they predict a tumour.
 
-    Run again to resume: finished fits are reused.
+    Run again to resume: finished fits and scores are reused.
 
     Parameters
     ----------
@@ -139,7 +150,9 @@ def compare(
     """
     console = _console(quiet)
     with Bars(console) as bars:
-        result = compare_study(study, out, models=model, say=bars.say, draws=bars.draws)
+        result = compare_study(
+            study, out, models=model, folds=folds, cohorts_out=cohorts_out, say=bars.say, draws=bars.draws
+        )
     _show_comparison(console, result)
 
 
@@ -293,9 +306,8 @@ def _show_audit(console: Console, result: AuditResult) -> None:
         console.print(f"Report: {result.report}")
 
 
-def _show_comparison(console: Console, result: ComparedModels) -> None:
-    """Print which model predicts best, and which conclusions depend on the model."""
-    table = result.comparison.table
+def _print_elpd(console: Console, title: str, table: pd.DataFrame) -> None:
+    """Print log predictive densities, differences to the best, and what they say."""
     shown = pd.DataFrame(
         {
             "model": table["model"],
@@ -307,13 +319,55 @@ def _show_comparison(console: Console, result: ComparedModels) -> None:
             "weight": table["weight"].map("{:.2f}".format),
         }
     )
-    _print_table(
-        console,
-        f"Log density of a tumour that the model has not seen, summed over {table['n_tumours'].iloc[0]} tumours",
-        shown,
-    )
+    _print_table(console, title, shown)
     for _, row in table.iterrows():
         console.print(escape(f"{row['model']}: {row['reading']}"))
+
+
+def _print_cohorts(console: Console, cohorts: pd.DataFrame) -> None:
+    """Print what each cohort's tumours say of the slopes of the others."""
+    known = cohorts.dropna(subset=["elpd"])
+    shown = pd.DataFrame(
+        {
+            "cohort left out": known["cohort"],
+            "model": known["model"],
+            "tumours": known["n_scored"].map("{:.0f}".format),
+            "gain by HER2 (SE)": [
+                f"{row['gain']:+.1f} ({row['gain_se']:.1f})" for _, row in known.iterrows()
+            ],
+            "elpd": known["elpd"].map("{:.1f}".format),
+        }
+    )
+    _print_table(console, "Each cohort predicted from the others (half of it calibrates levels)", shown)
+    for _, row in cohorts.iterrows():
+        console.print(escape(f"{row['cohort']}, {row['model']}: {row['reading']}"))
+
+
+def _show_comparison(console: Console, result: ComparedModels) -> None:
+    """Print which model predicts best, and which conclusions depend on the model."""
+    if result.comparison is not None:
+        table = result.comparison.table
+        _print_elpd(
+            console,
+            f"Log density of a tumour that the model has not seen, summed over {table['n_tumours'].iloc[0]} tumours",
+            table,
+        )
+    if result.folds is not None:
+        _print_elpd(console, f"The same by {result.folds['n_folds'].iloc[0]}-fold refits", result.folds)
+    scores = result.scores.table
+    by_score = pd.DataFrame({"model": scores["model"]})
+    for score, title in (("crps", "CRPS"), ("brier", "Brier"), ("log_score", "log score")):
+        by_score[title] = scores[score].map("{:.4f}".format)
+        by_score[f"{title} difference (SE)"] = [
+            f"{gap:.4f} ({se:.4f})" if gap else "-"
+            for gap, se in zip(scores[f"{score}_difference"], scores[f"{score}_difference_se"], strict=True)
+        ]
+    _print_table(console, "Scores of the abundances themselves, the smaller the better", by_score)
+    if len(result.cohorts):
+        _print_cohorts(console, result.cohorts)
+    for left_out, reason in result.left_out.items():
+        console.print(escape(f"{left_out} is left out: {reason}"))
+    console.print(f"Page: {result.page}")
     for name, own in result.conclusions.groupby("model", sort=False):
         changed = own[own["changed"]]
         console.print(
@@ -330,7 +384,7 @@ def _show_comparison(console: Console, result: ComparedModels) -> None:
             )
     for name, reasons in result.refused.items():
         console.print(escape(f"Not compared: {name}: {'; '.join(reasons)}"))
-    console.print(f"Tables: {result.folder / 'tables'}")
+    console.print(f"Page: {result.page}")
 
 
 def _show(console: Console, checked: Checked) -> None:

@@ -9,7 +9,7 @@ analysis sets and nothing else, so both answer about the same tumours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple, Protocol
@@ -363,6 +363,9 @@ class AnalysisSet:
         How a value of ``outcome`` reads ('share of all immune cells').
     settings
         What the study chose for single models.
+    hr_by_cohort
+        Cohorts whose HR terms are their own, where that is decided already (a part of a larger set keeps what the
+        whole decided); None for the rule: at least 10 tumours in both strata.
     """
 
     model: str
@@ -391,6 +394,37 @@ class AnalysisSet:
     outcome: pd.DataFrame = field(default_factory=pd.DataFrame)
     outcome_label: str = ""
     settings: ModelChoices = field(default_factory=lambda: ModelChoices())
+    hr_by_cohort: tuple[str, ...] | None = None
+
+    def subset(self, tumours: Sequence[str], *, own_parts: bool = False) -> AnalysisSet:
+        """Return some of the tumours, with scaling, cut-offs and rules as they are in all of them.
+
+        Parameters
+        ----------
+        tumours
+            Their labels.
+        own_parts
+            Whether what is modelled of each cell type is decided by these tumours alone, as if there were no others;
+            otherwise it is what all of them support.
+
+        Raises
+        ------
+        DataError
+            Labels that the set does not have, none at all, or none with which anything can be modelled.
+        """
+        from bayes_her2.preprocessing.analysis_set import subset  # noqa: PLC0415
+
+        return subset(self, tumours, own_parts=own_parts)
+
+    @cached_property
+    def hr_informed_by(self) -> tuple[str, ...]:
+        """Cohorts that inform the HR terms, sorted: those with at least 10 tumours in both strata."""
+        if self.hr_by_cohort is not None:
+            return self.hr_by_cohort
+        sizes = self.tumours.groupby(["cohort", "hr"]).size().unstack(fill_value=0)
+        if sizes.shape[1] < 2:
+            return ()
+        return tuple(str(c) for c in sizes.index[(sizes >= MIN_STRATUM).all(axis=1)])
 
     @cached_property
     def cohorts(self) -> tuple[str, ...]:
@@ -536,6 +570,8 @@ class AnalysisSet:
         if self.model == "marginal_effect":
             chosen = {"outcome_scale": self.settings.outcome_scale, "ihc_effect": self.settings.ihc_effect}
             tables.append(pd.DataFrame(chosen, index=["settings"]))
+        if self.hr_by_cohort is not None:
+            tables.append(pd.DataFrame({"hr_by_cohort": list(self.hr_by_cohort)}))
         return fingerprint(*tables)
 
 

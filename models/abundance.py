@@ -29,11 +29,11 @@ import pymc as pm
 from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.bernoulli import bernoulli_node
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
+from bayes_her2.bayesian.density import HurdleDensity
 from bayes_her2.bayesian.design import Structure, arrays, part_design, structure
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
-from bayes_her2.bayesian.pointwise import hurdle_log_likelihood
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
     hurdle_prior_predictive,
@@ -64,6 +64,8 @@ ESTIMANDS = {
 
 OUTCOME = "abundance of each cell type, in its own units"
 MEASURE = "a unit mass at 0 and length above it, for each cell type"
+DENSITY = HurdleDensity(GAMMA)
+log_likelihood, replicate = DENSITY.log_likelihood, DENSITY.replicate
 
 DRIFT_AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Values of standardised HER2 at which the sum of E[y] over cell types is shown (relative scale)."""
@@ -231,8 +233,8 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily =
         amount_node(
             "amount",
             family=family,
-            log_mean=hierarchical_predictor("amount", amount, tumours, shape, priors),
-            log_shape=_log_shape(amount.coordinates["log_shape"], shape, priors),
+            eta=hierarchical_predictor("amount", amount, tumours, shape, priors),
+            log_shape=log_shape(amount.coordinates["log_shape"], shape, priors),
             group_idx=tumours.cohort_idx,
             observed=amount.observed,
             modelled=amount.modelled,
@@ -241,30 +243,37 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily =
     return model
 
 
-def _log_shape(at: Coordinates, shape: Structure, priors: Mapping[str, Prior]) -> Any:
-    """Log shape of the amounts, cohort x cell type."""
-    level = priors["log_shape_mean"].params
+def log_shape(
+    at: Coordinates,
+    shape: Structure,
+    priors: Mapping[str, Prior],
+    *,
+    name: str = "log_shape",
+    cells: str = "amount_cell_type",
+) -> Any:
+    """Log shape of the amounts, cohort x cell type; `name` and `cells` for what else varies as a shape does."""
+    level = priors[f"{name}_mean"].params
     if not shape.several_cohorts:
         common = partially_pooled(
-            "log_shape", mean=level["mu"], sd=level["sigma"], dims="amount_cell_type", coordinates=at.common()
+            name, mean=level["mu"], sd=level["sigma"], dims=cells, coordinates=at.common()
         )
         return common[None, :]
-    between_cohorts_sd = priors["log_shape_between_cohorts_sd"].variable("log_shape_between_cohorts_sd")
+    between_cohorts_sd = priors[f"{name}_between_cohorts_sd"].variable(f"{name}_between_cohorts_sd")
     coordinates, start = at.above()
     typical = typical_of(
-        "log_shape",
+        name,
         mean=level["mu"],
         sd=level["sigma"],
         below_sd=between_cohorts_sd,
-        dims="amount_cell_type",
+        dims=cells,
         coordinates=coordinates,
         start=start,
     )
     return partially_pooled(
-        "log_shape_by_cohort",
+        f"{name}_by_cohort",
         mean=typical,
         sd=between_cohorts_sd,
-        dims=("cohort", "amount_cell_type"),
+        dims=("cohort", cells),
         coordinates=at.transform(),
     )
 
@@ -294,11 +303,6 @@ def estimand_draws(
     draws |= standardised(posterior, data, shape, presence, amount, family)
     draws |= strata_compared(posterior, data, shape, presence, amount, family)
     return {key: with_difference(array) for key, array in draws.items()}
-
-
-def log_likelihood(posterior: Any, data: AnalysisSet, family: AmountFamily = GAMMA) -> Any:
-    """Log likelihood of each tumour in each draw, summed over cell types and parts: dims chain, draw, tumour."""
-    return hurdle_log_likelihood(posterior, data, family)
 
 
 def reported(posterior: Any) -> dict[str, Any]:
@@ -343,11 +347,12 @@ def tables(
     priors: Mapping[str, Prior],
     *,
     interval: float,
+    family: AmountFamily = GAMMA,
 ) -> dict[str, pd.DataFrame]:
     """Spread between cohorts, a sweep of the interactions' prior, and the drift of summed shares."""
     made = {"heterogeneity": heterogeneity(posterior, structure(data), priors, interval=interval)}
     if len(data.strata) == 2:
         made["interaction_sweep"] = interaction_sweep(posterior, draws, priors, interval=interval)
     if data.scale == "relative":
-        made["share_drift"] = summed_abundance(posterior, data, DRIFT_AT, interval=interval)
+        made["share_drift"] = summed_abundance(posterior, data, DRIFT_AT, interval=interval, family=family)
     return made

@@ -14,6 +14,7 @@ from functools import partial
 from bayes_her2.models import abundance
 
 from bayes_her2.bayesian.amounts import WEIBULL
+from bayes_her2.bayesian.density import HurdleDensity
 from bayes_her2.bayesian.predictive import hurdle_reader_scale
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
@@ -25,6 +26,8 @@ ESTIMANDS = abundance.ESTIMANDS
 OUTCOME = abundance.OUTCOME
 MEASURE = abundance.MEASURE
 FAMILY = WEIBULL
+DENSITY = HurdleDensity(FAMILY)
+log_likelihood, replicate = DENSITY.log_likelihood, DENSITY.replicate
 
 _SHAPES = {
     "log_shape_mean": Prior(
@@ -50,9 +53,8 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 build = partial(abundance.build, family=FAMILY)
 estimand_draws = partial(abundance.estimand_draws, family=FAMILY)
 estimates = partial(abundance.estimates, method="models/abundance_weibull.py")
-log_likelihood = partial(abundance.log_likelihood, family=FAMILY)
 reported = abundance.reported
 prior_checks = abundance.prior_checks
 predictive_checks = abundance.predictive_checks
 reader_scale = partial(hurdle_reader_scale, family=FAMILY)
-tables = abundance.tables
+tables = partial(abundance.tables, family=FAMILY)

@@ -1,24 +1,28 @@
-"""Distributions of the amount where present: gamma, Weibull, lognormal.
+"""Distributions of the amount where present: gamma, Weibull, lognormal, beta.
 
-All have a mean, which the linear predictor gives on the log scale, and one shape, so that the ratio of means per SD of
-HER2 is the same estimand in each. With m the mean and s the shape,
+All have a mean, which the linear predictor eta gives through a link, and one shape, so that the ratio of means per SD
+of HER2 is the same estimand in each. With m the mean and s the shape,
 
     gamma       shape s:                        density  s^s y^(s-1) exp(-s y/m) / (m^s Gamma(s))
     Weibull     shape s, scale m/Gamma(1+1/s):  density  s/y (y/scale)^s exp(-(y/scale)^s)
     lognormal   SD 1/s of log y:                density  s / (y sqrt(2 pi)) exp(-(s log(y/m) + 1/(2s))^2 / 2)
+    beta        precision s:                    density  y^(ms-1) (1-y)^((1-m)s-1) / B(ms, (1-m)s),  0 < y < 1
 
-All are densities with respect to length (Lebesgue measure) on y > 0, in the units of y.
+m = exp(eta) in the first three, m = 1/(1 + exp(-eta)) for beta, whose variance is m (1 - m) / (1 + s). All are
+densities with respect to length (Lebesgue measure), in the units of y; none has mass at 0, so that a model of presence
+and amount with a beta amount is the zero-inflated beta distribution of the literature (Ospina & Ferrari 2010, doi
+10.1007/s00362-008-0125-4): P(y = 0) = 1 - p, density p f(y), mean p m.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytensor.tensor as pt
 from scipy import stats
-from scipy.special import betainc, expit, gamma, ndtr
+from scipy.special import betainc, expit, gamma, ndtr, polygamma
 
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE
 from bayes_her2.bayesian.starting import log_shape
@@ -29,43 +33,51 @@ _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 class AmountFamily(ABC):
     """A distribution of positive amounts with mean m and shape s."""
 
+    link: ClassVar[Literal["log", "logit"]] = "log"
+    """Of the mean. With the log link a slope is the log ratio of means; otherwise ratios are averaged over tumours."""
+
+    def mean(self, eta: Any) -> Any:
+        """Mean at a linear predictor, in numbers."""
+        return np.exp(eta)
+
     @abstractmethod
     def terms(self, log_shape: Any) -> tuple[Any, ...]:
         """Return what the graph of the density needs of the log shape, the shape first (cohort x cell type)."""
 
     @abstractmethod
-    def logp(self, value: Any, log_value: Any, counted: Any, log_mean: Any, *terms: Any) -> Any:
+    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:
         """Log density as a graph, elementwise; finite, whatever it is, where `counted` is 0."""
 
     @abstractmethod
     def frozen(self, mean: Any, shape: Any) -> Any:
         """Return the distribution of scipy; arguments broadcast."""
 
-    @abstractmethod
-    def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:
-        """P(X > Y) of two independent amounts of one shape whose means have this log ratio."""
+    def greater(self, difference: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """P(X > Y) of two independent amounts of one shape, whose linear predictors differ by this much.
+
+        Only families with the log link have it: there it depends on the difference alone.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:
         """Estimate of the log shape given fitted means, and its variance: coordinates, nothing else."""
 
-    def random(
-        self, rng: np.random.Generator, log_mean: np.ndarray, shape: np.ndarray, size: Any
-    ) -> np.ndarray:
+    def random(self, rng: np.random.Generator, eta: np.ndarray, shape: np.ndarray, size: Any) -> np.ndarray:
         """Random amounts; of the parameters' shape where `size` is None."""
-        size = np.broadcast_shapes(np.shape(log_mean), np.shape(shape)) if size is None else size
-        return np.asarray(self.frozen(np.exp(log_mean), shape).rvs(size=size, random_state=rng))
+        size = np.broadcast_shapes(np.shape(eta), np.shape(shape)) if size is None else size
+        return np.asarray(self.frozen(self.mean(eta), shape).rvs(size=size, random_state=rng))
 
-    def log_density(self, y: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    def log_density(self, y: np.ndarray, eta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Log density at amounts y > 0, as numbers; arguments broadcast."""
-        return np.asarray(self.frozen(np.exp(log_mean), shape).logpdf(y))
+        return np.asarray(self.frozen(self.mean(eta), shape).logpdf(y))
 
-    def above(self, cutoff: np.ndarray, log_mean: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    def above(self, cutoff: np.ndarray, eta: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """P(Y > cutoff); arguments broadcast."""
-        return np.asarray(self.frozen(np.exp(log_mean), shape).sf(cutoff))
+        return np.asarray(self.frozen(self.mean(eta), shape).sf(cutoff))
 
     def variation(self, shape: float) -> float:
-        """Coefficient of variation."""
+        """Coefficient of variation; of a small mean, where it depends on the mean."""
         return float(self.frozen(1.0, shape).std())
 
 
@@ -76,15 +88,15 @@ class Gamma(AmountFamily):
         shape = pt.exp(log_shape)
         return shape, shape * log_shape - pt.gammaln(shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, log_mean: Any, *terms: Any) -> Any:  # noqa: D102
+    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
         shape, normaliser = terms
-        return normaliser + (shape - 1.0) * log_value - shape * (log_mean + value * pt.exp(-log_mean))
+        return normaliser + (shape - 1.0) * log_value - shape * (eta + value * pt.exp(-eta))
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         return stats.gamma(shape, scale=mean / shape)
 
-    def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        return np.asarray(betainc(shape, shape, expit(log_ratio)))
+    def greater(self, difference: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
+        return np.asarray(betainc(shape, shape, expit(difference)))
 
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
         return log_shape(amounts, fitted)
@@ -97,17 +109,17 @@ class Weibull(AmountFamily):
         shape = pt.exp(log_shape)
         return shape, log_shape, pt.gammaln(1.0 + 1.0 / shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, log_mean: Any, *terms: Any) -> Any:  # noqa: D102
+    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
         shape, log_shape, log_unit_mean = terms
         # On rows that are not counted the exponent would overflow, and 0 times infinity is not a number.
-        power = counted * shape * (log_value - log_mean + log_unit_mean)
+        power = counted * shape * (log_value - eta + log_unit_mean)
         return log_shape - log_value + power - pt.exp(power)
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         return stats.weibull_min(shape, scale=mean / gamma(1.0 + 1.0 / shape))
 
-    def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        return np.asarray(expit(shape * log_ratio))
+    def greater(self, difference: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
+        return np.asarray(expit(shape * difference))
 
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
         # The log of a Weibull amount has SD pi / (sqrt 6 shape).
@@ -123,22 +135,71 @@ class LogNormal(AmountFamily):
     def terms(self, log_shape: Any) -> tuple[Any, ...]:  # noqa: D102
         return pt.exp(log_shape), log_shape, 0.5 * pt.exp(-log_shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, log_mean: Any, *terms: Any) -> Any:  # noqa: D102
+    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
         shape, log_shape, half_sd = terms
-        return log_shape - log_value - _HALF_LOG_2PI - 0.5 * (shape * (log_value - log_mean) + half_sd) ** 2
+        return log_shape - log_value - _HALF_LOG_2PI - 0.5 * (shape * (log_value - eta) + half_sd) ** 2
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         sd = 1.0 / shape
         return stats.lognorm(sd, scale=mean * np.exp(-0.5 * sd**2))
 
-    def greater(self, log_ratio: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        return np.asarray(ndtr(shape * log_ratio / np.sqrt(2.0)))
+    def greater(self, difference: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
+        return np.asarray(ndtr(shape * difference / np.sqrt(2.0)))
 
     def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
         spread = _log_spread(amounts, fitted)
         if spread is None:
             return 0.0, UNINFORMED_VARIANCE
         return float(-np.log(spread)), 0.5 / len(amounts)
+
+
+class Beta(AmountFamily):
+    """Shape s is the precision: the variance of a share with mean m is m (1 - m) / (1 + s)."""
+
+    link = "logit"
+
+    def mean(self, eta: Any) -> Any:  # noqa: D102
+        return expit(eta)
+
+    def terms(self, log_shape: Any) -> tuple[Any, ...]:  # noqa: D102
+        shape = pt.exp(log_shape)
+        return shape, pt.gammaln(shape)
+
+    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
+        shape, normaliser = terms
+        first = pt.sigmoid(eta) * shape
+        second = shape - first
+        # On rows that are not counted the value is 0 or 1, and eta anything: both arguments must stay positive.
+        first, second = (pt.switch(pt.eq(counted, 0.0), 1.0, a) for a in (first, second))
+        inside = pt.switch(pt.eq(counted, 0.0), 0.5, value)
+        return (
+            normaliser
+            - pt.gammaln(first)
+            - pt.gammaln(second)
+            + (first - 1.0) * log_value
+            + (second - 1.0) * pt.log1p(-inside)
+        )
+
+    def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
+        return stats.beta(mean * shape, (1.0 - mean) * shape)
+
+    def variation(self, shape: float) -> float:  # noqa: D102
+        small = 0.05  # a typical share
+        return float(np.sqrt((1.0 - small) / (small * (1.0 + shape))))
+
+    def cheap_log_shape(self, amounts: np.ndarray, fitted: np.ndarray) -> tuple[float, float]:  # noqa: D102
+        # By moments: the mean of (y - m)^2 / (m (1 - m)) is 1 / (1 + s).
+        inside = np.clip(fitted, 1e-6, 1.0 - 1e-6)
+        if len(amounts) < 3:
+            return 0.0, UNINFORMED_VARIANCE
+        ratio = float(np.mean((amounts - inside) ** 2 / (inside * (1.0 - inside))))
+        if not 1e-6 < ratio < 0.9:
+            return 0.0, UNINFORMED_VARIANCE
+        shape = 1.0 / ratio - 1.0
+        a, b = inside * shape, (1.0 - inside) * shape
+        # Fisher information of log s, summed over tumours.
+        trigamma = inside**2 * polygamma(1, a) + (1.0 - inside) ** 2 * polygamma(1, b) - polygamma(1, shape)
+        return float(np.log(shape)), float(1.0 / (shape**2 * trigamma).sum())
 
 
 def _log_spread(amounts: np.ndarray, fitted: np.ndarray) -> float | None:
@@ -149,4 +210,4 @@ def _log_spread(amounts: np.ndarray, fitted: np.ndarray) -> float | None:
     return spread if 1e-2 < spread < 20 else None
 
 
-GAMMA, WEIBULL, LOGNORMAL = Gamma(), Weibull(), LogNormal()
+GAMMA, WEIBULL, LOGNORMAL, BETA = Gamma(), Weibull(), LogNormal(), Beta()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 
 from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE, Coordinates
-from bayes_her2.bayesian.starting import cheap_regression
-from bayes_her2.data import MIN_STRATUM, AnalysisSet
+from bayes_her2.bayesian.starting import CheapFit, cheap_regression
+from bayes_her2.data import AnalysisSet
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Structure:
 
 def structure(data: AnalysisSet) -> Structure:
     """Read off the structure that the tumours can inform."""
-    sizes = data.tumours.groupby(["cohort", "hr"]).size().unstack(fill_value=0)
-    both = list(sizes.index[(sizes >= MIN_STRATUM).all(axis=1)]) if sizes.shape[1] == 2 else []
+    both = data.hr_informed_by
     centres: dict[str, str] = {}
     if data.use_centre:
         named = data.tumours.dropna(subset=["centre"])
@@ -56,26 +56,26 @@ def structure(data: AnalysisSet) -> Structure:
         hr_term=len(data.strata) == 2,
         several_cohorts=len(data.cohorts) > 1,
         hr_by_cohort=len(both) > 1,
-        hr_informed_by=tuple(str(c) for c in both),
+        hr_informed_by=both,
         centres=centres,
     )
 
 
 @dataclass(frozen=True)
 class PartDesign:
-    """Arrays of one part (presence or amount of the hurdle, or high abundance), for its cell types.
+    """Arrays of one part (presence, amount, latent or high abundance), for its cell types.
 
     Attributes
     ----------
     cell_types
         Cell types with this part modelled in at least one HR stratum.
     observed
-        Tumour x cell type: abundance (amount) or 1.0 / 0.0 (presence, high).
+        Tumour x cell type: abundance (amount, latent) or 1.0 / 0.0 (presence, high).
     modelled
         Tumour x cell type: 1.0 where the part is modelled in the tumour's stratum.
     coordinates
         Cheap estimates by term: ``intercept``, ``slope``, ``hr``, ``interaction``, ``covariates``,
-        ``centre``, ``log_shape`` (amount only).
+        ``centre``, ``log_shape`` (of the amount, or log SD of the latent abundance).
     """
 
     cell_types: tuple[str, ...]
@@ -138,10 +138,11 @@ def modelled_strata(data: AnalysisSet, part: str) -> pd.DataFrame:
     data
         Analysis set.
     part
-        ``presence``, ``amount`` or ``high``.
+        ``presence``, ``amount``, ``high``; or ``latent``, the abundance that zeros censor: modelled as the amount is.
     """
     table = data.high_parts if part == "high" else data.parts
-    wide = table.pivot(index="stratum", columns="cell_type", values=f"{part}_modelled")
+    column = "amount_modelled" if part == "latent" else f"{part}_modelled"
+    wide = table.pivot(index="stratum", columns="cell_type", values=column)
     return wide.reindex(index=list(data.strata), columns=list(data.abundance.columns)).astype(bool)
 
 
@@ -159,21 +160,56 @@ def part_design(data: AnalysisSet, shape: Structure, part: str, family: AmountFa
     family
         Distribution of the amount.
     """
+
+    def cheap(y: np.ndarray, x: pd.DataFrame) -> CheapFit:
+        if part != "amount":
+            return CheapFit(cheap_regression(y, x, family="binomial"))
+        table = cheap_regression(y, x, family="gamma")
+        if len(y) < 3:
+            return CheapFit(table)
+        usable = table["variance"] < UNINFORMED_VARIANCE
+        fitted = np.exp(x.to_numpy(float) @ np.where(usable, table["estimate"], 0.0))
+        if not usable["intercept"]:
+            fitted = np.full(len(y), y.mean())
+        return CheapFit(table, *family.cheap_log_shape(y, fitted))
+
+    if part == "amount":
+        observed = data.abundance
+    elif part == "presence":
+        observed = (data.abundance > 0).astype(float)
+    else:
+        observed = data.high.astype(float)
+    return design_of(data, shape, part, observed, cheap)
+
+
+def design_of(
+    data: AnalysisSet,
+    shape: Structure,
+    part: str,
+    observed: pd.DataFrame,
+    cheap: Callable[[np.ndarray, pd.DataFrame], CheapFit],
+) -> PartDesign:
+    """Arrays of a part, and a cheap regression of each cell type in each cohort.
+
+    Parameters
+    ----------
+    data, shape, part
+        As in `part_design`.
+    observed
+        Tumour x cell type: what the part is about.
+    cheap
+        Regression of the values of some tumours on their columns.
+    """
     supported = modelled_strata(data, part)
     cell_types = [str(c) for c in supported.columns[supported.any()]]
     own = supported[cell_types].astype(float).loc[data.tumours["hr"].to_numpy()]
     modelled = own.set_axis(data.tumours.index)
-    if part == "amount":
-        observed = data.abundance[cell_types]
-    elif part == "presence":
-        observed = (data.abundance[cell_types] > 0).astype(float)
-    else:
-        observed = data.high[cell_types].astype(float)
+    observed = observed[cell_types]
     return PartDesign(
         cell_types=tuple(cell_types),
         observed=observed.to_numpy(float),
         modelled=modelled.to_numpy(float),
-        coordinates=_coordinates(data, shape, part, observed, modelled, family),
+        coordinates=_coordinates(data, shape, part, observed, modelled, cheap),
     )
 
 
@@ -183,7 +219,7 @@ def _coordinates(
     part: str,
     observed: pd.DataFrame,
     modelled: pd.DataFrame,
-    amount: AmountFamily,
+    cheap: Callable[[np.ndarray, pd.DataFrame], CheapFit],
 ) -> dict[str, Coordinates]:
     """Cheap regressions, cohort by cohort (and centre by centre), cell type by cell type."""
     tumours = data.tumours
@@ -205,18 +241,10 @@ def _coordinates(
                 if part == "amount":
                     counted &= observed.loc[index, cell_type] > 0
                 rows = counted.index[counted]
-                y = observed.loc[rows, cell_type].to_numpy(float)
-                x = design.loc[rows]
-                family = "gamma" if part == "amount" else "binomial"
-                table = cheap_regression(y, x, family=family)
-                estimate[:, g, c] = table["estimate"]
-                variance[:, g, c] = table["variance"]
-                if part == "amount" and len(y) > 2:
-                    usable = table["variance"] < UNINFORMED_VARIANCE
-                    fitted = np.exp(x.to_numpy(float) @ np.where(usable, table["estimate"], 0.0))
-                    if not usable["intercept"]:
-                        fitted = np.full(len(y), y.mean())
-                    shape_e[g, c], shape_v[g, c] = amount.cheap_log_shape(y, fitted)
+                found = cheap(observed.loc[rows, cell_type].to_numpy(float), design.loc[rows])
+                estimate[:, g, c] = found.table["estimate"]
+                variance[:, g, c] = found.table["variance"]
+                shape_e[g, c], shape_v[g, c] = found.log_shape, found.log_shape_variance
         by_term = {n: Coordinates(estimate[i], variance[i]) for i, n in enumerate(names)}
         return by_term, Coordinates(shape_e, shape_v)
 
@@ -236,6 +264,6 @@ def _coordinates(
         label = tumours["cohort"] + "/" + tumours["centre"].fillna("")
         by_centre, _ = fits([tumours.index[label == centre] for centre in shape.centres])
         result["centre"] = by_centre["intercept"]
-    if part == "amount":
+    if part not in ("presence", "high"):
         result["log_shape"] = shapes
     return result

@@ -18,7 +18,7 @@ from nutpie.sample import CompiledModel
 from threadpoolctl import threadpool_limits
 
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
-from bayes_her2.bayesian.model import ModelFile, load_model, main_model_of
+from bayes_her2.bayesian.model import ModelFile, load_model, main_model_of, unsuited
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import MIN_EACH_SIDE, MIN_STRATUM, PRESENCE_HELD_BELOW, ModelData
 from bayes_her2.errors import DataError
@@ -230,9 +230,12 @@ def fit_model(
         reasons, so that they can be shown.
     """
     module = load_model(model) if isinstance(model, str) else model
+    name = module.__name__.rsplit(".", 1)[-1]
+    reason = unsuited(module, data)
+    if reason:
+        raise DataError(f"{name}: {reason}")
     priors = dict(module.priors_for(data) if priors is None else priors)
     asked = sampling or Sampling()
-    name = module.__name__.rsplit(".", 1)[-1]
     key = fit_hash(module, data, priors, asked)
     start = perf_counter()
     graph = module.build(data, priors)

@@ -19,14 +19,14 @@ def amount_node(
     name: str,
     *,
     family: AmountFamily,
-    log_mean: Any,
+    eta: Any,
     log_shape: Any,
     group_idx: np.ndarray,
     observed: np.ndarray,
     modelled: np.ndarray,
     dims: tuple[str, str],
 ) -> Any:
-    """Amount with mean exp log_mean for each tumour and cell type, where present and modelled.
+    """Amount with linear predictor eta for each tumour and cell type, where present and modelled.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def amount_node(
         Name of the node.
     family
         Distribution of the amount.
-    log_mean
-        Log of the mean among the present, tumour x cell type.
+    eta
+        Linear predictor of the mean among the present (its log, or logit for beta), tumour x cell type.
     log_shape
         Log of the shape, cohort x cell type.
     group_idx
@@ -53,17 +53,17 @@ def amount_node(
     member = np.eye(int(group_idx.max()) + 1)[group_idx]
     terms = family.terms(log_shape)
 
-    def logp(value: Any, log_mean: Any, *others: Any) -> Any:
+    def logp(value: Any, eta: Any, *others: Any) -> Any:
         *gathered, counted, log_value = others
-        return counted * family.logp(value, log_value, counted, log_mean, *gathered)
+        return counted * family.logp(value, log_value, counted, eta, *gathered)
 
-    def random(log_mean: Any, *others: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
+    def random(eta: Any, *others: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
         rng = rng if rng is not None else np.random.default_rng()
-        return family.random(rng, log_mean, others[0], size)  # the first term is the shape
+        return family.random(rng, eta, others[0], size)  # the first term is the shape
 
     return pm.CustomDist(
         name,
-        log_mean,
+        eta,
         *(matrix_product(member, term) for term in terms),
         counted,
         log_observed,

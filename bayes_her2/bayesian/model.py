@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -21,13 +21,21 @@ MODELS: tuple[str, ...] = ("abundance", "high_abundance", "rank_correlation", "m
 MODELS_OF_RESULTS: tuple[str, ...] = ("evidence_synthesis", "treatment_response")
 """Models of published results and of treated patients: their data are not an `AnalysisSet`."""
 
-ALTERNATIVES: Mapping[str, tuple[str, ...]] = {"abundance": ("abundance_weibull", "abundance_lognormal")}
+ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
+    "abundance": ("abundance_weibull", "abundance_beta", "abundance_lognormal", "abundance_tobit")
+}
 """Model -> its alternatives: fitted to its analysis set to be compared with it, never part of a run."""
 
 
 def main_model_of(name: str) -> str:
     """Return the model that `name` is an alternative to, or `name` itself."""
     return next((main for main, others in ALTERNATIVES.items() if name in others), name)
+
+
+def unsuited(model: ModelFile, data: Any) -> str:
+    """Why a model cannot have these data, or '': what its own ``unsuited(data)`` says, where it has one."""
+    asked = getattr(model, "unsuited", None)
+    return str(asked(data)) if asked is not None else ""
 
 
 class ModelFile(Protocol):
@@ -142,8 +150,13 @@ class ComparableModel(ModelFile, Protocol):
     OUTCOME: str
     MEASURE: str
 
-    def log_likelihood(self, posterior: Any, data: Any) -> Any:
-        """Log likelihood of each tumour in each draw: dims chain, draw, tumour."""
+    def log_likelihood(
+        self, posterior: Any, data: Any, *, tumours: Sequence[str] | None = None, max_draws: int = 4_000
+    ) -> Any:
+        """Log likelihood of each tumour in each of at most so many draws: dims chain, draw, tumour."""
+
+    def replicate(self, posterior: Any, data: Any, rng: np.random.Generator, *, max_draws: int) -> Any:
+        """Abundances from the posterior predictive: dims chain, draw, tumour, cell_type."""
 
 
 def load_model(name: str) -> ModelFile:

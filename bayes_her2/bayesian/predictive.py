@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 import xarray as xr
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.priors import Prior
@@ -93,6 +93,37 @@ def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
             )
         )
     return gate_table(rows)
+
+
+def latent_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
+    """Numeric gates on the priors of a latent abundance in units of its residual SD.
+
+    Parameters
+    ----------
+    graph, data, seed
+        As in `hurdle_prior_predictive`.
+    """
+    drawn = prior_draws(graph, ["latent_intercept", "latent_slope"], seed)
+    counts = data.counts.groupby(["cell_type", "cohort"])[["n", "n_positive"]].sum()
+    share = (counts["n_positive"] + 0.5) / (counts["n"] + 1)  # a share of 1 is no finite level
+    implied = xr.apply_ufunc(ndtr, by_cohort_of(drawn, "latent_intercept", data))
+    slope = by_cohort_of(drawn, "latent_slope", data)
+    return gate_table(
+        [
+            (
+                "shares of tumours with a cell type, by cohort: part within the prior's central 99 %",
+                inside_prior(implied, "latent_cell_type", share),
+                0.95,
+                1.0,
+            ),
+            (
+                "prior probability of a shift beyond 1 residual SD per SD",
+                float((np.abs(slope) > 1.0).mean()),
+                0.001,
+                0.10,
+            ),
+        ]
+    )
 
 
 def prior_draws(graph: pm.Model, coefficients: Sequence[str], seed: int) -> xr.Dataset:
@@ -280,6 +311,45 @@ def hurdle_posterior_predictive(
                     seen = float(np.quantile(y[y > 0], q))
                     rows.append(
                         (cell_type, cohort, hr, name, seen, *_spread(np.quantile(where, q, axis=1), tail))
+                    )
+    return predictive_table(rows)
+
+
+def replicated_abundances(replicates: xr.DataArray, data: AnalysisSet, interval: float) -> pd.DataFrame:
+    """Zero shares and quantiles of positives beside their replications, as `hurdle_posterior_predictive` has them.
+
+    Parameters
+    ----------
+    replicates
+        Abundances with the dims chain, draw, tumour and cell_type; NaN where not modelled.
+    data, interval
+        Analysis set, and probability of the equal-tailed predictive interval.
+    """
+    drawn = replicates.stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
+    rows: list[tuple[object, ...]] = []
+    groups = data.tumours[["cohort", "hr"]].drop_duplicates().sort_values(["cohort", "hr"]).astype("str")
+    for cohort, hr in groups.itertuples(index=False, name=None):
+        index = data.tumours.index[(data.tumours["cohort"] == cohort) & (data.tumours["hr"] == hr)]
+        for cell_type in data.abundance.columns:
+            seen = data.abundance.loc[index, cell_type].to_numpy(float)
+            new = drawn.sel(tumour=list(index), cell_type=cell_type).to_numpy()
+            part = data.part(str(cell_type), hr)
+            if not np.isfinite(new).all():
+                continue
+            key = (str(cell_type), cohort, hr)
+            if part.presence_modelled:
+                rows.append(
+                    predictive_row(
+                        *key, "zero share", float((seen == 0).mean()), (new == 0).mean(axis=1), interval
+                    )
+                )
+            if (seen > 0).sum() >= 5:
+                positive = np.where(new > 0, new, np.nan)
+                positive = positive[np.isfinite(positive).any(axis=1)]
+                for name, q in (("median of positives", 0.5), ("90 % quantile of positives", 0.9)):
+                    values = np.nanquantile(positive, q, axis=1)
+                    rows.append(
+                        predictive_row(*key, name, float(np.quantile(seen[seen > 0], q)), values, interval)
                     )
     return predictive_table(rows)
 

@@ -180,7 +180,7 @@ class Levels:
         if nested.size:
             labels = xr.DataArray([str(self.group[i]) for i in nested], dims="point")
             base[:, nested] = flat(coefficient[f"{part}_centre_intercept"].sel(centre=labels))
-        if self.shape.hr_term:
+        if f"{part}_hr" in self.posterior:
             base = base + self.other * by_label("hr", self.cohort)
         if self.covariates.shape[1]:
             slope = coefficient[f"{part}_covariate"].sel(covariate=list(self.covariates.columns))

@@ -48,9 +48,10 @@ def strata_compared(
     -------
     dict
         (estimand, "cohort") -> draws with dims chain, draw, stratum (only ``HR- vs HR+``), cohort and cell_type; NaN
-        where not estimable. Empty with one stratum.
+        where not estimable. Empty with one stratum, and for a family that cannot tell which of two amounts is the
+        greater by the difference of their linear predictors.
     """
-    if len(data.strata) < 2:
+    if len(data.strata) < 2 or family.link != "log":
         return {}
     thin = max(1, posterior.sizes["chain"] * posterior.sizes["draw"] // MAX_DRAWS)
     posterior = posterior.isel(draw=slice(None, None, thin))

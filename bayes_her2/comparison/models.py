@@ -15,8 +15,7 @@ sampling, arXiv 1507.02646.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from copy import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import arviz as az
@@ -134,40 +133,97 @@ def compare_models(candidates: Sequence[Candidate]) -> ModelComparison:
     """
     check_comparable(candidates)
     tumours = list(candidates[0].log_likelihood["tumour"].to_numpy())
-    loos = {c.model: _loo(c.log_likelihood.sel(tumour=tumours)) for c in candidates}
+    loos = {c.model: leave_one_out(c.log_likelihood.sel(tumour=tumours)) for c in candidates}
     pointwise = pd.DataFrame(
         {name: np.asarray(loo.elpd_i).ravel() for name, loo in loos.items()},
         index=pd.Index(tumours, name="tumour"),
     )
-    ranked = sorted(loos, key=lambda name: -float(loos[name].elpd))
-    best, weights = ranked[0], _stacking_weights(loos, pointwise)
-    rows = []
+    table = _ranked(pointwise)
+    k = pd.DataFrame(
+        {name: np.asarray(loo.pareto_k).ravel() for name, loo in loos.items()}, index=pointwise.index
+    )
+    limit = pd.Series({name: float(loo.good_k) for name, loo in loos.items()})
+    models = list(table["model"])
+    table.insert(3, "p_loo", [float(loos[name].p) for name in models])
+    table["k_max"] = k.max().loc[models].to_numpy()
+    table["n_k_high"] = (k > limit).sum().loc[models].to_numpy()
+    table["k_limit"] = limit.loc[models].to_numpy()
+    table["n_tumours"] = len(tumours)
+    table["reading"] = [_reading(row, models[0]) for _, row in table.iterrows()]
+    return ModelComparison(table, pointwise.join(k.add_prefix("k: ")))
+
+
+def compare_refits(elpd: pd.DataFrame) -> pd.DataFrame:
+    """Compare models by the tumours that a refit had not seen: K-fold or leave-one-cohort-out.
+
+    Parameters
+    ----------
+    elpd
+        Tumour x model: log predictive density of each tumour under the fit without it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per model, the best first: ``model``, ``elpd``, ``se``, ``difference``, ``difference_se``, ``weight``
+        (stacking), ``n_tumours``, ``reading``.
+    """
+    table = _ranked(elpd)
+    table["n_tumours"] = len(elpd)
+    best = str(table["model"].iloc[0])  # by position: the first is the best
+    table["reading"] = [_reading(row, best) for _, row in table.iterrows()]
+    return table
+
+
+def _ranked(pointwise: pd.DataFrame) -> pd.DataFrame:
+    """Sum over tumours: the best first, differences to it, and stacking weights."""
+    ranked = list(pointwise.sum().sort_values(ascending=False).index)
+    weights = _stacking_weights(pointwise)
+    rows, n = [], len(pointwise)
     for name in ranked:
-        loo, k = loos[name], np.asarray(loos[name].pareto_k).ravel()
-        gap = pointwise[name] - pointwise[best]
+        gap = pointwise[name] - pointwise[ranked[0]]
         rows.append(
             {
                 "model": name,
-                "elpd": float(loo.elpd),
-                "se": float(loo.se),
-                "p_loo": float(loo.p),
+                "elpd": float(pointwise[name].sum()),
+                "se": float(np.sqrt(n) * pointwise[name].std(ddof=0)),
                 "difference": float(gap.sum()),
-                "difference_se": float(np.sqrt(len(gap)) * gap.std(ddof=0)),
+                "difference_se": float(np.sqrt(n) * gap.std(ddof=0)),
                 "weight": weights[name],
-                "k_max": float(k.max()),
-                "n_k_high": int((k > loo.good_k).sum()),
-                "k_limit": float(loo.good_k),
-                "n_tumours": len(tumours),
             }
         )
-        pointwise[f"k: {name}"] = k
-    table = pd.DataFrame(rows)
-    table["reading"] = [_reading(row, best) for _, row in table.iterrows()]
-    return ModelComparison(table, pointwise)
+    return pd.DataFrame(rows)
 
 
-def _loo(log_likelihood: xr.DataArray) -> az.ELPDData:
-    """PSIS-LOO of one model; the relative efficiency is that of the tumours' likelihoods."""
+def stratified_folds(tumours: pd.DataFrame, n_folds: int, rng: np.random.Generator) -> pd.Series[int]:
+    """Deal tumours to folds at random, within cohort and HR stratum, so that each fold has the mix of the whole.
+
+    Parameters
+    ----------
+    tumours
+        With the columns ``cohort`` and ``hr``; the order of rows does not matter.
+    n_folds
+        At least 2, at most the number of tumours.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    pandas.Series
+        Index the tumours; fold 0 to n_folds - 1. Folds differ in size by one tumour at most.
+    """
+    if not 2 <= n_folds <= len(tumours):
+        raise DataError(f"{n_folds} folds of {len(tumours)} tumours: give a number from 2 to {len(tumours)}.")
+    order: list[str] = []
+    for _, own in sorted(tumours.groupby(["cohort", "hr"]), key=lambda item: str(item[0])):
+        labels = sorted(map(str, own.index))
+        order += [labels[i] for i in rng.permutation(len(labels))]
+    # Dealt one after the other over all groups: neither a group nor the whole is uneven by more than one.
+    fold = pd.Series(np.arange(len(order)) % n_folds, index=order, name="fold")
+    return fold.loc[list(map(str, tumours.index))]
+
+
+def leave_one_out(log_likelihood: xr.DataArray) -> az.ELPDData:
+    """PSIS-LOO of one model by tumour; the relative efficiency is that of the tumours' likelihoods."""
     values = log_likelihood.transpose("chain", "draw", "tumour").reset_coords(drop=True)
     likelihood = np.exp(values - values.max(("chain", "draw")))
     n_draws = values.sizes["chain"] * values.sizes["draw"]
@@ -178,20 +234,28 @@ def _loo(log_likelihood: xr.DataArray) -> az.ELPDData:
         return az.loo(tree, pointwise=True, reff=min(1.0, float(np.nanmean(efficiency))))
 
 
-def _stacking_weights(loos: Mapping[str, az.ELPDData], pointwise: pd.DataFrame) -> dict[str, float]:
+def _stacking_weights(pointwise: pd.DataFrame) -> dict[str, float]:
     """Weights of the mixture of predictive distributions that predicts best."""
     # ArviZ takes exponents, and a tumour of 22 cell types may have a log density below -745. The weights are the same
     # when a number is taken from all models' log densities of a tumour.
-    best = pointwise.max(axis=1).to_numpy()
-    shifted = {}
-    for name, loo in loos.items():
-        shifted[name] = copy(loo)
-        shifted[name].elpd_i = loo.elpd_i - best
-        shifted[name].elpd = float(shifted[name].elpd_i.sum())
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning)  # Pareto k is a column of the table
-        compared = az.compare(shifted, method="stacking", round_to="none")
-    return {name: float(compared.loc[name, "weight"]) for name in loos}
+    shifted = pointwise.sub(pointwise.max(axis=1), axis=0)
+    own = {
+        str(name): az.ELPDData(
+            elpd=float(column.sum()),
+            se=float(np.sqrt(len(column)) * column.std(ddof=0)),
+            p=0.0,
+            n_samples=len(column),
+            n_data_points=len(column),
+            scale="log",
+            warning=False,
+            good_k=0.7,
+            elpd_i=xr.DataArray(column.to_numpy(), dims="tumour"),
+            pareto_k=xr.DataArray(np.zeros(len(column)), dims="tumour"),
+        )
+        for name, column in shifted.items()
+    }
+    compared = az.compare(own, method="stacking", round_to="none")
+    return {name: float(compared.loc[name, "weight"]) for name in own}
 
 
 def _reading(row: pd.Series, best: str) -> str:
@@ -204,7 +268,7 @@ def _reading(row: pd.Series, best: str) -> str:
         words = f"not told from {best} (difference within 2 standard errors)"
     else:
         words = f"predicts less well than {best}"
-    if row["n_k_high"]:
+    if row.get("n_k_high", 0):
         words += (
             f"; {row['n_k_high']} of {row['n_tumours']} tumours have a Pareto k above {row['k_limit']:.2f}"
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from bayes_her2.data import (
     Exclusion,
     TumourData,
 )
-from bayes_her2.errors import DataError, Faults
+from bayes_her2.errors import DataError, Faults, name_some
 from bayes_her2.labels import as_label
 from bayes_her2.preprocessing.cell_types import (
     MIN_POSITIVES,
@@ -160,6 +161,58 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
     )
     _check_sides(made)
     return made
+
+
+def subset(data: AnalysisSet, tumours: Sequence[str], *, own_parts: bool = False) -> AnalysisSet:
+    """Take some tumours of an analysis set; see `AnalysisSet.subset`."""
+    asked = pd.Index(tumours).unique()
+    unknown = asked.difference(data.tumours.index)
+    if len(unknown) or asked.empty:
+        raise DataError(
+            f"a part of the analysis set {data.model!r}: {len(unknown)} of {len(asked)} tumours are not in it"
+            f"{' (' + name_some(unknown) + ')' if len(unknown) else ', none was named'}."
+        )
+    kept = data.tumours.index[data.tumours.index.isin(asked)]
+    own = data.tumours.loc[kept]
+    cohorts = sorted(own["cohort"].unique())
+    strata = tuple(s for s in data.strata if s in set(own["hr"]))
+    counts = zero_counts(data.abundance.loc[kept], own["cohort"], own["hr"])
+    parts = data.parts[data.parts["stratum"].isin(strata)].reset_index(drop=True)
+    names = list(data.abundance.columns)
+    cell_types = data.cell_types
+    if own_parts:
+        parts = modelled_parts(counts, strata)
+        cell_types = _cell_types(parts, [str(c) for c in names])
+        names = [c for c in names if cell_types.loc[c, ["presence_modelled", "amount_modelled"]].any()]
+        if not names:
+            raise DataError(
+                f"a part of the analysis set {data.model!r}: no cell type has 10 positives in any hormone receptor "
+                f"stratum of its {len(kept)} tumours."
+            )
+    # A stratum that is left alone becomes the reference: its slope is then the one without an interaction.
+    reference = data.reference if data.reference in strata else strata[0]
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        return table.loc[kept] if len(table.index) else table
+
+    return replace(
+        data,
+        tumours=own,
+        abundance=data.abundance.loc[kept, names],
+        covariates=data.covariates.loc[kept],
+        high=data.high.loc[kept, names],
+        high_cutoffs=data.high_cutoffs.loc[cohorts, names],
+        cell_types=cell_types,
+        parts=parts,
+        counts=counts,
+        rules=data.rules[data.rules["cohort"].isin(cohorts)].reset_index(drop=True),
+        reference=reference,
+        measures=rows(data.measures),
+        infiltrate=rows(data.infiltrate),
+        clinical=rows(data.clinical),
+        outcome=rows(data.outcome),
+        hr_by_cohort=tuple(c for c in data.hr_informed_by if c in cohorts) if not own_parts else None,
+    )
 
 
 def _check_sides(data: AnalysisSet) -> None:

@@ -89,7 +89,7 @@ def audit_claims(
         made=now,
         citation=SEED_CITATION if path is None else "",
     )
-    rows = {name: _rows(table) for name, table in tables.named().items()}
+    rows = {name: rows_of(table) for name, table in tables.named().items()}
     page = audit_page(rows, about)
     if folder is None:
         return AuditResult(tables, page, None)
@@ -120,8 +120,8 @@ def claims_tables(
     return audit_tables(read_claims(path), settings).named()
 
 
-def _rows(table: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
-    """Rows with None where a cell is empty."""
+def rows_of(table: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
+    """Give rows with None where a cell is empty, as pages read them."""
     plain = table.astype(object)
     records = plain.where(plain.notna(), None).to_dict("records")
     return tuple({str(column): cell for column, cell in record.items()} for record in records)

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
-from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel
-from bayes_her2.comparison.models import Candidate, ModelComparison, compare_models, conclusions
+from bayes_her2 import __version__
+from bayes_her2.bayesian.density import MAX_REPLICATES
+from bayes_her2.bayesian.fit import Fit, Progress
+from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel, load_model, unsuited
+from bayes_her2.comparison.models import (
+    Candidate,
+    ModelComparison,
+    compare_models,
+    compare_refits,
+    conclusions,
+)
+from bayes_her2.comparison.scores import Forecast, ProperScores, proper_scores
+from bayes_her2.comparison.transfer import cohorts_predicted
+from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
+from bayes_her2.files import write_bytes, write_text
+from bayes_her2.inputs import Study
+from bayes_her2.report.comparison_page import About, ComparisonPage, comparison_page
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
+from bayes_her2.workflow.audit import rows_of
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
-from bayes_her2.workflow.results import ResultsFolder, record_of
+from bayes_her2.workflow.refits import Refits, k_fold, without_each_cohort
+from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, move_in_place, record_of
+
+PAGE = "comparison.html"
+PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
+
+FOLDS = 5
+"""Folds where the importance weights of some tumour cannot be trusted, unless the user names another number."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +51,77 @@ class ComparedModels:
     Attributes
     ----------
     folder
-        Results folder: ``tables/model_comparison.csv``, ``model_comparison_tumours.csv``, ``conclusions.csv``,
-        ``estimates.csv``, ``diagnostics.csv``, the fits in ``posterior`` and ``provenance.json``.
+        Results folder: tables, figures, the fits in ``posterior``, scores of refits in ``refits``, ``provenance.json``.
+    page
+        The page, ``comparison.html``.
     comparison
-        Leave-one-tumour-out cross-validation of the models that passed their gates.
+        Leave-one-tumour-out cross-validation of the models whose densities can be compared with the main model's; None
+        where there is no second one.
+    scores
+        Proper scores on the scale of the data, of all models.
+    folds
+        K-fold cross-validation; None where no tumour asked for it.
+    cohorts
+        Leave-one-cohort-out: see `bayes_her2.comparison.transfer.cohorts_predicted`. Empty for one cohort.
     conclusions
         Rows of the alternatives beside the main model's.
-    refused
-        Model -> why it is not in the comparison.
+    refused, left_out
+        Model -> why it is not in the comparison: its gates, or data that it is no model of.
     """
 
     folder: Path
-    comparison: ModelComparison
+    page: Path
+    comparison: ModelComparison | None
+    scores: ProperScores
+    folds: pd.DataFrame | None
+    cohorts: pd.DataFrame
     conclusions: pd.DataFrame
-    refused: dict[str, tuple[str, ...]]
+    refused: Mapping[str, tuple[str, ...]]
+    left_out: Mapping[str, str]
+
+
+@dataclass
+class _Fitted:
+    """Models that passed their gates, and what became of the others."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    forecasts: list[Forecast] = field(default_factory=list)
+    estimates: list[pd.DataFrame] = field(default_factory=list)
+    diagnostics: list[pd.DataFrame] = field(default_factory=list)
+    refused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(self, job: Job, fit: Fit) -> None:
+        """Take in a fit: log likelihood, forecasts and estimates."""
+        model, data, study = cast("ComparableModel", job.model), cast("AnalysisSet", job.data), job.study
+        self.jobs[job.name] = job
+        self.candidates.append(
+            Candidate(
+                job.name,
+                data.fingerprint,
+                model.OUTCOME,
+                model.MEASURE,
+                model.log_likelihood(fit.posterior, data),
+            )
+        )
+        rng = np.random.default_rng([study.seed, 5])
+        self.forecasts.append(
+            Forecast(
+                job.name,
+                model.replicate(fit.posterior, data, rng, max_draws=MAX_REPLICATES),
+                model.log_likelihood(fit.posterior, data, max_draws=MAX_REPLICATES),
+            )
+        )
+        decisions = study.decisions
+        rope = Rope(decisions.rope, decisions.rope_standardised)
+        rows: Estimates = model.estimates(fit.estimand_draws, data, interval=decisions.interval, rope=rope)
+        self.estimates.append(rows.table.assign(model=job.name))
+
+    @property
+    def with_main_density(self) -> list[Candidate]:
+        """Models whose densities can be compared with the main model's, which is the first."""
+        main = self.candidates[0]
+        return [c for c in self.candidates if (c.outcome, c.measure) == (main.outcome, main.measure)]
 
 
 def compare_study(
@@ -48,6 +129,8 @@ def compare_study(
     out: Path | str,
     *,
     models: Sequence[str] = (),
+    folds: int | None = None,
+    cohorts_out: bool = True,
     say: Say = silent,
     draws: Draws | None = None,
 ) -> ComparedModels:
@@ -58,9 +141,14 @@ def compare_study(
     path
         Study file.
     out
-        Folder for the comparison, another than that of a run; finished fits found there are reused.
+        Folder for the comparison, another than that of a run; finished fits and scores found there are reused.
     models
         Alternatives; none for all of them. The main model is always among the compared.
+    folds
+        Folds of an exact K-fold cross-validation. None: 5 where the importance weights of some tumour are not to be
+        trusted (Pareto k), and none elsewhere; 0: never.
+    cohorts_out
+        Whether each cohort is predicted from the others, by refits.
     say, draws
         As in `run_study`.
 
@@ -72,11 +160,16 @@ def compare_study(
         The main model, or every alternative, did not pass its gates.
     """
     started = dt.datetime.now(dt.UTC)
+    if folds is not None and (folds < 0 or folds == 1):
+        raise DataError(f"--folds {folds}: give 2 or more, or 0 for none.")
     names = [MODEL, *_alternatives(models)]
     clock = Clock(say)
     with clock("Reading and preparing the files"):
         checked = check_study(path, only=(MODEL,))
     study, data = checked.study, checked.sets[MODEL]
+    names, left_out = _suited(names, data, asked=models)
+    for name, reason in left_out.items():
+        say(f"{name} is left out: {reason}")
     jobs = [Job(name, data, study) for name in names]
     folder = ResultsFolder(Path(out))
     # Not the folder of a run: what a comparison puts in place would take the place of the report.
@@ -84,72 +177,113 @@ def compare_study(
         study.decisions_hash, {job.name: job.priors_hash for job in jobs}, f"{study.name}: rival models"
     )
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
-    candidates: list[Candidate] = []
-    rows: list[Estimates] = []
-    diagnostics: list[pd.DataFrame] = []
-    refused: dict[str, tuple[str, ...]] = {}
-    for job in jobs:
-        model = cast("ComparableModel", job.model)
-        with clock(f"{job.name}: sampling the posterior"):
-            progress = draws is not None and (
-                lambda finished, total, name=job.name: draws(name, finished, total)
-            )
-            fit, _ = fit_or_reuse(job, folder, say=say, progress=progress)
-        diagnostics.append(fit.diagnostics.table.assign(model=job.name))
-        gates = model.prior_checks(model.build(data, job.priors), data, study.seed)
-        reasons = [f"prior check not passed: {check}" for check in gates.loc[~gates["passed"], "check"]]
-        reasons += list(fit.diagnostics.reasons)
-        if reasons:
-            refused[job.name] = tuple(reasons)
-            continue
-        with clock(f"{job.name}: log likelihood of every tumour, and estimates"):
-            candidates.append(
-                Candidate(
-                    job.name,
-                    data.fingerprint,
-                    model.OUTCOME,
-                    model.MEASURE,
-                    model.log_likelihood(fit.posterior, data),
-                )
-            )
-            decisions = study.decisions
-            rows.append(
-                model.estimates(
-                    fit.estimand_draws,
-                    data,
-                    interval=decisions.interval,
-                    rope=Rope(decisions.rope, decisions.rope_standardised),
-                )
-            )
-    if MODEL in refused or len(candidates) < 2:
+
+    def progress(label: str) -> bool | Progress:
+        return draws is not None and (lambda finished, total: draws(label, finished, total))
+
+    fitted = _fit_all(jobs, folder, clock, progress)
+    if MODEL in fitted.refused or len(fitted.candidates) < 2:
         folder.abandon()
         raise AnalysisRefusedError(
             [
                 "A comparison needs the main model and an alternative that passed their gates:",
-                *(f"  {name}: {reason}" for name, reasons in refused.items() for reason in reasons),
+                *(f"  {name}: {reason}" for name, reasons in fitted.refused.items() for reason in reasons),
             ]
         )
-    with clock("Leave-one-tumour-out cross-validation"):
-        compared = compare_models(candidates)
-    estimates = pd.concat(
-        [part.table.assign(model=c.model) for part, c in zip(rows, candidates, strict=True)]
-    )
-    changed = conclusions(estimates, candidates[0].model)
-    folder.table("model_comparison", compared.table)
-    folder.table("model_comparison_tumours", compared.pointwise.reset_index())
-    folder.table("conclusions", changed)
-    folder.table("estimates", estimates)
-    folder.table("diagnostics", pd.concat(diagnostics, ignore_index=True))
+    comparable = fitted.with_main_density
+    with clock("Leave-one-tumour-out cross-validation, and scores"):
+        compared = compare_models(comparable) if len(comparable) > 1 else None
+        scores = proper_scores(fitted.forecasts, data.abundance, _presence_modelled(data))
+    in_folds = None
+    if compared is not None:
+        n_folds = folds if folds is not None else FOLDS * bool(compared.table["n_k_high"].any())
+        if n_folds:
+            with clock(f"{n_folds}-fold cross-validation"):
+                in_folds = _in_folds(fitted, [c.model for c in comparable], n_folds, folder, say, progress)
+    cohorts, pieces = pd.DataFrame(), pd.DataFrame()
+    if cohorts_out and len(data.cohorts) > 1:
+        with clock("Each cohort predicted from the others"):
+            refits = {
+                name: without_each_cohort(job, folder, say=say, progress=progress)
+                for name, job in fitted.jobs.items()
+                if hasattr(job.model, "DENSITY")
+            }
+            cohorts, pieces = cohorts_predicted(
+                {
+                    (m, c): (r.table, r.reasons)
+                    for m, by_cohort in refits.items()
+                    for c, r in by_cohort.items()
+                }
+            )
+    estimates = pd.concat(fitted.estimates)
+    changed = conclusions(estimates, MODEL)
+    tables = {
+        "model_comparison": compared.table if compared is not None else pd.DataFrame(),
+        "model_comparison_tumours": compared.pointwise.reset_index()
+        if compared is not None
+        else pd.DataFrame(),
+        "k_fold": in_folds if in_folds is not None else pd.DataFrame(),
+        "proper_scores": scores.table,
+        "cohorts_predicted": cohorts,
+        "cohorts_predicted_cell_types": pieces,
+        "conclusions": changed,
+        "models": _about(names),
+        "estimates": estimates,
+        "diagnostics": pd.concat(fitted.diagnostics, ignore_index=True),
+    }
+    with clock("Tables, figures and page"):
+        page = _page(tables, study, data, fitted.refused, left_out)
+        for name, table in tables.items():
+            if len(table):
+                folder.table(name, table)
+        for name, drawing in page.figures.items():
+            write_text(folder.staging / "figures" / f"{name}.svg", drawing.svg)
+            write_bytes(folder.staging / "figures" / f"{name}.pdf", drawing.image.pdf)
+        folder.text(PAGE, page.html)
     folder.provenance(
         record_of(study, started, checked.files, clock.seconds)
         | {
             "fingerprint": data.fingerprint,
-            "models": [c.model for c in candidates],
-            "refused": refused,
+            "models": [c.model for c in fitted.candidates],
+            "refused": fitted.refused,
+            "left_out": left_out,
         }
     )
-    folder.put_in_place()
-    return ComparedModels(folder.out, compared, changed, refused)
+    move_in_place(folder.staging, folder.out, PARTS)
+    return ComparedModels(
+        folder=folder.out,
+        page=folder.out / PAGE,
+        comparison=compared,
+        scores=scores,
+        folds=in_folds,
+        cohorts=cohorts,
+        conclusions=changed,
+        refused=fitted.refused,
+        left_out=left_out,
+    )
+
+
+def _page(
+    tables: Mapping[str, pd.DataFrame],
+    study: Study,
+    data: AnalysisSet,
+    refused: Mapping[str, tuple[str, ...]],
+    left_out: Mapping[str, str],
+) -> ComparisonPage:
+    """Compose the page."""
+    about = About(
+        study=study.name,
+        description=study.description,
+        measure=data.measure,
+        simulated=study.simulated,
+        interval=study.decisions.interval,
+        seed=study.seed,
+        version=__version__,
+        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        refused=refused,
+        left_out=left_out,
+    )
+    return comparison_page({name: rows_of(table) for name, table in tables.items()}, about)
 
 
 def _alternatives(asked: Sequence[str]) -> list[str]:
@@ -166,3 +300,71 @@ def _alternatives(asked: Sequence[str]) -> list[str]:
             f"--model {MODEL}: names the main model alone. Name an alternative: {', '.join(known)}."
         )
     return chosen
+
+
+def _suited(
+    names: Sequence[str], data: AnalysisSet, *, asked: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """Models that can have these data; the others are left out with the reason, or refused if asked for by name."""
+    reasons = {name: unsuited(load_model(name), data) for name in names}
+    wrong = {name: reason for name, reason in reasons.items() if reason}
+    faults = [f"--model {name}: {reason}" for name, reason in wrong.items() if name in asked]
+    if faults:
+        raise DataError(faults)
+    return [name for name in names if name not in wrong], wrong
+
+
+def _fit_all(
+    jobs: Sequence[Job], folder: ResultsFolder, clock: Clock, progress: Callable[[str], bool | Progress]
+) -> _Fitted:
+    """Fit every model, check its gates, and keep what the comparison needs."""
+    fitted = _Fitted()
+    for job in jobs:
+        with clock(f"{job.name}: sampling the posterior"):
+            fit, _ = fit_or_reuse(job, folder, say=clock.say, progress=progress(job.name))
+        fitted.diagnostics.append(fit.diagnostics.table.assign(model=job.name))
+        gates = job.model.prior_checks(job.model.build(job.data, job.priors), job.data, job.study.seed)
+        reasons = [f"prior check not passed: {check}" for check in gates.loc[~gates["passed"], "check"]]
+        reasons += list(fit.diagnostics.reasons)
+        if reasons:
+            fitted.refused[job.name] = tuple(reasons)
+            continue
+        with clock(f"{job.name}: log likelihood of every tumour, forecasts and estimates"):
+            fitted.add(job, fit)
+    return fitted
+
+
+def _presence_modelled(data: AnalysisSet) -> pd.DataFrame:
+    """Whether presence is modelled, tumour x cell type."""
+    wide = data.parts.pivot(index="stratum", columns="cell_type", values="presence_modelled").astype(bool)
+    return wide.loc[data.tumours["hr"], list(data.abundance.columns)].set_axis(data.tumours.index)
+
+
+def _in_folds(
+    fitted: _Fitted,
+    names: Sequence[str],
+    n_folds: int,
+    folder: ResultsFolder,
+    say: Say,
+    progress: Callable[[str], bool | Progress],
+) -> pd.DataFrame | None:
+    """Compare models by K-fold; a model that fails in a fold is left out of it, with a line that says so."""
+    elpd: dict[str, pd.Series] = {}
+    for name in names:
+        found: Refits = k_fold(fitted.jobs[name], n_folds, folder, say=say, progress=progress)
+        if found.reasons:
+            say(f"{name} is not in the {n_folds}-fold cross-validation: {found.reasons[0]}")
+            continue
+        elpd[name] = found.table["elpd"]
+    if len(elpd) < 2:
+        return None
+    return compare_refits(pd.DataFrame(elpd)).assign(n_folds=n_folds)
+
+
+def _about(names: Sequence[str]) -> pd.DataFrame:
+    """Say what each model asks, and what its density is."""
+    rows = []
+    for name in names:
+        model = cast("ComparableModel", load_model(name))
+        rows.append((name, model.QUESTION, model.OUTCOME, model.MEASURE))
+    return pd.DataFrame(rows, columns=["model", "question", "outcome", "measure"])

@@ -44,7 +44,7 @@ def nodes(logit_p, log_mean, log_shape, cohort, y, presence_modelled=None, amoun
         amount_node(
             "amount",
             family=GAMMA,
-            log_mean=log_mean,
+            eta=log_mean,
             log_shape=log_shape,
             group_idx=cohort,
             observed=y,

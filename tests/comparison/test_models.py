@@ -10,7 +10,14 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from bayes_her2.comparison.models import Candidate, check_comparable, compare_models, conclusions
+from bayes_her2.comparison.models import (
+    Candidate,
+    check_comparable,
+    compare_models,
+    compare_refits,
+    conclusions,
+    stratified_folds,
+)
 from bayes_her2.errors import DataError
 
 N, SD, PRIOR_SD = 60, 1.0, 2.0
@@ -149,3 +156,35 @@ def test_conclusions_are_the_sides_of_the_null_on_which_the_intervals_lie():
     assert found["main_says"].to_dict() == {"a": "above", "b": "open", "c": "below"}
     assert found["says"].to_dict() == {"a": "above", "b": "above", "c": "open"}
     assert found["changed"].to_dict() == {"a": False, "b": True, "c": True}
+
+
+def test_folds_have_the_mix_of_the_whole_whatever_the_order_of_rows():
+    labels = [f"A/{i}" for i in range(53)] + [f"B/{i}" for i in range(31)]
+    tumours = pd.DataFrame(
+        {"cohort": ["A"] * 53 + ["B"] * 31, "hr": (["HR+"] * 40 + ["HR-"] * 13) + ["HR+"] * 31}, index=labels
+    )
+    folds = stratified_folds(tumours, 5, np.random.default_rng(1))
+    assert list(folds.index) == labels
+    sizes = folds.groupby([tumours["cohort"], tumours["hr"]]).value_counts().unstack()
+    assert (sizes.max(axis=1) - sizes.min(axis=1) <= 1).all()
+    assert folds.value_counts().max() - folds.value_counts().min() <= 1
+    turned = stratified_folds(tumours.iloc[::-1], 5, np.random.default_rng(1))
+    pd.testing.assert_series_equal(turned.loc[labels], folds)
+
+
+@pytest.mark.parametrize("n_folds", [1, 85])
+def test_as_many_folds_as_there_are_tumours_at_most(n_folds):
+    tumours = pd.DataFrame({"cohort": "A", "hr": "HR+"}, index=[f"A/{i}" for i in range(84)])
+    with pytest.raises(DataError, match="from 2 to 84"):
+        stratified_folds(tumours, n_folds, np.random.default_rng(1))
+
+
+def test_refits_are_ranked_by_their_sums_with_paired_errors():
+    """Closed form: every tumour left out in turn, which is N-fold cross-validation."""
+    elpd = pd.DataFrame({"near": exact_loo(0.0), "far": exact_loo(3.0)})
+    table = compare_refits(elpd).set_index("model")
+    gap = elpd["far"] - elpd["near"]
+    assert table.index[0] == "near"
+    assert table.loc["far", "difference"] == pytest.approx(gap.sum())
+    assert table.loc["far", "difference_se"] == pytest.approx(np.sqrt(N) * gap.std(ddof=0))
+    assert table["weight"].sum() == pytest.approx(1)

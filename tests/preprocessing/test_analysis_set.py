@@ -263,3 +263,48 @@ def test_the_callers_tables_are_left_as_they_were(two, data_of):
     made.abundance.loc[:, :] = 0.0
     pd.testing.assert_frame_equal(data.tumours, before[0])
     pd.testing.assert_frame_equal(data.abundance, before[1])
+
+
+def test_a_part_of_the_set_keeps_scaling_cutoffs_and_what_is_modelled(two, data_of):
+    tumours, abundance = two
+    data = data_of(tumours, abundance).for_model("abundance")
+    labels = [t for i, t in enumerate(data.tumours.index) if i % 3]
+    part = data.subset(labels[::-1])
+    assert list(part.tumours.index) == labels
+    pd.testing.assert_frame_equal(part.tumours, data.tumours.loc[labels])
+    pd.testing.assert_frame_equal(part.parts, data.parts)
+    pd.testing.assert_frame_equal(part.high, data.high.loc[labels])
+    pd.testing.assert_frame_equal(part.high_cutoffs, data.high_cutoffs)
+    assert part.counts["n"].sum() == len(labels) * len(CELLS)
+    # A stratum with 13 of 20 tumours left still informs what it informed.
+    assert part.hr_informed_by == data.hr_informed_by == ("A", "B")
+    assert part.fingerprint == data.subset(labels).fingerprint != data.fingerprint
+    few = [t for t in labels if tumours.loc[t, "hr"] == "HR+" or t.startswith("A/")]
+    few += list(tumours.index[(tumours["hr"] == "HR-") & (tumours["cohort"] == "B")][:1])
+    assert data.subset(few).hr_informed_by == ("A", "B")
+    assert data.subset(few, own_parts=True).hr_informed_by == ("A",)
+
+
+def test_the_rest_without_a_cohort_decides_for_itself_what_it_can_model(two, data_of):
+    tumours, abundance = two
+    # In A alone Zeta cells have no zeros.
+    abundance.loc[tumours["cohort"] == "A", "Zeta cells"] += 0.01
+    data = data_of(tumours, abundance).for_model("abundance")
+    rest = data.subset(list(data.tumours.index[data.tumours["cohort"] == "A"]), own_parts=True)
+    assert data.part("Zeta cells", "HR+").presence_modelled
+    assert not rest.part("Zeta cells", "HR+").presence_modelled
+    assert rest.cohorts == ("A",)
+    assert list(rest.high_cutoffs.index) == ["A"]
+
+
+def test_a_part_with_one_stratum_has_that_stratum_as_reference(two, data_of):
+    data = data_of(*two).for_model("abundance")
+    negative = data.subset(list(data.tumours.index[data.tumours["hr"] == "HR-"]))
+    assert (negative.reference, negative.strata) == ("HR-", ("HR-",))
+
+
+@pytest.mark.parametrize(("labels", "said"), [(["A/000", "C/1"], "1 of 2 .*C/1"), ([], "none was named")])
+def test_a_part_needs_tumours_of_the_set(two, data_of, labels, said):
+    data = data_of(*two).for_model("abundance")
+    with pytest.raises(DataError, match=said):
+        data.subset(labels)

@@ -3,55 +3,112 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from simulated_studies import small_design, small_study
 
 from bayes_her2.cli import exit_code
+from bayes_her2.simulation.demo import write_study
+from bayes_her2.workflow.check import check_study
+from bayes_her2.workflow.compare import _suited
 
 pytestmark = pytest.mark.sampling
 
+ALTERNATIVES = ["--model", "abundance_tobit"]
+COHORTS = [cohort.name for cohort in small_design().cohorts]
+
 
 @pytest.fixture(scope="module")
-def compared(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small study's gamma amounts, which generated it, beside the two alternatives."""
+def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two cohorts of 160 tumours, four cell types with gamma amounts."""
+    return write_study(tmp_path_factory.mktemp("two"), small_study(seed=22), seed=22)
+
+
+@pytest.fixture(scope="module")
+def compared(two_cohorts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The main model beside the censored one; two folds, each cohort left out."""
     out = tmp_path_factory.mktemp("compared") / "out"
-    assert exit_code(["compare", str(study_file), "--out", str(out), "--quiet"]) == 0
+    arguments = ["compare", str(two_cohorts), "--out", str(out), "--quiet", "--folds", "2", *ALTERNATIVES]
+    assert exit_code(arguments) == 0
     return out
 
 
 def test_the_tables_say_which_model_predicts_best_and_which_conclusions_depend_on_it(compared):
     table = pd.read_csv(compared / "tables" / "model_comparison.csv").set_index("model")
-    assert set(table.index) == {"abundance", "abundance_weibull", "abundance_lognormal"}
-    # The tumours were simulated with gamma amounts: the lognormal, whose left tail is another, loses clearly.
-    assert (
-        table.loc["abundance_lognormal", "difference"]
-        < -2 * table.loc["abundance_lognormal", "difference_se"]
-    )
-    assert table.loc["abundance", "difference"] > -4
+    assert next(iter(table.index)) == "abundance"
+    # The tumours were simulated with zeros of another making than the amounts: the rival loses clearly.
+    assert table.loc["abundance_tobit", "difference"] < -2 * table.loc["abundance_tobit", "difference_se"]
     assert table["weight"].sum() == pytest.approx(1)
-    assert (table["n_tumours"] == 160).all()
+    assert (table["n_tumours"] == 320).all()
     tumours = pd.read_csv(compared / "tables" / "model_comparison_tumours.csv", index_col="tumour")
     assert tumours["abundance"].sum() == pytest.approx(table.loc["abundance", "elpd"])
     conclusions = pd.read_csv(compared / "tables" / "conclusions.csv")
     assert set(conclusions["model"]) == set(table.index) - {"abundance"}
-    # Presence shares no parameter with the amount's distribution: its rows differ by Monte Carlo error alone.
-    presence = conclusions[(conclusions["estimand"] == "presence") & (conclusions["scope"] == "pooled")]
-    assert (presence["point"] / presence["main_point"] - 1).abs().max() < 0.05
     record = json.loads((compared / "provenance.json").read_text(encoding="utf-8"))
-    assert record["models"] == ["abundance", "abundance_weibull", "abundance_lognormal"]
+    assert record["models"] == ["abundance", "abundance_tobit"]
     assert record["refused"] == {}
     assert not list(compared.rglob(".*"))
 
 
-def test_the_same_command_again_takes_up_the_fits(compared, study_file, capsys):
+def test_refits_agree_with_the_quick_cross_validation_and_cohorts_are_predicted(compared):
+    quick = pd.read_csv(compared / "tables" / "model_comparison.csv").set_index("model")
+    exact = pd.read_csv(compared / "tables" / "k_fold.csv").set_index("model")
+    assert set(exact["n_folds"]) == {2}
+    for rival in ("abundance_tobit",):
+        # The same tumours under fits to half of them: less is known, so that sums are lower, and differences near.
+        assert exact.loc[rival, "elpd"] < quick.loc[rival, "elpd"]
+        gap = exact.loc[rival, "difference"] - quick.loc[rival, "difference"]
+        assert abs(gap) < 2 * quick.loc[rival, "difference_se"]
+    cohorts = pd.read_csv(compared / "tables" / "cohorts_predicted.csv")
+    assert len(cohorts) == 2 * cohorts["cohort"].nunique()
+    main = cohorts[cohorts["model"] == "abundance"]
+    # What was planted is the same in all cohorts, and strong: it is found again in each.
+    assert (main["gain"] > 0).all()
+    assert main["gain"].sum() > 2 * (main["gain_se"] ** 2).sum() ** 0.5
+    assert set(cohorts.loc[cohorts["difference"] == 0, "model"]) == {"abundance"}
+    assert set(cohorts["cohort"]) == set(COHORTS)
+    cells = pd.read_csv(compared / "tables" / "cohorts_predicted_cell_types.csv")
+    assert set(cells["model"]) == set(cohorts["model"])
+    scores = pd.read_csv(compared / "tables" / "proper_scores.csv").set_index("model")
+    assert set(scores.index) == set(quick.index)
+    assert scores.loc["abundance_tobit", "log_score_difference"] > 0
+
+
+def test_the_page_shows_what_the_tables_hold(compared):
+    page = (compared / "comparison.html").read_text(encoding="utf-8")
+    assert "SIMULATED DATA" in page
+    for name in ("model_differences", "cell_types_predicted"):
+        assert (compared / "figures" / f"{name}.svg").stat().st_size > 1000
+        assert (compared / "figures" / f"{name}.pdf").stat().st_size > 1000
+    table = pd.read_csv(compared / "tables" / "model_comparison.csv").set_index("model")
+    assert f"{abs(table.loc['abundance_tobit', 'difference']):.1f} (SE" in page
+    assert "The main model predicts a tumour best" in page
+    assert page.count("<figure") == 2
+    assert not re.search(r"(?:src|href)=.https?:", page)
+
+
+def test_the_same_command_again_takes_up_fits_and_scores(compared, two_cohorts, capsys):
     before = {p: p.stat().st_mtime_ns for p in (compared / "posterior").iterdir()}
-    arguments = ["compare", str(study_file), "--out", str(compared), "--model", "abundance_weibull"]
+    arguments = [
+        "compare",
+        str(two_cohorts),
+        "--out",
+        str(compared),
+        "--model",
+        "abundance_tobit",
+        "--folds",
+        "2",
+    ]
     assert exit_code(arguments) == 0
     assert {p: p.stat().st_mtime_ns for p in (compared / "posterior").iterdir()} == before
     said = capsys.readouterr().out
-    assert "abundance_weibull: a finished fit" in said
+    assert "abundance_tobit: a finished fit" in said
+    assert "abundance, fold 2 of 2: finished scores are reused" in said
+    assert "without A: finished scores are reused".replace("A", COHORTS[0]) in said
+    assert "are fitted" not in said
     assert "lognormal" not in said
     assert len(pd.read_csv(compared / "tables" / "model_comparison.csv")) == 2
 
@@ -61,10 +118,27 @@ def test_an_unknown_alternative_is_named_and_nothing_is_written(study_file, tmp_
     assert exit_code(["compare", str(study_file), "--out", str(out), "--model", "abundance_gumbel"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert (
-        "abundance_gumbel: not an alternative to abundance; known: abundance_weibull, abundance_lognormal"
-        in said
+        "abundance_gumbel: not an alternative to abundance; known: abundance_weibull, abundance_beta" in said
     )
     assert not out.exists()
+
+
+def test_a_model_of_shares_is_refused_by_name_and_left_out_otherwise(study_file, tmp_path, capsys):
+    arguments = ["compare", str(study_file), "--out", str(tmp_path / "out"), "--model", "abundance_beta"]
+    assert exit_code(arguments) == 2
+    assert "--model abundance_beta: it is a model of shares" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+    data = check_study(study_file, only=("abundance",)).sets["abundance"]
+    names, left_out = _suited(["abundance", "abundance_beta"], data, asked=())
+    assert names == ["abundance"]
+    assert "the study's scale is absolute" in left_out["abundance_beta"]
+
+
+@pytest.mark.parametrize("folds", ["1", "-2"])
+def test_folds_are_two_or_more(study_file, tmp_path, capsys, folds):
+    arguments = ["compare", str(study_file), "--out", str(tmp_path / "out"), f"--folds={folds}"]
+    assert exit_code(arguments) == 2
+    assert f"--folds {folds}: give 2 or more" in " ".join(capsys.readouterr().err.split())
 
 
 def test_the_folder_of_a_run_is_not_overwritten(study_file, results, capsys):
