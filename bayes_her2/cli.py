@@ -22,14 +22,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from bayes_her2 import __version__
-from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS
+from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS, alternatives_to
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
 from bayes_her2.evidence.verdicts import VERDICTS
 from bayes_her2.report import render_report
 from bayes_her2.workflow.audit import AuditResult, audit_claims
 from bayes_her2.workflow.check import Checked, Prepared, check_study
-from bayes_her2.workflow.compare import ComparedModels, compare_study
+from bayes_her2.workflow.compare import DEFAULT_KIND, ComparedModels, compare_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 
@@ -123,7 +123,8 @@ def compare(
         Parameter(
             name="--model",
             negative="",
-            help=f"Alternative to compare (may be repeated): {', '.join(ALTERNATIVES['abundance'])}. Default: all.",
+            help=f"Alternative to compare (may be repeated): {', '.join(alternatives_to('abundance'))}; or "
+            f"all of a kind: {', '.join(ALTERNATIVES['abundance'])}. Default: {DEFAULT_KIND}.",
         ),
     ] = (),
     folds: Annotated[

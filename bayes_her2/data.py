@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
+import numpy as np
 import pandas as pd
 
 from bayes_her2.errors import DataError
@@ -366,6 +367,8 @@ class AnalysisSet:
     hr_by_cohort
         Cohorts whose HR terms are their own, where that is decided already (a part of a larger set keeps what the
         whole decided); None for the rule: at least 10 tumours in both strata.
+    her2_of_whole
+        Standardised HER2 of the set that this one is a part of, so that a curve keeps its knots; None for a whole set.
     """
 
     model: str
@@ -395,6 +398,13 @@ class AnalysisSet:
     outcome_label: str = ""
     settings: ModelChoices = field(default_factory=lambda: ModelChoices())
     hr_by_cohort: tuple[str, ...] | None = None
+    her2_of_whole: tuple[float, ...] | None = None
+
+    @property
+    def her2_of_curves(self) -> np.ndarray:
+        """Standardised HER2 of the tumours that a curve takes its knots from: those of the whole set."""
+        own = self.tumours["her2_sd"] if self.her2_of_whole is None else self.her2_of_whole
+        return np.asarray(own, dtype=float)
 
     def subset(self, tumours: Sequence[str], *, own_parts: bool = False) -> AnalysisSet:
         """Return some of the tumours, with scaling, cut-offs and rules as they are in all of them.
@@ -572,6 +582,8 @@ class AnalysisSet:
             tables.append(pd.DataFrame(chosen, index=["settings"]))
         if self.hr_by_cohort is not None:
             tables.append(pd.DataFrame({"hr_by_cohort": list(self.hr_by_cohort)}))
+        if self.her2_of_whole is not None:
+            tables.append(pd.DataFrame({"her2_of_whole": sorted(self.her2_of_whole)}))
         return fingerprint(*tables)
 
 

@@ -30,7 +30,8 @@ from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.bernoulli import bernoulli_node
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.density import HurdleDensity
-from bayes_her2.bayesian.design import Structure, arrays, part_design, structure
+from bayes_her2.bayesian.design import MAIN, Structure, Terms, arrays, bends, part_design, structure
+from bayes_her2.bayesian.factor import tumour_factor
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
@@ -40,7 +41,7 @@ from bayes_her2.bayesian.predictive import (
     hurdle_reader_scale,
 )
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.bayesian.slopes import SCOPES, slopes, with_difference
+from bayes_her2.bayesian.slopes import SCOPES, changes, said, slopes, with_difference
 from bayes_her2.bayesian.strata_compared import strata_compared
 from bayes_her2.bayesian.summary import heterogeneity, summarise
 from bayes_her2.bayesian.sweep import interaction_sweep
@@ -192,7 +193,9 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     return PRIORS | {"amount_intercept_mean": level}
 
 
-def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily = GAMMA) -> pm.Model:
+def build(
+    data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily = GAMMA, terms: Terms = MAIN
+) -> pm.Model:
     """Return the model as a PyMC graph.
 
     Parameters
@@ -201,6 +204,8 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily =
         Analysis set, and one prior for each name of ``PRIORS``.
     family
         Distribution of the amount.
+    terms
+        What there is in the linear predictors.
 
     Returns
     -------
@@ -208,7 +213,7 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily =
         Observed nodes ``present`` and ``amount``; coefficients by part and term, each with the
         dims ``cohort`` and the part's cell types.
     """
-    shape = structure(data)
+    shape = structure(data, terms)
     parts = {part: part_design(data, shape, part, family) for part in ("presence", "amount")}
     tumours = arrays(data, shape)
     coords = {
@@ -218,6 +223,9 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily =
         "amount_cell_type": list(parts["amount"].cell_types),
         "covariate": list(data.covariates.columns),
         "centre": list(shape.centres),
+        "bend": bends(data).labels if terms.bends else [],
+        "presence_lineage": list(parts["presence"].lineages),
+        "amount_lineage": list(parts["amount"].lineages),
     }
     with pm.Model(coords=coords) as model:
         presence = parts["presence"]
@@ -230,10 +238,13 @@ def build(data: AnalysisSet, priors: Mapping[str, Prior], family: AmountFamily =
                 dims=("tumour", "presence_cell_type"),
             )
         amount = parts["amount"]
+        log_mean = hierarchical_predictor("amount", amount, tumours, shape, priors)
+        if terms.factor:
+            log_mean = log_mean + tumour_factor(amount, tumours, priors)
         amount_node(
             "amount",
             family=family,
-            eta=hierarchical_predictor("amount", amount, tumours, shape, priors),
+            eta=log_mean,
             log_shape=log_shape(amount.coordinates["log_shape"], shape, priors),
             group_idx=tumours.cohort_idx,
             observed=amount.observed,
@@ -298,11 +309,12 @@ def estimand_draws(
     shape = structure(data)
     presence = slopes(posterior, "presence", data, priors, rng)
     amount = slopes(posterior, "amount", data, priors, rng)
-    draws = {("presence", scope): presence.of(scope) for scope in SCOPES}
-    draws |= {("amount", scope): amount.of(scope) for scope in SCOPES}
+    parts = {"presence": presence, "amount": amount}
+    change = {part: changes(posterior, part, data, own) for part, own in parts.items()}
+    draws = {(part, scope): change[part].of(scope) for part in parts for scope in SCOPES}
     draws |= standardised(posterior, data, shape, presence, amount, family)
     draws |= strata_compared(posterior, data, shape, presence, amount, family)
-    return {key: with_difference(array) for key, array in draws.items()}
+    return said(posterior, {key: with_difference(array) for key, array in draws.items()})
 
 
 def reported(posterior: Any) -> dict[str, Any]:
@@ -322,6 +334,7 @@ def estimates(
     interval: float = 0.95,
     rope: Rope = DEFAULT_ROPE,
     method: str = "models/abundance.py",
+    terms: Terms = MAIN,
 ) -> Estimates:
     """Summarise the draws of the estimands, with status, counts and decisions."""
     units = {
@@ -332,7 +345,8 @@ def estimates(
         "probability_greater": "probability",
         "presence_difference": "difference in share present",
     }
-    return summarise(draws, data, structure(data), units=units, method=method, interval=interval, rope=rope)
+    shape = structure(data, terms)
+    return summarise(draws, data, shape, units=units, method=method, interval=interval, rope=rope)
 
 
 prior_checks = hurdle_prior_predictive

@@ -115,11 +115,11 @@ CELLS = {
 }
 
 
-def structured_set(kind: str) -> AnalysisSet:
+def structured_set(kind: str, names_of_cells: Mapping[str, str] | None = None) -> AnalysisSet:
     """Small analysis set of each structure that the main model can take.
 
     Cell types: two with everything, one whose presence is masked in HR-, one without any zero, one whose
-    amounts are masked in HR- as well.
+    amounts are masked in HR- as well. `names_of_cells` gives them other names.
     """
     sizes: Sizes = {
         "three cohorts": THREE,
@@ -136,6 +136,7 @@ def structured_set(kind: str) -> AnalysisSet:
     if len(strata) == 2:
         cells["Rare in HR-"] = {"HR+": 0.5, "HR-": (n_negative - 4) / n_negative}  # 4 positives there
     tumours, abundance = random_tumours(7, sizes, cells)
+    abundance = abundance.rename(columns=dict(names_of_cells or {}))
     rng = np.random.default_rng(8)
     names: tuple[str, ...] = ()
     settings: dict[str, Any] = {}

@@ -46,7 +46,8 @@ class ContaminatedGamma(AmountFamily):
         return _Mixture(np.asarray(mean, dtype=float), np.asarray(shape, dtype=float))
 
     def greater(self, difference: np.ndarray, shape: np.ndarray) -> np.ndarray:  # noqa: D102
-        ratio, total = np.exp(difference), 0.0
+        ratio = np.exp(difference)
+        total = np.zeros(np.broadcast_shapes(np.shape(difference), np.shape(shape)))
         parts = ((1.0 - SHARE, shape), (SHARE, shape / WIDER))
         for share_x, a in parts:
             for share_y, b in parts:
@@ -67,9 +68,7 @@ class _Mixture:
         self.rare = stats.gamma(shape / WIDER, scale=mean * WIDER / shape)
 
     def logpdf(self, y: Any) -> Any:
-        return np.logaddexp(
-            np.log1p(-SHARE) + self.common.logpdf(y), np.log(SHARE) + self.rare.logpdf(y)
-        )
+        return np.logaddexp(np.log1p(-SHARE) + self.common.logpdf(y), np.log(SHARE) + self.rare.logpdf(y))
 
     def cdf(self, y: Any) -> Any:
         return (1.0 - SHARE) * self.common.cdf(y) + SHARE * self.rare.cdf(y)

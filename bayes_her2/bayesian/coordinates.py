@@ -211,6 +211,34 @@ class Coordinates:
         start = (weight * estimate).sum(axis=0) / weight.sum(axis=0)
         return PooledLikelihoodInformed(estimate, variance), np.asarray(start)
 
+    def over_groups(
+        self, member: np.ndarray, *, by_cohort: bool
+    ) -> tuple[PooledLikelihoodInformed, np.ndarray, Coordinates]:
+        """Coordinates and initial values of means of groups of cell types, and cheap estimates of those means.
+
+        Parameters
+        ----------
+        member
+            Group x cell type: 1.0 where it belongs.
+        by_cohort
+            Whether cell types vary by cohort.
+        """
+        pooled = self.pooled(TYPICAL_SPREAD if by_cohort else 0.0)
+        estimate, variance = pooled.estimate[0], pooled.variance[0]
+        weight = 1.0 / (variance + TYPICAL_SPREAD**2)
+        total = member @ weight
+        start = (member @ (weight * estimate)) / total
+        above = Coordinates(start[None, :], 1.0 / total[None, :])
+        return PooledLikelihoodInformed(estimate, variance, member), start, above
+
+    def over_cell_types_by_row(self) -> tuple[PooledLikelihoodInformed, np.ndarray]:
+        """Coordinates and initial values of the mean over cell types of each row: covariates, or bends."""
+        estimate, variance = self.estimate.T, self.variance.T
+        weight = 1.0 / (variance + TYPICAL_SPREAD**2)
+        return PooledLikelihoodInformed(estimate, variance), (weight * estimate).sum(axis=0) / weight.sum(
+            axis=0
+        )
+
     def with_nested(self, nested: Coordinates, home: list[int]) -> PooledLikelihoodInformed:
         """Coordinates of groups some of which have members of their own: centres nested in cohorts.
 

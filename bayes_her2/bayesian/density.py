@@ -74,6 +74,7 @@ class Predictors(Levels):
         super().__init__(posterior, data, structure(data), support, 1)
         self.labels = labels
         self.sizes = (posterior.sizes["chain"], posterior.sizes["draw"])
+        self._factor: np.ndarray | None = None
 
     def _at_tumours(self, array: xr.DataArray, name: str) -> np.ndarray:
         own = array.sel(cell_type=name, drop=True).sel(cohort=xr.DataArray(self.cohort, dims="point"))
@@ -88,11 +89,20 @@ class Predictors(Levels):
         if f"{part}_interaction" in self.posterior:
             difference = coefficient_by_cohort(self.posterior, f"{part}_interaction", self.data)
             slope = slope + self.other * self._at_tumours(difference, name)
-        return np.asarray(base + slope * self.support.h)
+        return np.asarray(base + slope * self.support.h + self.bent(part, name, self.support.h))
 
     def log_shape(self, variable: str, name: str) -> np.ndarray:
         """Log shape (or scale) of a cell type in each tumour's cohort, sample x tumour."""
         return self._at_tumours(coefficient_by_cohort(self.posterior, variable, self.data), name)
+
+    def shared(self, name: str, rng: np.random.Generator) -> np.ndarray | float:
+        """Give what a new factor of each tumour adds to the predictor of an amount; 0 where the model has no factor."""
+        if "amount_loading" not in self.posterior:
+            return 0.0
+        if self._factor is None:  # one for each draw and tumour, whatever the cell type
+            self._factor = rng.standard_normal((self.sizes[0] * self.sizes[1], len(self.labels)))
+        loading = self.posterior["amount_loading"].sel(amount_cell_type=name, drop=True)
+        return np.asarray(loading.stack(sample=("chain", "draw")).to_numpy()[:, None] * self._factor)
 
     def modelled(self, part: str, name: str) -> np.ndarray:
         """Whether a part of a cell type is modelled in each tumour's HR stratum."""
@@ -253,6 +263,7 @@ class HurdleDensity(Density):
         modelled = modelled & np.isfinite(share[0])
         shape = np.exp(at.log_shape("log_shape", name)[:, modelled])
         present = rng.random((n_samples, int(modelled.sum()))) < share[:, modelled]
+        amount = amount + at.shared(name, rng)
         amounts = self.family.random(rng, amount[:, modelled], shape, None)
         drawn[:, modelled] = np.where(present, amounts, 0.0)
         return drawn

@@ -3,15 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE, Coordinates
+from bayes_her2.bayesian.lineages import membership
 from bayes_her2.bayesian.starting import CheapFit, cheap_regression
 from bayes_her2.data import AnalysisSet
+from bayes_her2.errors import DataError
+from bayes_her2.splines import knots_of, natural_spline
+
+MIN_KNOTS = 3
+
+LINEAR_TERMS = ("intercept", "slope", "hr", "interaction")
+"""Terms of the linear predictor that may vary between cohorts, in the order of its columns."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a model file chooses of the linear predictor; the defaults are those of the main model.
+
+    The data have the last word: a term that they do not inform is not in the graph, whatever is chosen.
+
+    Attributes
+    ----------
+    present
+        Terms that there are, of `LINEAR_TERMS`.
+    by_cohort
+        Those that may vary between cohorts; the others are common to them.
+    cohorts
+        Intercepts of the cohorts: ``exchangeable`` around that of the cell type, or each ``fixed`` on its own.
+    cell_types
+        How cell types share strength: ``normal`` around their mean; ``unpooled``, each on its own; ``horseshoe``,
+        slopes and interactions at their mean but for some; ``lineage``, slopes, HR shifts and interactions around the
+        mean of their lineage.
+    bends
+        Whether HER2 may depart from a straight line.
+    factor
+        Whether the amounts of a tumour's cell types share a factor.
+    """
+
+    present: tuple[str, ...] = LINEAR_TERMS
+    by_cohort: tuple[str, ...] = LINEAR_TERMS
+    cohorts: Literal["exchangeable", "fixed"] = "exchangeable"
+    cell_types: Literal["normal", "unpooled", "horseshoe", "lineage"] = "normal"
+    bends: bool = False
+    factor: bool = False
+
+    def uses(self, prior: str) -> bool:
+        """Whether a prior of the main model is one of this structure too."""
+        level = prior.split("_", 1)[1]
+        term = level.split("_", 1)[0]
+        if term not in (*LINEAR_TERMS, "covariate"):
+            return True
+        if term not in (*self.present, "covariate"):
+            return False
+        if level.endswith("_between_cohorts_sd"):
+            return term in self.by_cohort
+        if term == "intercept" and self.cohorts == "fixed":
+            return False
+        if level.endswith("_between_cells_sd") and self.sparse(term):
+            return False
+        return self.cell_types != "unpooled"
+
+    def sparse(self, term: str) -> bool:
+        """Whether most cell types have a term's mean over them, and some depart from it."""
+        return self.cell_types == "horseshoe" and term in ("slope", "interaction")
+
+    def by_lineage(self, term: str) -> bool:
+        """Whether lineages stand between a term's cell types and their mean."""
+        return self.cell_types == "lineage" and term in ("slope", "hr", "interaction")
+
+
+MAIN = Terms()
 
 
 @dataclass(frozen=True)
@@ -32,6 +100,8 @@ class Structure:
         Cohorts with at least 10 tumours in both strata.
     centres
         Label -> cohort, for the centres nested in cohorts; empty where none are.
+    terms
+        What the model chooses of it.
     """
 
     cohorts: tuple[str, ...]
@@ -40,10 +110,48 @@ class Structure:
     hr_by_cohort: bool
     hr_informed_by: tuple[str, ...]
     centres: dict[str, str]
+    terms: Terms = MAIN
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Terms of the linear predictor that the model chooses and the data carry, in order."""
+        return tuple(t for t in self.terms.present if self.hr_term or t not in ("hr", "interaction"))
+
+    def varies(self, term: str) -> bool:
+        """Whether a term varies between the cohorts."""
+        informed = self.several_cohorts if term in ("intercept", "slope") else self.hr_by_cohort
+        return informed and term in self.terms.by_cohort
+
+    def unsaid(self, scope: str, *, contrast: bool) -> str:
+        """Why the model itself says nothing about HER2 in a row, whatever the data; '' where it does.
+
+        Parameters
+        ----------
+        scope
+            ``pooled``, ``cohort`` or ``new cohort``.
+        contrast
+            Whether the row is the ratio between the HR strata.
+        """
+        if "slope" not in self.terms.present:
+            return "the model has no HER2"
+        if contrast and "interaction" not in self.terms.present:
+            return "the model has no interaction: one slope for HR+ and HR-, by assumption"
+        if scope == "new cohort" and "slope" not in self.terms.by_cohort:
+            return "the model has one slope for all cohorts, by assumption: it does not say how a new one may differ"
+        return ""
+
+    def assumed(self, scope: str) -> str:
+        """Say what a row takes from elsewhere by assumption of the model; '' for the main model."""
+        common = []
+        if self.hr_term and "interaction" not in self.terms.present:
+            common.append("the HR strata")
+        if scope == "cohort" and self.several_cohorts and "slope" not in self.terms.by_cohort:
+            common.append("the cohorts")
+        return f"slope common to {' and '.join(common)}, by assumption" if common else ""
 
 
-def structure(data: AnalysisSet) -> Structure:
-    """Read off the structure that the tumours can inform."""
+def structure(data: AnalysisSet, terms: Terms = MAIN) -> Structure:
+    """Read off the structure that the tumours can inform, of the terms that a model chooses."""
     both = data.hr_informed_by
     centres: dict[str, str] = {}
     if data.use_centre:
@@ -58,6 +166,7 @@ def structure(data: AnalysisSet) -> Structure:
         hr_by_cohort=len(both) > 1,
         hr_informed_by=both,
         centres=centres,
+        terms=terms,
     )
 
 
@@ -74,14 +183,71 @@ class PartDesign:
     modelled
         Tumour x cell type: 1.0 where the part is modelled in the tumour's stratum.
     coordinates
-        Cheap estimates by term: ``intercept``, ``slope``, ``hr``, ``interaction``, ``covariates``,
+        Cheap estimates by term: ``intercept``, ``slope``, ``hr``, ``interaction``, ``covariates``, ``bends``,
         ``centre``, ``log_shape`` (of the amount, or log SD of the latent abundance).
+    lineages, lineage_of
+        Lineages of the cell types, and lineage x cell type, 1.0 where it belongs; none unless the model has them.
     """
 
     cell_types: tuple[str, ...]
     observed: np.ndarray
     modelled: np.ndarray
     coordinates: dict[str, Coordinates]
+    lineages: tuple[str, ...] = ()
+    lineage_of: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+
+@dataclass(frozen=True)
+class Bends:
+    """Departures of HER2 from a straight line: natural cubic splines, uncorrelated with each other and with the line.
+
+    Attributes
+    ----------
+    knots
+        Values of standardised HER2; beyond the outer ones a curve is straight.
+    line
+        Row of the constant and row of the line x column of `natural_spline`: what is taken from the columns.
+    scale
+        Column of `natural_spline` x column: what makes them uncorrelated, each with an SD of 1 over the tumours.
+    """
+
+    knots: np.ndarray
+    line: np.ndarray
+    scale: np.ndarray
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the columns."""
+        return [f"bend {i + 1}" for i in range(self.scale.shape[1])]
+
+    def at(self, her2_sd: np.ndarray) -> np.ndarray:
+        """Columns at values of standardised HER2, value x column."""
+        straight = np.stack([np.ones_like(her2_sd), her2_sd], axis=1)
+        found: np.ndarray = (natural_spline(her2_sd, self.knots) - straight @ self.line) @ self.scale
+        return found
+
+
+def bends(data: AnalysisSet) -> Bends:
+    """Departures from a straight line that the tumours of an analysis set can inform.
+
+    Raises
+    ------
+    DataError
+        HER2 has too few distinct values.
+    """
+    # Sorted, so that rounding does not depend on the order of tumours.
+    h = np.sort(data.her2_of_curves)
+    knots = knots_of(h)
+    if len(knots) < MIN_KNOTS:
+        raise DataError(
+            f"{data.measure}: {len(np.unique(h))} distinct values give {len(knots)} knots, and a curve needs "
+            f"{MIN_KNOTS}. Compare the structures that are linear in HER2."
+        )
+    columns = natural_spline(h, knots)
+    straight = np.stack([np.ones_like(h), h], axis=1)
+    line = np.linalg.lstsq(straight, columns, rcond=None)[0]
+    left = columns - straight @ line
+    return Bends(knots, line, np.linalg.inv(np.linalg.cholesky(left.T @ left / len(h))).T)
 
 
 @dataclass(frozen=True)
@@ -99,6 +265,8 @@ class Arrays:
         belongs to its centre).
     covariates
         Tumour x covariate column.
+    bends
+        Tumour x departure from a straight line in HER2; no column unless the model has them.
     """
 
     her2_sd: np.ndarray
@@ -107,6 +275,7 @@ class Arrays:
     cohort_columns: np.ndarray
     group_columns: np.ndarray
     covariates: np.ndarray
+    bends: np.ndarray
 
 
 def arrays(data: AnalysisSet, shape: Structure) -> Arrays:
@@ -120,13 +289,15 @@ def arrays(data: AnalysisSet, shape: Structure) -> Arrays:
         nested = tumours["cohort"].isin(set(shape.centres.values()))
         label = label.where(~nested, tumours["cohort"] + "/" + tumours["centre"].fillna(""))
     group_idx = pd.Index(groups).get_indexer(pd.Index(label))
+    her2_sd = tumours["her2_sd"].to_numpy(float)
     return Arrays(
-        her2_sd=tumours["her2_sd"].to_numpy(float),
+        her2_sd=her2_sd,
         hr_other=(tumours["hr"] != data.reference).to_numpy(float),
         cohort_idx=cohort_idx,
         cohort_columns=cohort_columns,
         group_columns=np.eye(len(groups))[group_idx],
         covariates=data.covariates.to_numpy(float).reshape(len(tumours), -1),
+        bends=bends(data).at(her2_sd) if shape.terms.bends else np.zeros((len(tumours), 0)),
     )
 
 
@@ -205,11 +376,16 @@ def design_of(
     own = supported[cell_types].astype(float).loc[data.tumours["hr"].to_numpy()]
     modelled = own.set_axis(data.tumours.index)
     observed = observed[cell_types]
+    lineages, lineage_of = (
+        membership(cell_types) if shape.terms.cell_types == "lineage" else ((), np.zeros((0, 0)))
+    )
     return PartDesign(
         cell_types=tuple(cell_types),
         observed=observed.to_numpy(float),
         modelled=modelled.to_numpy(float),
         coordinates=_coordinates(data, shape, part, observed, modelled, cheap),
+        lineages=lineages,
+        lineage_of=lineage_of,
     )
 
 
@@ -226,7 +402,12 @@ def _coordinates(
     h = tumours["her2_sd"]
     r = (tumours["hr"] != data.reference).astype(float)
     design = pd.DataFrame({"intercept": 1.0, "slope": h, "hr": r, "interaction": h * r})
-    design = pd.concat([design, data.covariates], axis=1)
+    design = pd.concat([design[list(shape.terms.present)], data.covariates], axis=1)
+    bent: list[str] = []
+    if shape.terms.bends:
+        basis = bends(data)
+        bent = basis.labels
+        design[bent] = basis.at(h.to_numpy(float))
     names = list(design.columns)
     n_cells = len(observed.columns)
 
@@ -250,16 +431,16 @@ def _coordinates(
 
     cohort_rows = [tumours.index[tumours["cohort"] == c] for c in shape.cohorts]
     terms, shapes = fits(cohort_rows)
-    result = {name: terms[name] for name in ("intercept", "slope", "hr", "interaction")}
+    result = {name: terms[name] for name in shape.terms.present}
     if not shape.hr_by_cohort:
-        for name in ("hr", "interaction"):
+        for name in {"hr", "interaction"} & set(result):
             result[name] = terms[name].pooled(0.0)
-    covariate_terms = [terms[name].pooled(0.0) for name in data.covariates.columns]
-    if covariate_terms:
-        result["covariates"] = Coordinates(
-            np.concatenate([t.estimate for t in covariate_terms]),
-            np.concatenate([t.variance for t in covariate_terms]),
-        )
+    for key, columns in (("covariates", list(data.covariates.columns)), ("bends", bent)):
+        common = [terms[name].pooled(0.0) for name in columns]
+        if common:
+            result[key] = Coordinates(
+                np.concatenate([t.estimate for t in common]), np.concatenate([t.variance for t in common])
+            )
     if shape.centres:
         label = tumours["cohort"] + "/" + tumours["centre"].fillna("")
         by_centre, _ = fits([tumours.index[label == centre] for centre in shape.centres])

@@ -145,6 +145,11 @@ class Fit:
 def read_fit(path: Path) -> Fit:
     """Read a fit written by `Fit.to_netcdf`, without loss.
 
+    Parameters
+    ----------
+    path
+        The netCDF file.
+
     Raises
     ------
     DataError
@@ -228,6 +233,11 @@ def fit_model(
     Fit
         The caller looks at ``fit.diagnostics.passed`` before reporting: a fit that fails twice is returned with its
         reasons, so that they can be shown.
+
+    Raises
+    ------
+    DataError
+        An unknown model, or data that it is no model of.
     """
     module = load_model(model) if isinstance(model, str) else model
     name = module.__name__.rsplit(".", 1)[-1]

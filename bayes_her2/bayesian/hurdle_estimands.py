@@ -5,6 +5,8 @@ Every function takes and returns xarray objects with named dims; nothing is sele
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -18,7 +20,9 @@ from bayes_her2.bayesian.slopes import (
     Levels,
     Slopes,
     coefficient_by_cohort,
+    has_part,
     her2_support,
+    nodes_for,
     thinning,
 )
 from bayes_her2.data import PRESENCE_HELD_BELOW, AnalysisSet
@@ -53,7 +57,8 @@ def standardised(
     """
     thin = thinning(posterior, data)
     posterior = posterior.isel(draw=slice(None, None, thin))
-    averages = _HurdleAverages(posterior, data, shape, her2_support(data, shape), thin, family)
+    support = her2_support(data, shape, n_nodes=nodes_for(posterior))
+    averages = _HurdleAverages(posterior, data, shape, support, thin, family)
     return averages.over_cell_types({"presence": presence, "amount": amount})
 
 
@@ -97,7 +102,7 @@ def summed_abundance(
     context = Levels(thinned, data, shape, support, 1)
     by_part = {}
     for which in ("presence", "amount"):
-        if f"{which}_slope" not in thinned:
+        if not has_part(thinned, which):
             continue
         slope = coefficient_by_cohort(thinned, f"{which}_slope", data)
         difference = (
@@ -111,6 +116,11 @@ def summed_abundance(
     totals = {h: np.zeros((thinned.sizes["chain"] * thinned.sizes["draw"], len(support.h))) for h in at}
     for name in data.abundance.columns:
         bases = {which: context.base(which, name) for which in by_part}
+        level = bases.get("amount")
+        if level is not None and "amount_loading" in thinned:
+            # The mean over the tumours' factors.
+            loading = thinned["amount_loading"].sel(amount_cell_type=name).stack(sample=("chain", "draw"))
+            bases["amount"] = level + 0.5 * loading.to_numpy()[:, None] ** 2
         slopes_here = {}
         for which, (slope, difference) in by_part.items():
             one = slope.sel(cell_type=name, drop=True).sel(cohort=where) + other * difference.sel(
@@ -124,9 +134,18 @@ def summed_abundance(
                 amount, presence = bases.get("amount"), bases.get("presence")
                 if not part.amount_modelled or amount is None:
                     continue
-                mean = family.mean(amount[:, own] + slopes_here["amount"][:, own] * h)
+                where_h = np.array([h])
+                mean = family.mean(
+                    amount[:, own]
+                    + slopes_here["amount"][:, own] * h
+                    + context.bent("amount", str(name), where_h)
+                )
                 if part.presence_modelled and presence is not None:
-                    mean = mean * expit(presence[:, own] + slopes_here["presence"][:, own] * h)
+                    mean = mean * expit(
+                        presence[:, own]
+                        + slopes_here["presence"][:, own] * h
+                        + context.bent("presence", str(name), where_h)
+                    )
                 else:
                     mean = mean * (part.n_positive / part.n)
                 totals[h][:, own] += mean
@@ -161,13 +180,15 @@ class _HurdleAverages(AmountLevels, Averages):
 
         def present(at: np.ndarray) -> np.ndarray | float | None:
             if base_p is not None and part.presence_modelled:
-                return np.asarray(expit(base_p[:, points] + slope_p * at))
+                return np.asarray(
+                    expit(base_p[:, points] + slope_p * at + self.bent("presence", one.name, at))
+                )
             return 1.0 - zero_share if zero_share < PRESENCE_HELD_BELOW else None
 
         means: tuple[np.ndarray, np.ndarray] | None = None
         if base_m is not None and part.amount_modelled:
-            m0 = base_m[:, points] + slope_m * h
-            means = (m0, m0 + slope_m)
+            m0, bent = base_m[:, points] + slope_m * h, partial(self.bent, "amount", one.name)
+            means = (m0 + bent(h), m0 + slope_m + bent(h + 1.0))
         if means is not None and "amount" in result:
             ratio = np.log(self.family.mean(means[1])) - np.log(self.family.mean(means[0]))
             result["amount"] = ratio @ weight / weight.sum()
@@ -191,7 +212,11 @@ class _HurdleAverages(AmountLevels, Averages):
             above = np.ones((len(slope_m), len(h)))
             if eta is not None and shapes is not None:
                 rated = cutoff > 0
-                above[:, rated] = self.family.above(cutoff[rated], eta[:, rated], shapes[:, points][:, rated])
+                above[:, rated] = sum(
+                    share_of
+                    * self.family.above(cutoff[rated], eta[:, rated] + shift, shapes[:, points][:, rated])
+                    for shift, share_of in self.over_factor(one.name)
+                )
             share = (p * above) @ weight / weight.sum()
             return np.asarray(np.log(share) - np.log1p(-share))
 

@@ -21,15 +21,42 @@ MODELS: tuple[str, ...] = ("abundance", "high_abundance", "rank_correlation", "m
 MODELS_OF_RESULTS: tuple[str, ...] = ("evidence_synthesis", "treatment_response")
 """Models of published results and of treated patients: their data are not an `AnalysisSet`."""
 
-ALTERNATIVES: Mapping[str, tuple[str, ...]] = {
-    "abundance": ("abundance_weibull", "abundance_beta", "abundance_lognormal", "abundance_tobit")
+ALTERNATIVES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "abundance": {
+        "likelihood": (
+            "abundance_weibull",
+            "abundance_beta",
+            "abundance_robust",
+            "abundance_lognormal",
+            "abundance_tobit",
+        ),
+        "structure": (
+            "abundance_cohort_fixed",
+            "abundance_cohort_intercepts",
+            "abundance_no_interaction",
+            "abundance_no_her2",
+            "abundance_unpooled",
+            "abundance_horseshoe",
+            "abundance_lineage",
+            "abundance_spline",
+            "abundance_factor",
+        ),
+    }
 }
-"""Model -> its alternatives: fitted to its analysis set to be compared with it, never part of a run."""
+"""Model -> kind -> its alternatives: fitted to its analysis set to be compared with it, never part of a run.
+
+A ``likelihood`` gives the amounts another distribution, a ``structure`` the linear predictor other terms.
+"""
+
+
+def alternatives_to(main: str) -> tuple[str, ...]:
+    """Return the alternatives to a model, of every kind."""
+    return tuple(name for names in ALTERNATIVES.get(main, {}).values() for name in names)
 
 
 def main_model_of(name: str) -> str:
     """Return the model that `name` is an alternative to, or `name` itself."""
-    return next((main for main, others in ALTERNATIVES.items() if name in others), name)
+    return next((main for main in ALTERNATIVES if name in alternatives_to(main)), name)
 
 
 def unsuited(model: ModelFile, data: Any) -> str:
@@ -162,12 +189,17 @@ class ComparableModel(ModelFile, Protocol):
 def load_model(name: str) -> ModelFile:
     """Return the model file of that name.
 
+    Parameters
+    ----------
+    name
+        Name of a file of ``models/``, without its ending.
+
     Raises
     ------
     DataError
         Unknown name; the message lists the models.
     """
-    known = (*MODELS, *MODELS_OF_RESULTS, *(n for others in ALTERNATIVES.values() for n in others))
+    known = (*MODELS, *MODELS_OF_RESULTS, *(n for main in ALTERNATIVES for n in alternatives_to(main)))
     if name not in known:
         raise DataError(f"no model is named {name!r}; known: {', '.join(known)}.")
     module: ModuleType = import_module(f"bayes_her2.models.{name}")

@@ -55,7 +55,10 @@ def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
     def by_cohort(name: str) -> xr.DataArray:
         return by_cohort_of(drawn, name, data)
 
-    if "presence_intercept" in drawn:
+    def has(name: str) -> bool:
+        return name in drawn or f"{name}_by_cohort" in drawn
+
+    if has("presence_intercept"):
         share = (counts["n_positive"] + 0.5) / (counts["n"] + 1)  # a share of 1 is no finite level
         implied = xr.apply_ufunc(expit, by_cohort("presence_intercept"))
         rows.append(
@@ -66,7 +69,8 @@ def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
                 1.0,
             )
         )
-        rows.append(beyond_fivefold("an odds ratio of presence", by_cohort("presence_slope")))
+        if has("presence_slope"):
+            rows.append(beyond_fivefold("an odds ratio of presence", by_cohort("presence_slope")))
     long = data.abundance.melt(ignore_index=False, var_name="cell_type", value_name="abundance")
     long = long.assign(cohort=data.tumours["cohort"].loc[long.index])
     means = long[long["abundance"] > 0].groupby(["cell_type", "cohort"])["abundance"].mean()
@@ -81,7 +85,8 @@ def hurdle_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
     )
     if data.scale == "relative":
         rows.append(("prior probability of a mean share above 1", float((level > 0).mean()), 0.0, 0.10))
-    rows.append(beyond_fivefold("a ratio of mean amounts", by_cohort("amount_slope")))
+    if has("amount_slope"):
+        rows.append(beyond_fivefold("a ratio of mean amounts", by_cohort("amount_slope")))
     if "presence_interaction" in drawn:
         # For the reader, not a reason to refuse: a sceptic may well choose a tighter prior, and then sees it here.
         rows.append(
@@ -238,6 +243,10 @@ def hurdle_reader_scale(name: str, prior: Prior, interval: float, family: Amount
         return f"{percent} of typical cell types present in {expit(low):.0%} to {expit(high):.0%} of tumours"
     if name == "amount_intercept_mean":
         return f"{percent} of typical amounts {np.exp(low):.3g} to {np.exp(high):.3g}"
+    if name in ("presence_intercept", "presence_intercept_by_cohort"):
+        return f"{percent} of cell types present in {expit(low):.0%} to {expit(high):.0%} of tumours"
+    if name in ("amount_intercept", "amount_intercept_by_cohort"):
+        return f"{percent} of mean amounts {np.exp(low):.3g} to {np.exp(high):.3g}"
     if name == "log_shape_mean":
         least, most = family.variation(np.exp(high)), family.variation(np.exp(low))
         return f"{percent}: coefficient of variation {least:.2g} to {most:.2g}"

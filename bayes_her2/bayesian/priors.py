@@ -24,8 +24,9 @@ class Prior:
     Attributes
     ----------
     dist
-        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), ``Dirichlet`` (``concentration``, the same for
-        every share), or ``NormalMixture`` (``weight_1``, ``mu_1``, ``sigma_1``, ``weight_2``, ...: weights sum to 1).
+        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), ``HalfCauchy`` (``beta``, its scale),
+        ``InverseGamma`` (``alpha``, ``beta``), ``Dirichlet`` (``concentration``, the same for every share), or
+        ``NormalMixture`` (``weight_1``, ``mu_1``, ``sigma_1``, ``weight_2``, ...: weights sum to 1).
     params
         Parameters by name.
     why
@@ -40,7 +41,13 @@ class Prior:
     overridden: bool = False
 
     def __post_init__(self) -> None:
-        expected = {"Normal": {"mu", "sigma"}, "HalfNormal": {"sigma"}, "Dirichlet": {"concentration"}}
+        expected = {
+            "Normal": {"mu", "sigma"},
+            "HalfNormal": {"sigma"},
+            "HalfCauchy": {"beta"},
+            "InverseGamma": {"alpha", "beta"},
+            "Dirichlet": {"concentration"},
+        }
         if self.dist == "NormalMixture":
             self._check_mixture()
             expected["NormalMixture"] = set(self.params)
@@ -53,8 +60,17 @@ class Prior:
                 f"prior {self.dist}: needs the parameters {', '.join(sorted(expected[self.dist]))}, "
                 f"got {', '.join(sorted(self.params)) or 'none'}."
             )
-        positive = {"Dirichlet": "concentration", "NormalMixture": "sigma_1"}.get(self.dist, "sigma")
-        if not (self.params[positive] > 0 and all(math.isfinite(v) for v in self.params.values())):
+        positive = {
+            "Dirichlet": "concentration",
+            "NormalMixture": "sigma_1",
+            "HalfCauchy": "beta",
+            "InverseGamma": "beta",
+        }.get(self.dist, "sigma")
+        if not (
+            self.params[positive] > 0
+            and self.params.get("alpha", 1.0) > 0
+            and all(math.isfinite(v) for v in self.params.values())
+        ):
             raise DataError(
                 f"prior {self.dist}: {positive} must be above 0 and every parameter finite, got {dict(self.params)}."
             )
@@ -94,7 +110,7 @@ class Prior:
         if self.dist == "NormalMixture":
             parts = zip(*self.components(), strict=True)
             return " + ".join(f"{w:.3g} Normal({mu:.3g}, {sigma:.3g})" for w, mu, sigma in parts)
-        order = ("mu", "sigma", "concentration")
+        order = ("mu", "sigma", "alpha", "beta", "concentration")
         inside = ", ".join(f"{self.params[name]:g}" for name in order if name in self.params)
         return f"{self.dist}({inside})"
 
@@ -116,8 +132,8 @@ class Prior:
             parts = [pm.Normal.dist(mu, sigma) for mu, sigma in zip(mus, sigmas, strict=True)]
             return pm.Mixture(name, w=weights, comp_dists=parts, dims=dims)
         kwargs: dict[str, Any] = dict(self.params)
-        if self.dist == "HalfNormal" and transform is None:
-            transform = LogSpread(self.params["sigma"])
+        if self.dist in ("HalfNormal", "HalfCauchy") and transform is None:
+            transform = LogSpread(self.params["sigma" if self.dist == "HalfNormal" else "beta"])
         if transform is not None:
             kwargs["default_transform"] = transform
         return getattr(pm, self.dist)(name, dims=dims, **kwargs)
@@ -131,6 +147,10 @@ class Prior:
             return stats.norm(self.params["mu"], self.params["sigma"])
         if self.dist == "NormalMixture":
             return NormalMixture(*self.components())
+        if self.dist == "HalfCauchy":
+            return stats.halfcauchy(scale=self.params["beta"])
+        if self.dist == "InverseGamma":
+            return stats.invgamma(self.params["alpha"], scale=self.params["beta"])
         return stats.halfnorm(scale=self.params["sigma"])
 
     def interval(self, probability: float = 0.95) -> tuple[float, float]:
@@ -142,6 +162,17 @@ class Prior:
     def sample(self, rng: np.random.Generator, size: tuple[int, ...]) -> np.ndarray:
         """Draws from the prior."""
         return np.asarray(self.frozen().rvs(size=size, random_state=rng))
+
+
+def around(prior: Prior, other: Prior) -> Prior:
+    """Return a normal prior centred where `other` is, with the reason of `other` where that moves it."""
+    mu = other.params["mu"]
+    if mu == prior.params["mu"]:
+        return prior
+    spread = prior.params["sigma"]
+    return Prior(
+        "Normal", {"mu": mu, "sigma": spread}, f"centred as the main model's: {other.why}; SD {spread:g}"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,7 @@ def empirical_quadrature(values: np.ndarray, n_nodes: int = N_NODES) -> tuple[np
     return centre + spread * nodes, vectors[0] ** 2 * counts.sum()
 
 
-def support_points(h: np.ndarray, alike: pd.DataFrame) -> Support:
+def support_points(h: np.ndarray, alike: pd.DataFrame, n_nodes: int = N_NODES) -> Support:
     """Points that stand for all tumours, made within groups alike in every other respect.
 
     Parameters
@@ -82,14 +82,16 @@ def support_points(h: np.ndarray, alike: pd.DataFrame) -> Support:
         Standardised HER2, one per tumour.
     alike
         One row per tumour: cohort, stratum, centre, covariates. Where covariates are continuous every
-        tumour is a group of its own, and nothing is gained or lost.
+    is a group of its own, and nothing is gained or lost.
+    n_nodes
+        Points for each group.
     """
     nodes, weights, rows = [], [], []
     positions = np.arange(len(h))
     codes = alike.groupby(list(alike.columns), sort=True, dropna=False).ngroup().to_numpy()
     for code in np.unique(codes):
         members = positions[codes == code]
-        x, w = empirical_quadrature(h[members])
+        x, w = empirical_quadrature(h[members], n_nodes)
         nodes.append(x)
         weights.append(w)
         rows.append(np.full(len(x), members[0]))

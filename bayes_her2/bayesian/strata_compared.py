@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from bayes_her2.bayesian.amounts import AmountFamily
 from bayes_her2.bayesian.design import Structure
-from bayes_her2.bayesian.slopes import AmountLevels, Slopes, her2_support
+from bayes_her2.bayesian.slopes import AmountLevels, Slopes, her2_support, nodes_for
 from bayes_her2.bayesian.standardisation import Support, batched_quadrature
 from bayes_her2.data import HR_COMPARED, HR_NEGATIVE, HR_POSITIVE, PRESENCE_HELD_BELOW, AnalysisSet
 
@@ -55,7 +55,7 @@ def strata_compared(
         return {}
     thin = max(1, posterior.sizes["chain"] * posterior.sizes["draw"] // MAX_DRAWS)
     posterior = posterior.isel(draw=slice(None, None, thin))
-    support = her2_support(data, shape)
+    support = her2_support(data, shape, n_nodes=nodes_for(posterior))
     both = data.tumours.groupby("cohort")["hr"].transform("nunique").to_numpy() == len(data.strata)
     inside = both[support.row]
     support = Support(support.h[inside], support.weight[inside], support.row[inside])
@@ -90,11 +90,18 @@ class _Side:
     weight: np.ndarray  # sample x node
 
 
-def _greater(x: _Side, y: _Side, shape: np.ndarray, family: AmountFamily) -> np.ndarray:
-    """P(X > Y) + P(X = Y) / 2 of two hurdle mixtures with one shape, by draw."""
+def _greater(
+    x: _Side,
+    y: _Side,
+    shape: np.ndarray,
+    family: AmountFamily,
+    over: Sequence[tuple[np.ndarray | float, float]],
+) -> np.ndarray:
+    """P(X > Y) + P(X = Y) / 2 of two hurdle mixtures with one shape, by draw, averaged over shifts of the log ratio."""
     both_positive = np.zeros(len(shape))
     for i in range(x.log_mean.shape[1]):
-        above = family.greater(x.log_mean[:, i, None] - y.log_mean, shape[:, None])
+        log_ratio = x.log_mean[:, i, None] - y.log_mean
+        above = sum(w * family.greater(log_ratio + shift, shape[:, None]) for shift, w in over)
         both_positive += x.weight[:, i] * (y.weight * above).sum(axis=1)
     return np.asarray(
         x.present * (1 - y.present)
@@ -120,7 +127,7 @@ class _Tumours(AmountLevels):
             nothing = np.full(len(x.present), np.nan)
             own = self._shape(name, cohort)
             modelled = x.presence_modelled and y.presence_modelled
-            greater = _greater(x, y, own, self.family)
+            greater = _greater(x, y, own, self.family, self.over_factor(name, n_tumours=2))
             found[cohort] = greater, x.present - y.present if modelled else nothing
         return found
 
@@ -142,7 +149,9 @@ class _Tumours(AmountLevels):
         def predictor(which: str, own: np.ndarray) -> np.ndarray:
             slope = slopes[which].sel(cell_type=name, stratum=stratum, cohort=cohort)
             slope = slope.isel(draw=slice(None, None, self.thin)).transpose("chain", "draw")
-            return np.asarray(own[:, points] + slope.to_numpy().reshape(-1, 1) * h)
+            return np.asarray(
+                own[:, points] + slope.to_numpy().reshape(-1, 1) * h + self.bent(which, name, h)
+            )
 
         log_mean = predictor("amount", base["amount"])
         if part.presence_modelled and base["presence"] is not None:

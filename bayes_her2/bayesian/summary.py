@@ -89,10 +89,12 @@ def standing(
         own = own[own["cohort"].isin(_having(data, strata, 1))]
     n, n_zero = int(own["n"].sum()), int(own["n_zero"].sum())
 
-    reason = support.not_estimable(estimand, cell_type, strata)
+    reason = support.not_estimable(estimand, cell_type, strata) or shape.unsaid(
+        scope, contrast=stratum == DIFFERENCE
+    )
     if reason:
         return Standing(n, n_zero, "not estimable", reason)
-    held = support.held(estimand, cell_type, strata)
+    held = "; ".join(t for t in (support.held(estimand, cell_type, strata), shape.assumed(scope)) if t)
     mixed = support.mixed(estimand, cell_type)
     if scope == "cohort":
         borrowed = _borrowed(shape, support, counts, estimand, cell_type, stratum, strata, cohort)
@@ -100,7 +102,8 @@ def standing(
     if scope == "new cohort":
         if not shape.several_cohorts:
             return Standing(n, n_zero, "prior-only", "one cohort: the spread between cohorts is the prior's")
-        if (data.reference not in strata or len(strata) == 2) and not shape.hr_by_cohort:
+        other = data.reference not in strata or len(strata) == 2
+        if other and "interaction" in shape.present and not shape.varies("interaction"):
             informed = ", ".join(shape.hr_informed_by) or "no cohort"
             note = f"the interaction is informed by {informed} alone: its spread is the prior's"
             return Standing(n, n_zero, "prior-only", note)
@@ -554,7 +557,7 @@ def heterogeneity(
             ("interaction", len(shape.hr_informed_by)),
         ):
             name = f"{part}_{term}_between_cohorts_sd"
-            if term != "slope" and not shape.hr_term:
+            if name not in priors or (term != "slope" and not shape.hr_term):
                 continue
             prior = priors[name]
             prior_median = float(prior.frozen().median())  # type: ignore[attr-defined]

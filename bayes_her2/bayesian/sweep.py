@@ -50,7 +50,7 @@ def interaction_sweep(
     Returns
     -------
     pandas.DataFrame
-        ``part``, ``scale``, ``prior_sd`` (of the log ratio: mean and spread together), ``outcome``,
+        ``part``, ``scale``, ``prior_sd`` (of the log ratio: mean and spreads together), ``outcome``,
         ``point``, ``lower``, ``upper``, ``excludes_1``, ``pareto_k``, ``reliable`` (k below 0.7). Empty
         with one HR stratum.
 
@@ -67,11 +67,13 @@ def interaction_sweep(
         if name not in posterior or pooled is None or DIFFERENCE not in pooled["stratum"]:
             continue
         used, mean = priors[name], priors[f"{part}_interaction_mean"]
+        lineages = priors.get(f"{part}_interaction_between_lineages_sd")
+        between_lineages = lineages.params["sigma"] if lineages is not None else 0.0
         spread = posterior[name]
         contrast = pooled.sel(stratum=DIFFERENCE, drop=True)
         for scale in scales:
             weight, pareto_k = _weights(spread, used, scale)
-            prior_sd = float(np.sqrt(mean.params["sigma"] ** 2 + scale**2))
+            prior_sd = float(np.sqrt(mean.params["sigma"] ** 2 + between_lineages**2 + scale**2))
             for outcome in contrast["cell_type"].to_numpy():
                 values = contrast.sel(cell_type=outcome).transpose("chain", "draw").to_numpy().ravel()
                 if np.isnan(values).any():

@@ -212,6 +212,7 @@ def subset(data: AnalysisSet, tumours: Sequence[str], *, own_parts: bool = False
         clinical=rows(data.clinical),
         outcome=rows(data.outcome),
         hr_by_cohort=tuple(c for c in data.hr_informed_by if c in cohorts) if not own_parts else None,
+        her2_of_whole=tuple(float(h) for h in data.her2_of_curves),
     )
 
 

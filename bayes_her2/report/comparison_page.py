@@ -338,7 +338,8 @@ def _cohorts_table(results: Results) -> Table | None:
         "tables/cohorts_predicted.csv",
         (
             "Only what the other cohorts identify is scored: HR strata that they have, and parts of cell types that "
-            "they can model by themselves. SE: standard error over the scored tumours.",
+            "they can model by themselves. SE: standard error over the scored tumours. Where the others are one "
+            "cohort, how far the slopes of a new cohort may lie from theirs is the prior's.",
         ),
         small=True,
     )

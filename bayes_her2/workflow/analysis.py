@@ -63,9 +63,11 @@ class Job:
         own = self.study.priors.get(self.name, {})
         main = main_model_of(self.name)
         if main != self.name:
-            # What a study says of the main model holds for its alternatives, but for the shape of the amounts.
+            # What a study says of the main model holds for its alternatives, but for the shape of the amounts and for
+            # terms that they do not have.
             shared = self.study.priors.get(main, {})
-            own = {n: prior for n, prior in shared.items() if not n.startswith("log_shape")} | dict(own)
+            has = [n for n in self.model.PRIORS if not n.startswith("log_shape")]
+            own = {n: shared[n] for n in has if n in shared} | dict(own)
         return resolve_priors(self.model.priors_for(self.data), own, self.name)
 
     @property

@@ -14,7 +14,7 @@ import pandas as pd
 from bayes_her2 import __version__
 from bayes_her2.bayesian.density import MAX_REPLICATES
 from bayes_her2.bayesian.fit import Fit, Progress
-from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel, load_model, unsuited
+from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel, alternatives_to, load_model, unsuited
 from bayes_her2.comparison.models import (
     Candidate,
     ModelComparison,
@@ -42,6 +42,8 @@ PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
 
 FOLDS = 5
 """Folds where the importance weights of some tumour cannot be trusted, unless the user names another number."""
+
+DEFAULT_KIND = "likelihood"
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def compare_study(
     out
         Folder for the comparison, another than that of a run; finished fits and scores found there are reused.
     models
-        Alternatives; none for all of them. The main model is always among the compared.
+        Alternatives or kinds of them; none for the likelihoods. The main model is always among the compared.
     folds
         Folds of an exact K-fold cross-validation. None: 5 where the importance weights of some tumour are not to be
         trusted (Pareto k), and none elsewhere; 0: never.
@@ -162,7 +164,7 @@ def compare_study(
     started = dt.datetime.now(dt.UTC)
     if folds is not None and (folds < 0 or folds == 1):
         raise DataError(f"--folds {folds}: give 2 or more, or 0 for none.")
-    names = [MODEL, *_alternatives(models)]
+    names = [MODEL, *alternatives_of(models)]
     clock = Clock(say)
     with clock("Reading and preparing the files"):
         checked = check_study(path, only=(MODEL,))
@@ -286,15 +288,28 @@ def _page(
     return comparison_page({name: rows_of(table) for name, table in tables.items()}, about)
 
 
-def _alternatives(asked: Sequence[str]) -> list[str]:
-    """Alternatives to fit, in the order in which they are listed."""
-    known = ALTERNATIVES[MODEL]
-    unknown = [name for name in asked if name not in known and name != MODEL]
+def alternatives_of(asked: Sequence[str]) -> list[str]:
+    """Return the alternatives to fit, in the order in which they are listed.
+
+    Parameters
+    ----------
+    asked
+        Alternatives or kinds of them; none for the default kind.
+
+    Raises
+    ------
+    DataError
+        An unknown name, or no alternative.
+    """
+    kinds, known = ALTERNATIVES[MODEL], alternatives_to(MODEL)
+    unknown = [name for name in asked if name not in (*known, *kinds, MODEL)]
     if unknown:
         raise DataError(
-            f"--model {', '.join(unknown)}: not an alternative to {MODEL}; known: {', '.join(known)}."
+            f"--model {', '.join(unknown)}: not an alternative to {MODEL}; known: {', '.join(known)}; "
+            f"or all of a kind: {', '.join(kinds)}."
         )
-    chosen = [name for name in known if not asked or name in asked]
+    wanted = asked or (DEFAULT_KIND,)
+    chosen = [name for kind, names in kinds.items() for name in names if name in wanted or kind in wanted]
     if not chosen:
         raise DataError(
             f"--model {MODEL}: names the main model alone. Name an alternative: {', '.join(known)}."
@@ -320,10 +335,17 @@ def _fit_all(
     """Fit every model, check its gates, and keep what the comparison needs."""
     fitted = _Fitted()
     for job in jobs:
+        try:
+            graph = job.model.build(job.data, job.priors)
+        except DataError as error:
+            if job.name == MODEL:
+                raise
+            fitted.refused[job.name] = (str(error),)
+            continue
         with clock(f"{job.name}: sampling the posterior"):
             fit, _ = fit_or_reuse(job, folder, say=clock.say, progress=progress(job.name))
         fitted.diagnostics.append(fit.diagnostics.table.assign(model=job.name))
-        gates = job.model.prior_checks(job.model.build(job.data, job.priors), job.data, job.study.seed)
+        gates = job.model.prior_checks(graph, job.data, job.study.seed)
         reasons = [f"prior check not passed: {check}" for check in gates.loc[~gates["passed"], "check"]]
         reasons += list(fit.diagnostics.reasons)
         if reasons:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS
+from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS, alternatives_to
 from bayes_her2.comparison import claims, families
 from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
@@ -127,7 +127,7 @@ def run_study(
     with clock("Reading and preparing the files"):
         checked = check_study(path, only=only)
     study = checked.study
-    known = (*MODELS, *MODELS_OF_RESULTS, *(name for names in ALTERNATIVES.values() for name in names))
+    known = (*MODELS, *MODELS_OF_RESULTS, *(name for main in ALTERNATIVES for name in alternatives_to(main)))
     unknown = sorted(set(study.priors) - set(known))
     if unknown:
         raise DataError(f"[priors]: no model is named {', '.join(unknown)}; known: {', '.join(known)}.")

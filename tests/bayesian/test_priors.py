@@ -71,7 +71,7 @@ def test_a_prior_reads_as_in_the_literature():
             "Cauchy",
             {"sigma": 1.0},
             "x",
-            "unknown distribution 'Cauchy'; known: Dirichlet, HalfNormal, Normal",
+            "unknown distribution 'Cauchy'; known: Dirichlet, HalfCauchy, HalfNormal, InverseGamma, Normal",
         ),
         ("Normal", {"sigma": 1.0}, "x", "needs the parameters mu, sigma, got sigma"),
         ("HalfNormal", {"mu": 0.0, "sigma": 1.0}, "x", "needs the parameters sigma, got mu, sigma"),
@@ -81,6 +81,8 @@ def test_a_prior_reads_as_in_the_literature():
         ("HalfNormal", {"sigma": float("inf")}, "x", "every parameter finite"),
         ("Dirichlet", {"sigma": 1.0}, "x", "needs the parameters concentration, got sigma"),
         ("Dirichlet", {"concentration": 0.0}, "x", "concentration must be above 0"),
+        ("HalfCauchy", {"beta": 0.0}, "x", "beta must be above 0"),
+        ("InverseGamma", {"alpha": -1.0, "beta": 1.0}, "x", "must be above 0"),
         ("Normal", {"mu": 0.0, "sigma": 1.0}, "  ", "a prior without a reason is a bug"),
     ],
 )
