@@ -29,6 +29,7 @@ ALTERNATIVES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "abundance_robust",
             "abundance_lognormal",
             "abundance_tobit",
+            "composition",
         ),
         "structure": (
             "abundance_cohort_fixed",
