@@ -30,8 +30,10 @@ from bayes_her2.report import render_report
 from bayes_her2.workflow.audit import AuditResult, audit_claims
 from bayes_her2.workflow.check import Checked, Prepared, check_study
 from bayes_her2.workflow.compare import DEFAULT_KIND, ComparedModels, compare_study
+from bayes_her2.workflow.multiverse import MultiverseResult, multiverse_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
+from bayes_her2.workflow.universes import BY_NAME
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -155,6 +157,40 @@ def compare(
             study, out, models=model, folds=folds, cohorts_out=cohorts_out, say=bars.say, draws=bars.draws
         )
     _show_comparison(console, result)
+
+
+@app.command
+def multiverse(
+    study: Path,
+    *,
+    out: Out,
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--only",
+            negative="",
+            help=f"Universe to set against the main analysis (may be repeated): {', '.join(BY_NAME)}. Default: all "
+            "that the study can have.",
+        ),
+    ] = (),
+    at_once: AtOnce = None,
+    quiet: Quiet = False,
+) -> None:
+    """Analyse a study under every zero policy and other arguable choices, and say which conclusions change.
+
+    Run again to resume: finished fits are reused.
+
+    Parameters
+    ----------
+    study
+        The study file (TOML).
+    """
+    console = _console(quiet)
+    with Bars(console) as bars:
+        result = multiverse_study(
+            study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws
+        )
+    _show_multiverse(console, result)
 
 
 @app.command
@@ -385,6 +421,34 @@ def _show_comparison(console: Console, result: ComparedModels) -> None:
             )
     for name, reasons in result.refused.items():
         console.print(escape(f"Not compared: {name}: {'; '.join(reasons)}"))
+    console.print(f"Page: {result.page}")
+
+
+def _show_multiverse(console: Console, result: MultiverseResult) -> None:
+    """Print how many conclusions each universe changes, and which."""
+    fitted = result.summary[result.summary["status"] == "fitted"]
+    kinds = ("lost", "gained", "reversed")
+    shown = pd.DataFrame(
+        {"universe": fitted["universe"], "tumours": fitted["n_tumours"], "rows": fitted["n_rows"]}
+    )
+    for name in ("posterior", "twin"):
+        shown[f"{name}: {', '.join(kinds)}"] = [
+            ", ".join(str(row[f"{name}_{kind}"]) for kind in kinds) for _, row in fitted.iterrows()
+        ]
+    _print_table(console, "Conclusions that differ from the main analysis", shown)
+    headlines = result.changed[result.changed["headline"] & result.changed["posterior_change"].isin(kinds)]
+    for _, row in headlines.iterrows():
+        here, main = (
+            f"{row[f'{side}point']:.2f} ({row[f'{side}lower']:.2f} to {row[f'{side}upper']:.2f})"
+            for side in ("posterior_", "main_")
+        )
+        unsure = ", within Monte Carlo error" if row["within_monte_carlo_error"] else ""
+        place = f"{row['universe']}: {row['cell_type']}, {row['stratum']}, {row['estimand']}"
+        console.print(escape(f"  {place}: {row['posterior_change']}, {here}, main analysis {main}{unsure}"))
+    for name, why in result.left_out.items():
+        console.print(escape(f"Left out: {name}: {why}"))
+    for name, reasons in result.refused.items():
+        console.print(escape(f"Refused: {name}: {'; '.join(reasons)}"))
     console.print(f"Page: {result.page}")
 
 

@@ -426,13 +426,18 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
 
 
 def _refuse_audit(folder: Path) -> None:
-    """Say that a folder holds an audit of claims, whose page is made with it."""
+    """Say that a folder holds an audit of claims or a multiverse, whose page is made with it."""
     record = folder / "provenance.json"
     try:
         kind = json.loads(record.read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):
         return  # what is wrong with it is said where it is read
     if kind:
+        if kind == "multiverse":
+            raise DataError(
+                f"{folder} holds a {kind}, whose page is made with it: `bayes-her2 multiverse`, with the same study "
+                "and folder"
+            )
         raise DataError(
             f"{folder} holds an {kind}, and no study. Its page is made with it: `bayes-her2 audit --out {folder}`"
         )

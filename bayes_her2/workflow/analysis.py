@@ -182,21 +182,27 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
     return Analysed(job.name, reused, (), shared, record, clock.seconds)
 
 
-def fit_or_reuse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> tuple[Fit, bool]:
-    """Return the finished fit of the same hash (and that it is one), or sample and store one."""
-    path = folder.posterior / f"{job.name}.nc"
+def fit_or_reuse(
+    job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress, name: str = ""
+) -> tuple[Fit, bool]:
+    """Return the finished fit of the same hash (and that it is one), or sample and store one.
+
+    `name` is what messages call the fit, and its file; '' for the name of the model.
+    """
+    name = name or job.name
+    path = folder.posterior / f"{name}.nc"
     if path.exists():
         try:
             found = read_fit(path)
         except DataError as error:
-            say(f"{job.name}: {error} It is fitted again.")
+            say(f"{name}: {error} It is fitted again.")
         else:
             if found.fit_hash == fit_hash(job.model, job.data, job.priors, job.sampling):
-                say(f"{job.name}: a finished fit with the same data, model, priors and settings is reused")
+                say(f"{name}: a finished fit with the same data, model, priors and settings is reused")
                 return found, True
 
     def on_retry(why: tuple[str, ...]) -> None:
-        say(f"{job.name}: the first attempt did not pass the diagnostics gate; again with twice the draws:")
+        say(f"{name}: the first attempt did not pass the diagnostics gate; again with twice the draws:")
         for reason in why[:5]:
             say(f"  {reason}")
 

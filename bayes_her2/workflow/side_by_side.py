@@ -13,8 +13,9 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, Protocol
 
+from bayes_her2.bayesian.fit import Progress
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.workflow.analysis import Analysed, Job, analyse
 from bayes_her2.workflow.progress import Draws, Say
@@ -24,19 +25,49 @@ LONGEST_FIRST = ("rank_correlation", "abundance", "marginal_effect", "high_abund
 """A long job begun last would run alone at the end."""
 
 
+class Named(Protocol):
+    """A job, or what a job gave: both have the job's name."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the jobs of a call."""
+
+
+class Work[J: Named, A: Named](Protocol):
+    """What is done with a job: a function of a module, so that another process finds it."""
+
+    def __call__(self, job: J, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> A:
+        """Do it."""
+
+
 def analyse_all(
     jobs: Sequence[Job], folder: ResultsFolder, *, at_once: int, say: Say, draws: Draws | None
 ) -> list[Analysed]:
+    """Fit every model of a run, and return what each gave, in the order of `jobs`; see `do_all`."""
+    return do_all(jobs, analyse, folder, at_once=at_once, say=say, draws=draws)
+
+
+def do_all[J: Named, A: Named](
+    jobs: Sequence[J],
+    work: Work[J, A],
+    folder: ResultsFolder,
+    *,
+    at_once: int,
+    say: Say,
+    draws: Draws | None,
+) -> list[A]:
     """Do every job, and return what each gave, in the order of `jobs`.
 
     Parameters
     ----------
     jobs
-        The models of a run.
+        Each with a name of its own.
+    work
+        What is done with each.
     folder
         Results folder, opened.
     at_once
-        Models at a time. With 1 all is done in this process.
+        Jobs at a time. With 1 all is done in this process.
     say
         Receives one line per step.
     draws
@@ -48,10 +79,10 @@ def analyse_all(
         Of the first job that fails; the others are ended.
     """
     if at_once == 1 or len(jobs) == 1:
-        return [analyse(job, folder, say=say, progress=_of_model(draws, job.name)) for job in jobs]
+        return [work(job, folder, say=say, progress=_of_model(draws, job.name)) for job in jobs]
     waiting = sorted(jobs, key=lambda job: _rank(job.name))
-    done: dict[str, Analysed] = {}
-    with _workers(min(at_once, len(jobs)), folder, progress=draws is not None) as workers:
+    done: dict[str, A] = {}
+    with _workers(min(at_once, len(jobs)), work, folder, progress=draws is not None) as workers:
         busy = list(workers)
         for worker in busy:
             worker.give(waiting.pop(0))
@@ -92,7 +123,7 @@ class _Worker:
     connection: Connection
     process: SpawnProcess
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Named) -> None:
         """Send a job."""
         try:
             self.connection.send(job)
@@ -117,14 +148,16 @@ class _Worker:
 
 
 @contextmanager
-def _workers(n: int, folder: ResultsFolder, *, progress: bool) -> Iterator[list[_Worker]]:
+def _workers(
+    n: int, work: Work[Any, Any], folder: ResultsFolder, *, progress: bool
+) -> Iterator[list[_Worker]]:
     """Start processes that wait for jobs; end them, with what they had begun to write, on leaving."""
     context = get_context("spawn")  # a process that has used threads cannot be forked safely
     found: list[_Worker] = []
     try:
         for _ in range(n):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, folder, progress), daemon=True)
+            process = context.Process(target=_work, args=(theirs, work, folder, progress), daemon=True)
             process.start()
             theirs.close()
             found.append(_Worker(ours, process))
@@ -146,7 +179,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(connection: Connection, folder: ResultsFolder, progress: bool) -> None:
+def _work(connection: Connection, work: Work[Any, Any], folder: ResultsFolder, progress: bool) -> None:
     """Do the jobs that come, until the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     Thread(target=_end_with_parent, daemon=True).start()
@@ -165,7 +198,7 @@ def _work(connection: Connection, folder: ResultsFolder, progress: bool) -> None
         except EOFError:
             return
         try:
-            done = analyse(
+            done = work(
                 job,
                 folder,
                 say=lambda text: send("says", text),
