@@ -31,7 +31,15 @@ if TYPE_CHECKING:
     from bayes_her2.preprocessing import prepare
     from bayes_her2.report import render_report
     from bayes_her2.simulation import SEED_DESIGN, CellTypeDesign, Design, simulate_cohorts, write_study
-    from bayes_her2.workflow import audit_claims, check_study, compare_study, run_demo, run_study
+    from bayes_her2.workflow import (
+        audit_claims,
+        check_study,
+        compare_study,
+        measure_study,
+        multiverse_study,
+        run_demo,
+        run_study,
+    )
 
 __version__ = "0.1.0"
 
@@ -57,7 +65,15 @@ _HOME = {
     "preprocessing": ("prepare",),
     "report": ("render_report",),
     "simulation": ("CellTypeDesign", "Design", "SEED_DESIGN", "simulate_cohorts", "write_study"),
-    "workflow": ("audit_claims", "check_study", "compare_study", "run_demo", "run_study"),
+    "workflow": (
+        "audit_claims",
+        "check_study",
+        "compare_study",
+        "measure_study",
+        "multiverse_study",
+        "run_demo",
+        "run_study",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -89,6 +105,8 @@ __all__ = [
     "concordance",
     "fit_model",
     "load_model",
+    "measure_study",
+    "multiverse_study",
     "prepare",
     "proper_scores",
     "read_cohorts",

@@ -221,6 +221,8 @@ class ModelChoices:
         Covariates of ``marginal_effect`` on top of those of the study.
     clinical
         Outcomes of the model ``clinical``.
+    indicators
+        Measures of HER2 beside the study's, for the model ``her2_measurement``.
     """
 
     cohorts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -230,11 +232,13 @@ class ModelChoices:
     ihc_effect: Literal["monotonic", "unordered"] = "monotonic"
     further_covariates: tuple[str, ...] = ()
     clinical: tuple[ClinicalOutcome, ...] = ()
+    indicators: tuple[Measure, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Fields of the tumour tables that these choices need, beyond those of every model."""
-        measures = [m.field for m in (*self.measures, *((self.infiltrate,) if self.infiltrate else ()))]
+        listed = (*self.measures, *((self.infiltrate,) if self.infiltrate else ()), *self.indicators)
+        measures = [m.field for m in listed]
         return tuple(dict.fromkeys([*measures, *self.further_covariates, *(o.field for o in self.clinical)]))
 
 
@@ -351,8 +355,8 @@ class AnalysisSet:
     exclusions, notices
         As in TumourData, with those of this step added.
     measures
-        Tumour x measure (``rank_correlation`` only): the HER2 measure and further ones in their own units, no
-        missing values; columns are labels.
+        Tumour x measure, columns are labels: the HER2 measure and further ones. ``rank_correlation``: in their own
+        units, no missing values. ``her2_measurement``: per pooled within-HR SD of the platform, NaN where not recorded.
     infiltrate
         Tumour x at most one column: total immune infiltrate, NA where not recorded.
     clinical

@@ -146,6 +146,13 @@ KINDS: dict[str, Kind] = {
     "responders_of_next_50": "level",
     # meta-analysis: odds, risk or hazard ratio of published studies
     "published_ratio": "ratio",
+    # measurement of HER2: shares, rates and factors between 0 and 1
+    "reliability": "level",
+    "indicator_correlation": "level",
+    "reader_rate": "level",
+    "true_level_given_read": "level",
+    "latent_known": "level",
+    "slope_factor": "level",
     # spreads between cohorts and between cell types
     "between_sd": "level",
     # groups

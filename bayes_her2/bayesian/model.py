@@ -55,6 +55,10 @@ def alternatives_to(main: str) -> tuple[str, ...]:
     return tuple(name for names in ALTERNATIVES.get(main, {}).values() for name in names)
 
 
+MEASUREMENT = "her2_measurement"
+"""Model of the HER2 measures themselves: fitted by `measure_study`, never part of a run."""
+
+
 def main_model_of(name: str) -> str:
     """Return the model that `name` is an alternative to, or `name` itself."""
     return next((main for main in ALTERNATIVES if name in alternatives_to(main)), name)
@@ -200,7 +204,12 @@ def load_model(name: str) -> ModelFile:
     DataError
         Unknown name; the message lists the models.
     """
-    known = (*MODELS, *MODELS_OF_RESULTS, *(n for main in ALTERNATIVES for n in alternatives_to(main)))
+    known = (
+        *MODELS,
+        *MODELS_OF_RESULTS,
+        MEASUREMENT,
+        *(n for main in ALTERNATIVES for n in alternatives_to(main)),
+    )
     if name not in known:
         raise DataError(f"no model is named {name!r}; known: {', '.join(known)}.")
     module: ModuleType = import_module(f"bayes_her2.models.{name}")

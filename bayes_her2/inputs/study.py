@@ -198,7 +198,7 @@ class OneModel(_Block):
 
 
 class MeasureSetting(_Block):
-    """A measure of `[rank_correlation]`: a field or gene alone (`"ESR1"`), or with a label."""
+    """A measure of `[rank_correlation]` or `[her2_measurement]`: a field or gene alone (`"ESR1"`), or with a label."""
 
     field: Word = Field(description="The field of any table, or the gene of a gene table.")
     label: Word = Field(description="How tables and figures name it. Default: its name.")
@@ -248,6 +248,22 @@ class MarginalEffectSettings(OneModel):
     covariates: tuple[Word, ...] = Field(
         default=(), description="Fields to adjust for, on top of those of [model]."
     )
+
+
+class MeasurementSettings(OneModel):
+    """`[her2_measurement]`: the latent HER2 behind the study's measure, further ones and the IHC level."""
+
+    measures: tuple[MeasureSetting, ...] = Field(
+        default=(),
+        description="Further measures of HER2, such as protein beside mRNA. Tumours may lack them.",
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> MeasurementSettings:
+        for key in ("field", "label"):
+            if repeated := _repeated([getattr(one, key) for one in self.measures]):
+                raise ValueError(f"{key} named more than once: {name_some(repeated)}")
+        return self
 
 
 class OutcomeSetting(_Block):
@@ -380,6 +396,9 @@ class SamplingSettings(_Block):
     )
     marginal_effect: ModelSampling = Field(
         default=ModelSampling(), description="[sampling.marginal_effect], see there."
+    )
+    her2_measurement: ModelSampling = Field(
+        default=ModelSampling(), description="[sampling.her2_measurement], see there."
     )
 
     evidence_synthesis: ModelSampling = Field(
@@ -699,6 +718,7 @@ class Study(_Block):
     clinical: ClinicalSettings = ClinicalSettings()
     rank_correlation: RankCorrelationSettings = RankCorrelationSettings()
     marginal_effect: MarginalEffectSettings = MarginalEffectSettings()
+    her2_measurement: MeasurementSettings = MeasurementSettings()
     published: PublishedSettings = PublishedSettings()
     response: ResponseSettings | None = None
     decisions: DecisionSettings = DecisionSettings()
@@ -727,6 +747,7 @@ class Study(_Block):
             "clinical": self.clinical,
             "rank_correlation": self.rank_correlation,
             "marginal_effect": self.marginal_effect,
+            "her2_measurement": self.her2_measurement,
         }
         beside = self.rank_correlation
         return ModelChoices(
@@ -744,6 +765,7 @@ class Study(_Block):
                 )
                 for o in self.clinical.outcomes
             ),
+            indicators=tuple(Measure(m.field, m.label) for m in self.her2_measurement.measures),
         )
 
     @property
@@ -803,6 +825,7 @@ _TABLE_KEYS = (
     "clinical",
     "rank_correlation",
     "marginal_effect",
+    "her2_measurement",
     "published",
     "response",
     "decisions",
@@ -945,8 +968,9 @@ def schema_markdown() -> str:
         ("[clinical]", ClinicalSettings),
         ("[clinical] outcomes", OutcomeSetting),
         ("[rank_correlation]", RankCorrelationSettings),
-        ("[rank_correlation] measures, infiltrate", MeasureSetting),
+        ("[rank_correlation] measures, infiltrate; [her2_measurement] measures", MeasureSetting),
         ("[marginal_effect]", MarginalEffectSettings),
+        ("[her2_measurement]", MeasurementSettings),
         ("[published]", PublishedSettings),
         ("[response]", ResponseSettings),
         ("[response.patients]", ResponsePatients),
@@ -1050,7 +1074,7 @@ def _cross_checks(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
         yield from _cohort_checks(k, cohort, measure)
     yield from _groups_exist(raw)
     known = [name for name in names if isinstance(name, str)]
-    for model in MODEL_NAMES:
+    for model in (*MODEL_NAMES, "her2_measurement"):
         chosen = _block(raw, model).get("cohorts")
         for name in chosen if isinstance(chosen, list) else []:
             if isinstance(name, str) and known and name not in known:
@@ -1090,11 +1114,13 @@ def _something_asked(raw: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
 def _measure_checks(raw: Mapping[str, Any], measure: object) -> Iterator[tuple[Loc, str]]:
     """Measures of a model's settings that repeat the HER2 measure, or that hold words."""
     beside = _block(raw, "rank_correlation")
-    listed = beside.get("measures", [])
-    named: list[tuple[Loc, object]] = [
-        (("rank_correlation", "measures"), one.get("field") if isinstance(one, dict) else one)
-        for one in (listed if isinstance(listed, list) else [])
-    ]
+    named: list[tuple[Loc, object]] = []
+    for block in ("rank_correlation", "her2_measurement"):
+        listed = _block(raw, block).get("measures", [])
+        named += [
+            ((block, "measures"), one.get("field") if isinstance(one, dict) else one)
+            for one in (listed if isinstance(listed, list) else [])
+        ]
     total = beside.get("infiltrate")
     named.append(
         (("rank_correlation", "infiltrate"), total.get("field") if isinstance(total, dict) else total)
@@ -1106,7 +1132,7 @@ def _measure_checks(raw: Mapping[str, Any], measure: object) -> Iterator[tuple[L
         if isinstance(one, dict) and "above" in one
     ]
     for place, name in named:
-        if isinstance(name, str) and name == measure and place[0] == "rank_correlation":
+        if isinstance(name, str) and name == measure and place[0] in ("rank_correlation", "her2_measurement"):
             yield place, f"'{name}' is the HER2 measure already; name the measures to set beside it"
         if isinstance(name, str) and name in VOCABULARIES:
             yield place, f"'{name}' holds words ({', '.join(VOCABULARIES[name].values)}), not numbers"

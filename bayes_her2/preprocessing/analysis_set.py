@@ -57,7 +57,11 @@ NEEDS = {
     "clinical": Needs((_HR,), covariates=False),
     "rank_correlation": Needs((_HR, _HER2), covariates=False),
     "marginal_effect": Needs((_HR, _HER2, ("her2_ihc", "HER2 IHC level missing"))),
+    "her2_measurement": Needs((_HR, _HER2)),
 }
+
+MIN_RECORDED = 30
+"""Tumours of a cohort that need an indicator of HER2 for it to count: a correlation has an error of 0.18 there."""
 
 
 def analysis_set(data: TumourData, model: str) -> AnalysisSet:
@@ -121,6 +125,12 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
     notices.extend(_part_notices(model, cell_types, list(modelled)))
     clinical, lacking = _clinical(data, model, tumours)
     notices.extend(lacking)
+    measures, remarks = _measures(data, model, tumours)
+    notices.extend(remarks)
+    if model == "her2_measurement":
+        levels, remarks = _read_levels(tumours["her2_ihc"])
+        tumours = tumours.assign(her2_ihc=levels)
+        notices.extend(remarks)
     outcome = pd.DataFrame(index=tumours.index)
     if model == "marginal_effect":
         outcome, remarks = ancova_outcome(
@@ -152,7 +162,7 @@ def analysis_set(data: TumourData, model: str) -> AnalysisSet:
         exclusions=data.exclusions + tuple(lost),
         notices=tuple(notices),
         adjustment=", ".join(dict.fromkeys(adjusted)) or "none",
-        measures=_measures(data, model, tumours),
+        measures=measures,
         infiltrate=_infiltrate(data, model, tumours),
         clinical=clinical,
         outcome=outcome,
@@ -295,6 +305,8 @@ def _check_model_fields(data: TumourData, model: str) -> None:
                 f"HER2 IHC level is {', '.join(sorted(seen))} in every tumour: an effect of the level needs at "
                 "least two. Leave the model out.",
             )
+    if model == "her2_measurement":
+        _check_indicators(data, faults)
     if model == "clinical" and not data.settings.clinical:
         faults.add(
             model,
@@ -303,13 +315,67 @@ def _check_model_fields(data: TumourData, model: str) -> None:
     faults.raise_if_any()
 
 
-def _measures(data: TumourData, model: str, tumours: pd.DataFrame) -> pd.DataFrame:
-    """HER2 measure and further measures, in their own units, labelled."""
-    if model != "rank_correlation":
-        return pd.DataFrame(index=tumours.index)
-    columns = {data.measure: tumours["her2"]}
-    columns |= {m.label: pd.to_numeric(tumours[m.field]).astype("float64") for m in data.settings.measures}
-    return pd.DataFrame(columns, index=tumours.index)
+def _measures(data: TumourData, model: str, tumours: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """HER2 measure and further measures, labelled, and remarks.
+
+    For ``rank_correlation`` in their own units; for ``her2_measurement`` per pooled within-HR SD of the platform.
+    """
+    if model == "rank_correlation":
+        columns = {data.measure: tumours["her2"]}
+        columns |= {
+            m.label: pd.to_numeric(tumours[m.field]).astype("float64") for m in data.settings.measures
+        }
+        return pd.DataFrame(columns, index=tumours.index), ()
+    if model != "her2_measurement":
+        return pd.DataFrame(index=tumours.index), ()
+    wanted = {data.measure: tumours["her2"]} | {m.label: tumours[m.field] for m in data.settings.indicators}
+    columns, remarks = {}, []
+    for label, values in wanted.items():
+        known = pd.to_numeric(values).astype("float64").dropna()
+        columns[label], _ = standardise_her2(
+            known, tumours.loc[known.index, "platform"], tumours.loc[known.index, "hr"]
+        )
+        for cohort, own in tumours.groupby("cohort"):
+            n = int(own.index.isin(known.index).sum())
+            if n < len(own):
+                remarks.append(f"{cohort}: {label} is recorded in {n} of {len(own)} tumours.")
+    return pd.DataFrame(columns, index=tumours.index), tuple(remarks)
+
+
+def _read_levels(level: pd.Series) -> tuple[pd.Series, tuple[str, ...]]:
+    """IHC levels that a HER2-negative tumour can have; another one says no more than that none was read."""
+    other = level.dropna()[~level.dropna().isin(IHC_LEVELS)]
+    remarks = [
+        f"HER2 IHC level {value} is not one of {', '.join(IHC_LEVELS)}: taken as not read in {_ids(own.index)}."
+        for value, own in other.groupby(other)
+    ]
+    kept = level.where(level.isin(IHC_LEVELS))
+    n = int(kept.notna().sum())
+    remarks.append(f"HER2 IHC level was read in {n} of {len(level)} tumours.")
+    return kept, tuple(remarks)
+
+
+def _ids(index: pd.Index) -> str:
+    names = [str(i) for i in index]
+    return f"{', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+
+
+def _check_indicators(data: TumourData, faults: Faults) -> None:
+    """Refuse a cohort with a single indicator of HER2: how well it tells HER2 cannot be learned there."""
+    for cohort in _cohorts(data, "her2_measurement"):
+        own = data.tumours[(data.tumours["cohort"] == cohort) & data.tumours["her2"].notna()]
+        counts = {m.label: int(own[m.field].notna().sum()) for m in data.settings.indicators}
+        levels = own["her2_ihc"][own["her2_ihc"].isin(IHC_LEVELS)]
+        counts["the HER2 IHC level"] = len(levels) if levels.nunique() > 1 else 0
+        if max(counts.values()) >= MIN_RECORDED:
+            continue
+        having = ", ".join(f"{name} in {n}" for name, n in counts.items())
+        faults.add(
+            f"her2_measurement, {cohort}",
+            f"{data.measure} is the only indicator of HER2 in its {len(own)} tumours ({having}; {MIN_RECORDED} needed, "
+            "and two IHC levels): its error cannot be told from its signal. Name a further measure in "
+            "[her2_measurement] measures, map her2_ihc, or leave the cohort out: [her2_measurement] cohorts = [...].",
+        )
 
 
 def _infiltrate(data: TumourData, model: str, tumours: pd.DataFrame) -> pd.DataFrame:
@@ -448,7 +514,7 @@ def _part_notices(model: str, cell_types: pd.DataFrame, modelled: list[str]) -> 
     Zeros are needed for the presence of the abundance model alone. What the other models need of a cell type they say
     themselves, row by row.
     """
-    if model == "abundance":
+    if model in ("abundance", "her2_measurement"):
         return [f"{cell_type}: {row['reason']}" for cell_type, row in cell_types.iterrows() if row["reason"]]
     return [
         f"{cell_type}: {row['n_positive']} tumours have it, fewer than {MIN_POSITIVES} in every hormone receptor "
@@ -483,6 +549,7 @@ _TERMS = {
     "clinical": _Terms(unit="outcome and cell type"),
     "rank_correlation": _Terms(interaction="difference between HR strata"),
     "marginal_effect": _Terms(beside_prior=True),
+    "her2_measurement": _Terms(),
 }
 
 

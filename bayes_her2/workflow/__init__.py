@@ -5,6 +5,7 @@ from __future__ import annotations
 from bayes_her2.workflow.audit import AuditResult, audit_claims, claims_tables
 from bayes_her2.workflow.check import Checked, check_study
 from bayes_her2.workflow.compare import ComparedModels, compare_study
+from bayes_her2.workflow.measure import Measured, measure_study
 from bayes_her2.workflow.multiverse import MultiverseResult, multiverse_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
@@ -14,12 +15,14 @@ __all__ = [
     "Bars",
     "Checked",
     "ComparedModels",
+    "Measured",
     "MultiverseResult",
     "RunResult",
     "audit_claims",
     "check_study",
     "claims_tables",
     "compare_study",
+    "measure_study",
     "multiverse_study",
     "run_demo",
     "run_study",

@@ -15,6 +15,7 @@ from bayes_her2.inputs.study import (
     ClinicalSettings,
     DecisionSettings,
     MarginalEffectSettings,
+    MeasurementSettings,
     ModelSettings,
     RankCorrelationSettings,
     SamplingSettings,
@@ -68,6 +69,7 @@ def test_settings_of_single_models_are_those_of_a_study():
         "model": ModelSettings,
         "rank_correlation": RankCorrelationSettings,
         "marginal_effect": MarginalEffectSettings,
+        "her2_measurement": MeasurementSettings,
         "clinical": ClinicalSettings,
         "decisions": DecisionSettings,
     }
