@@ -133,13 +133,16 @@ def compare(
     folds: Annotated[
         int | None,
         Parameter(
-            help="Folds of an exact cross-validation by refits; 0 for none. Default: 5 where Pareto k says that the "
-            "quick one cannot be trusted, else none.",
+            help="Folds of an exact cross-validation of all models by refits; 0 for none. Default: 5 for the models "
+            "whose quick one cannot be trusted (Pareto k) beside the best and the main one.",
         ),
     ] = None,
     cohorts_out: Annotated[
         bool,
-        Parameter(help="Predict each cohort from the others, by refits.", negative="--no-cohorts-out"),
+        Parameter(
+            help="Predict each cohort from the others, by refits: main model and likelihoods named by --model.",
+            negative="--no-cohorts-out",
+        ),
     ] = True,
     quiet: Quiet = False,
 ) -> None:

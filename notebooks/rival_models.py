@@ -101,7 +101,9 @@ forecasts = [
     )
     for name, fit in fits.items()
 ]
-told = data.abundance.gt(-1)  # every cell type's presence may be scored: what a model holds constant it forecasts too
+told = data.abundance.gt(
+    -1
+)  # every cell type's presence may be scored: what a model holds constant it forecasts too
 scores = proper_scores(forecasts, data.abundance, told)
 scores.table[["model", "crps", "crps_difference", "crps_difference_se"]]
 
@@ -117,7 +119,9 @@ for name in RIVALS:
     pieces = []
     for fold in (0, 1):
         out = list(folds.index[folds == fold])
-        fit = fit_model(name, data.subset(list(folds.index[folds != fold])), sampling=sampling, progress=False)
+        fit = fit_model(
+            name, data.subset(list(folds.index[folds != fold])), sampling=sampling, progress=False
+        )
         values = models[name].log_likelihood(fit.posterior, data, tumours=out).stack(sample=("chain", "draw"))
         n_draws = values.sizes["sample"]
         pieces.append(np.logaddexp.reduce(values.transpose("tumour", "sample"), axis=1) - np.log(n_draws))

@@ -147,10 +147,11 @@ def compare_study(
     models
         Alternatives or kinds of them; none for the likelihoods. The main model is always among the compared.
     folds
-        Folds of an exact K-fold cross-validation. None: 5 where the importance weights of some tumour are not to be
-        trusted (Pareto k), and none elsewhere; 0: never.
+        Folds of an exact K-fold cross-validation of all models. None: 5 where the importance weights of some tumour are
+        not to be trusted (Pareto k), of the models with such a tumour, the best and the main model; 0: never.
     cohorts_out
-        Whether each cohort is predicted from the others, by refits.
+        Whether each cohort is predicted from the others, by refits: of the main model, and of likelihoods that are
+        named in `models`.
     say, draws
         As in `run_study`.
 
@@ -198,17 +199,17 @@ def compare_study(
         scores = proper_scores(fitted.forecasts, data.abundance, _presence_modelled(data))
     in_folds = None
     if compared is not None:
-        n_folds = folds if folds is not None else FOLDS * bool(compared.table["n_k_high"].any())
+        n_folds, refitted = _asked_in_folds(compared.table, folds)
         if n_folds:
             with clock(f"{n_folds}-fold cross-validation"):
-                in_folds = _in_folds(fitted, [c.model for c in comparable], n_folds, folder, say, progress)
+                in_folds = _in_folds(fitted, refitted, n_folds, folder, say, progress)
     cohorts, pieces = pd.DataFrame(), pd.DataFrame()
     if cohorts_out and len(data.cohorts) > 1:
         with clock("Each cohort predicted from the others"):
             refits = {
                 name: without_each_cohort(job, folder, say=say, progress=progress)
                 for name, job in fitted.jobs.items()
-                if hasattr(job.model, "DENSITY")
+                if (name == MODEL or name in models) and hasattr(job.model, "DENSITY")
             }
             cohorts, pieces = cohorts_predicted(
                 {
@@ -360,6 +361,19 @@ def _presence_modelled(data: AnalysisSet) -> pd.DataFrame:
     """Whether presence is modelled, tumour x cell type."""
     wide = data.parts.pivot(index="stratum", columns="cell_type", values="presence_modelled").astype(bool)
     return wide.loc[data.tumours["hr"], list(data.abundance.columns)].set_axis(data.tumours.index)
+
+
+def _asked_in_folds(table: pd.DataFrame, folds: int | None) -> tuple[int, list[str]]:
+    """Folds, and the models to refit in them: all where folds are asked for, else those that need it beside two."""
+    names = [str(name) for name in table["model"]]
+    if folds is not None:
+        return folds, names
+    high = {str(name) for name in table.loc[table["n_k_high"] > 0, "model"]}
+    if not high:
+        return 0, []
+    needed = {MODEL, names[0], *high}
+    needed |= set(names[:2]) if len(needed) < 2 else set()
+    return FOLDS, [name for name in names if name in needed]
 
 
 def _in_folds(

@@ -15,7 +15,7 @@ from bayes_her2.cli import exit_code
 from bayes_her2.errors import DataError
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow.check import check_study
-from bayes_her2.workflow.compare import _suited, alternatives_of
+from bayes_her2.workflow.compare import _asked_in_folds, _suited, alternatives_of
 
 pytestmark = pytest.mark.sampling
 
@@ -135,6 +135,18 @@ def test_a_model_of_shares_is_refused_by_name_and_left_out_otherwise(study_file,
     names, left_out = _suited(["abundance", "abundance_beta"], data, asked=())
     assert names == ["abundance"]
     assert "the study's scale is absolute" in left_out["abundance_beta"]
+
+
+def test_refits_are_made_where_they_are_needed_or_asked_for():
+    table = pd.DataFrame({"model": ["a", "b", "abundance", "c"], "n_k_high": [0, 0, 0, 0]})
+    assert _asked_in_folds(table, None) == (0, [])
+    assert _asked_in_folds(table, 0) == (0, ["a", "b", "abundance", "c"])
+    assert _asked_in_folds(table, 3) == (3, ["a", "b", "abundance", "c"])
+    needed = table.assign(n_k_high=[0, 0, 0, 2])
+    assert _asked_in_folds(needed, None) == (5, ["a", "abundance", "c"])
+    # The main model is the best, and alone has such a tumour: the next is refitted beside it.
+    alone = pd.DataFrame({"model": ["abundance", "b"], "n_k_high": [1, 0]})
+    assert _asked_in_folds(alone, None) == (5, ["abundance", "b"])
 
 
 @pytest.mark.parametrize("folds", ["1", "-2"])
