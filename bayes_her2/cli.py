@@ -377,7 +377,7 @@ def _show_audit(console: Console, result: AuditResult) -> None:
                 f"{_p_text(row['sceptical_p'])})"
             )
         )
-    console.print(escape(result.page.headline))
+    console.print(escape(" ".join(result.page.headline)))
     if result.report is not None:
         console.print(f"Report: {result.report}")
 

@@ -29,11 +29,11 @@ SEED = 12
 
 # %%
 cell_types = (
-    CellTypeDesign("Plasma cells", 0.40, -2.5, 1.5, presence_slope=0.6),
+    CellTypeDesign("Plasma cells", 0.40, -2.5, 1.5, presence_slope=0.9),
     CellTypeDesign("T cells CD8", 0.30, -2.0, 3.0, amount_slope=0.25),
     CellTypeDesign("Neutrophils", 0.50, -4.0, 1.0, presence_slope=0.5, amount_slope=-0.4),
 )
-cohort = replace(SEED_DESIGN.cohorts[0], n_hr_positive=160, n_hr_negative=60, zero_share={})
+cohort = replace(SEED_DESIGN.cohorts[0], n_hr_positive=240, n_hr_negative=60, zero_share={})
 design = replace(SEED_DESIGN, cohorts=(cohort,), cell_types=cell_types)
 study = write_study(FOLDER / "simulated", simulate_cohorts(np.random.default_rng(SEED), design), seed=SEED)
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from bayes_her2.report import formats
 from bayes_her2.report.figures import BAND, GREY, INK, WIDTH, Drawing, drawn, image_of
-from bayes_her2.report.load import Results, Row, Rows, StudyText
-from bayes_her2.report.render import templates
+from bayes_her2.report.load import Results, Row, Rows
+from bayes_her2.report.standalone import Page, composed, numbered, results_of
 from bayes_her2.report.tables import Cell, Column, Line, Table
 
 MAIN = "abundance"
@@ -37,27 +35,7 @@ class About:
     left_out: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class ComparisonPage:
-    """The page before it is written.
-
-    Attributes
-    ----------
-    html
-        Without any request to elsewhere: styles and figures are inside.
-    headline
-        What it says, in sentences.
-    tables, figures
-        By name, numbered in reading order.
-    """
-
-    html: str
-    headline: tuple[str, ...]
-    tables: Mapping[str, Table]
-    figures: Mapping[str, Drawing]
-
-
-def comparison_page(rows: Mapping[str, Rows], about: About) -> ComparisonPage:
+def comparison_page(rows: Mapping[str, Rows], about: About) -> Page:
     """Compose the page of a comparison.
 
     Parameters
@@ -73,60 +51,33 @@ def comparison_page(rows: Mapping[str, Rows], about: About) -> ComparisonPage:
     FigureError
         If a figure cannot be drawn.
     """
-    results = _as_results(rows, about)
-    made = [
-        _elpd_table(results, "model_comparison"),
-        _elpd_table(results, "k_fold"),
-        _scores_table(results),
-        _cohorts_table(results),
-        _changed_table(results),
-        _models_table(results),
-    ]
-    tables = {
-        table.name: replace(table, number=i)
-        for i, table in enumerate((t for t in made if t is not None), start=1)
-    }
-    figures = drawn(results, [differences, cell_types_predicted])
-    sentences = headline(results)
-    environment = templates()
-    text = environment.get_template("comparison.html.j2").render(
-        css=Markup(environment.get_template("report.css").render()),  # our own file
-        t=tables,
-        f=figures,
-        headline=sentences,
-        about=about,
-        level=formats.level(about.interval),
-    )
-    return ComparisonPage(text, sentences, tables, figures)
-
-
-def _as_results(rows: Mapping[str, Rows], about: About) -> Results:
-    """Tables of a comparison in the shape that figures of the report read."""
-    study = StudyText(
-        name=about.study,
+    results = results_of(
+        rows,
+        about.study,
         description=about.description,
+        measure=about.measure,
         seed=about.seed,
         simulated=about.simulated,
-        truth=False,
-        measure=about.measure,
-        scale="relative",
-        rope=(1.0, 1.0),
         interval=about.interval,
-        alpha=0.05,
-        false_discovery=0.05,
-        covariates=(),
-        centre=False,
-        batch=False,
     )
-    return Results(
-        folder=Path(),
-        study=study,
-        provenance={},
-        models={},
-        left_out={},
-        tables=rows,
-        every_estimate=(),
-        files=(),
+    tables = numbered(
+        [
+            _elpd_table(results, "model_comparison"),
+            _elpd_table(results, "k_fold"),
+            _scores_table(results),
+            _cohorts_table(results),
+            _changed_table(results),
+            _models_table(results),
+        ]
+    )
+    figures = drawn(results, [differences, cell_types_predicted])
+    return composed(
+        "comparison.html.j2",
+        headline(results),
+        tables,
+        figures,
+        about=about,
+        level=formats.level(about.interval),
     )
 
 

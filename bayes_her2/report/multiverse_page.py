@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bayes_her2.data import DIFFERENCE, STRATA
 from bayes_her2.report import formats
 from bayes_her2.report.figures import ALERT, BAND, GREY, INK, WIDTH, Drawing, drawn, image_of
-from bayes_her2.report.load import Results, Row, Rows, StudyText
-from bayes_her2.report.render import templates
+from bayes_her2.report.load import Results, Row, Rows
+from bayes_her2.report.standalone import Page, composed, numbered, results_of
 from bayes_her2.report.tables import Cell, Column, Line, Table
 
 MAIN = "main"
@@ -53,27 +51,7 @@ class About:
     notices: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class MultiversePage:
-    """The page before it is written.
-
-    Attributes
-    ----------
-    html
-        Without any request to elsewhere: styles and figure are inside.
-    headline
-        One sentence.
-    tables, figures
-        By name, numbered in reading order.
-    """
-
-    html: str
-    headline: str
-    tables: Mapping[str, Table]
-    figures: Mapping[str, Drawing]
-
-
-def multiverse_page(rows: Mapping[str, Rows], about: About) -> MultiversePage:
+def multiverse_page(rows: Mapping[str, Rows], about: About) -> Page:
     """Compose the page of a multiverse.
 
     Parameters
@@ -89,63 +67,37 @@ def multiverse_page(rows: Mapping[str, Rows], about: About) -> MultiversePage:
     FigureError
         If the figure cannot be drawn.
     """
-    results = _as_results(rows, about)
-    made = [
-        summary_table(results),
-        stability_table(results),
-        changed_table(results),
-        other_readings(results),
-        universes_table(results),
-        values_table(results),
-        exclusions_table(results),
-    ]
-    tables = {
-        table.name: replace(table, number=i)
-        for i, table in enumerate((t for t in made if t is not None), start=1)
-    }
-    figures = drawn(results, [multiverse])
-    sentence = headline(results)
-    environment = templates()
-    text = environment.get_template("multiverse.html.j2").render(
-        css=Markup(environment.get_template("report.css").render()),  # our own file
-        t=tables,
-        f=figures,
-        headline=sentence,
+    results = results_of(
+        rows,
+        about.study,
+        description=about.description,
+        measure=about.measure,
+        seed=about.seed,
+        simulated=about.simulated,
+        interval=about.interval,
+        alpha=about.alpha,
+        false_discovery=about.false_discovery,
+    )
+    tables = numbered(
+        [
+            summary_table(results),
+            stability_table(results),
+            changed_table(results),
+            other_readings(results),
+            universes_table(results),
+            values_table(results),
+            exclusions_table(results),
+        ]
+    )
+    return composed(
+        "multiverse.html.j2",
+        (headline(results),),
+        tables,
+        drawn(results, [multiverse]),
         about=about,
         level=formats.level(about.interval),
         notices={_title(results, name): texts for name, texts in about.notices.items()},
         fragile=fragile(results),
-    )
-    return MultiversePage(text, sentence, tables, figures)
-
-
-def _as_results(rows: Mapping[str, Rows], about: About) -> Results:
-    """Tables of a multiverse in the shape that figures of the report read."""
-    study = StudyText(
-        name=about.study,
-        description=about.description,
-        seed=about.seed,
-        simulated=about.simulated,
-        truth=False,
-        measure=about.measure,
-        scale="relative",
-        rope=(1.0, 1.0),
-        interval=about.interval,
-        alpha=about.alpha,
-        false_discovery=about.false_discovery,
-        covariates=(),
-        centre=False,
-        batch=False,
-    )
-    return Results(
-        folder=Path(),
-        study=study,
-        provenance={},
-        models={},
-        left_out={},
-        tables=rows,
-        every_estimate=(),
-        files=(),
     )
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,7 +16,8 @@ from bayes_her2.estimates import write_table
 from bayes_her2.evidence.audit_tables import NAMES, AuditTables, Settings, audit_tables
 from bayes_her2.evidence.published_claims import Published, read_claims
 from bayes_her2.files import write_bytes, write_text
-from bayes_her2.report.audit_page import About, AuditPage, audit_page
+from bayes_her2.report.audit_page import About, audit_page
+from bayes_her2.report.standalone import Page, rows_of
 from bayes_her2.workflow.results import PROVENANCE, STAGING, move_in_place
 
 PAGE = "audit.html"
@@ -47,7 +46,7 @@ class AuditResult:
     """
 
     tables: AuditTables
-    page: AuditPage
+    page: Page
     report: Path | None
 
 
@@ -120,13 +119,6 @@ def claims_tables(
     return audit_tables(read_claims(path), settings).named()
 
 
-def rows_of(table: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
-    """Give rows with None where a cell is empty, as pages read them."""
-    plain = table.astype(object)
-    records = plain.where(plain.notna(), None).to_dict("records")
-    return tuple({str(column): cell for column, cell in record.items()} for record in records)
-
-
 def _refuse_foreign(folder: Path) -> None:
     """Refuse a file, or a folder that holds anything but an audit."""
     if folder.exists() and not folder.is_dir():
@@ -151,7 +143,7 @@ def _is_audit(record: Path) -> bool:
 
 
 def _write(
-    folder: Path, published: Published, settings: Settings, tables: AuditTables, page: AuditPage, now: str
+    folder: Path, published: Published, settings: Settings, tables: AuditTables, page: Page, now: str
 ) -> Path:
     """Write everything aside, then put it in place."""
     staging = folder / STAGING

@@ -29,9 +29,9 @@ from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.inputs import Study
-from bayes_her2.report.comparison_page import About, ComparisonPage, comparison_page
+from bayes_her2.report.comparison_page import About, comparison_page
+from bayes_her2.report.standalone import Page, rows_of
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
-from bayes_her2.workflow.audit import rows_of
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.refits import Refits, k_fold, without_each_cohort
@@ -272,7 +272,7 @@ def _page(
     data: AnalysisSet,
     refused: Mapping[str, tuple[str, ...]],
     left_out: Mapping[str, str],
-) -> ComparisonPage:
+) -> Page:
     """Compose the page."""
     about = About(
         study=study.name,

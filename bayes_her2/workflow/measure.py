@@ -26,6 +26,7 @@ from bayes_her2.bayesian.fit import (
     sample,
 )
 from bayes_her2.bayesian.imputed import (
+    MIN_ESS_WITHIN,
     OneImputation,
     between_share,
     diagnose_one,
@@ -57,9 +58,10 @@ from bayes_her2.workflow.results import ResultsFolder, record_of
 BEYOND = 1.96
 """Standard errors apart at which two measures are said to imply different slopes."""
 IMPUTATIONS = 20
-CHAINS, TUNE, DRAWS = 2, 300, 250
-"""Of each imputation: together they are as many draws as a fit of the main model has."""
-
+CHAINS, TUNE = 2, 300
+"""Of each imputation."""
+DRAWS_OF_ALL = 10_000
+"""Draws of all imputations together, shared out equally: no fewer than of a fit of the main model."""
 _VALUE = "value"
 _RELIABILITY = ("reliability", "joint")
 """Key of the reliabilities among the draws of the joint model."""
@@ -253,7 +255,7 @@ class _Treated:
                 used = sampling or Sampling(
                     CHAINS,
                     TUNE,
-                    DRAWS,
+                    max(MIN_ESS_WITHIN, DRAWS_OF_ALL // (CHAINS * len(exposures))),
                     self.job.sampling.target_accept,
                     self.job.study.seed + i,
                     self.job.sampling.cores,

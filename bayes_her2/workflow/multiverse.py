@@ -26,9 +26,9 @@ from bayes_her2.estimates import Rope
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.preprocessing.zero_policies import changed_values
 from bayes_her2.report.load import Rows
-from bayes_her2.report.multiverse_page import About, MultiversePage, multiverse_page
+from bayes_her2.report.multiverse_page import About, multiverse_page
+from bayes_her2.report.standalone import Page, rows_of
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
-from bayes_her2.workflow.audit import rows_of
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, move_in_place, record_of
@@ -288,7 +288,7 @@ def multiverse_study(
     )
 
 
-def _page_of(folder: ResultsFolder, rows: Mapping[str, Rows], about: About) -> MultiversePage:
+def _page_of(folder: ResultsFolder, rows: Mapping[str, Rows], about: About) -> Page:
     """Compose the page; where that fails, nothing half-written is left behind."""
     try:
         return multiverse_page(rows, about)

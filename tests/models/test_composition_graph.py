@@ -69,7 +69,9 @@ def likelihood_and_gradient(model: pm.Model) -> list[np.ndarray]:
     """Log density of the shares at the initial point, and its gradient."""
     total = model.logp(vars=model["amount"])
     own = [v for v in model.value_vars if "amount" in v.name or "log_shape" in v.name]
-    function = model.compile_fn([total, *pytensor.grad(total, own)], inputs=model.value_vars, mode=PLAIN)
+    function = model.compile_fn(
+        [total, *pytensor.grad(total, own)], inputs=model.value_vars, mode=PLAIN, on_unused_input="ignore"
+    )
     return [np.asarray(part) for part in function(model.initial_point())]
 
 

@@ -272,7 +272,7 @@ def test_a_level_that_no_negative_tumour_has_counts_as_not_read_and_is_named():
 
 
 def test_two_measures_whose_errors_go_with_the_immune_cells_disagree():
-    """Nothing planted but the latent: z within 3.5. An error of one measure added to a cell type: z beyond 5."""
+    """Nothing planted but the latent: z within 3.5. A cell type that goes with one measure's error: z beyond 5."""
     made = planted(11, n=1_500, n_cells=4)
     data = made.data.for_model("her2_measurement")
     coords = {"chain": [0], "draw": [0], "measure": list(data.measures.columns)}
@@ -286,8 +286,10 @@ def test_two_measures_whose_errors_go_with_the_immune_cells_disagree():
     )
     agreed = indicator_agreement(posterior, data)
     assert agreed["z"].abs().max() < 3.5
-    score = (data.measures["ERBB2 mRNA"] - made.latent).to_numpy()
-    shifted = data.abundance.assign(**{"Cell B": data.abundance["Cell B"] * np.exp(0.5 * score)})
+    score = data.measures["ERBB2 mRNA"]
+    centred = score - score.groupby(data.tumours["hr"]).transform("mean")
+    error = (centred - np.sqrt(p.reliability[0]) * made.latent) / np.sqrt(1 - p.reliability[0])
+    shifted = data.abundance.assign(**{"Cell B": data.abundance["Cell B"] * np.exp(error)})
     apart = indicator_agreement(posterior, replace(data, abundance=shifted)).set_index("cell_type")
     assert apart.loc["Cell B", "z"] > 5
     assert apart.drop(index="Cell B")["z"].abs().max() < 3.5

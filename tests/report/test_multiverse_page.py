@@ -16,7 +16,7 @@ from bayes_her2.data import LM22_CELL_TYPES
 from bayes_her2.report import multiverse_page as page_module
 from bayes_her2.report.figures import FigureError
 from bayes_her2.report.multiverse_page import About, multiverse_page
-from bayes_her2.workflow.audit import rows_of
+from bayes_her2.report.standalone import rows_of
 from bayes_her2.workflow.universes import UNIVERSES
 
 STRATA = ("HR+", "HR-", "HR- over HR+")
@@ -193,8 +193,8 @@ def test_the_headline_counts_what_the_tables_say(page, tables):
     assert gained > 0
     assert turned > 0
     directions = tables["multiverse_stability"]["main_side"].isin(["above", "below"])
-    assert page.headline.startswith(f"Of {directions.sum()} directions that the main analysis finds, ")
-    assert f"{lost} directions are lost, {gained} gained and {turned} reversed" in page.headline
+    assert page.headline[0].startswith(f"Of {directions.sum()} directions that the main analysis finds, ")
+    assert f"{lost} directions are lost, {gained} gained and {turned} reversed" in page.headline[0]
 
 
 def test_every_changed_headline_row_is_in_the_table_of_changes(page, tables):

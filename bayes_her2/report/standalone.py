@@ -1,0 +1,117 @@
+"""Pages that stand alone, beside the report of a run: tables in, HTML and figures out. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from bayes_her2.report.figures import Drawing
+from bayes_her2.report.load import Results, Rows, StudyText
+from bayes_her2.report.render import templates
+from bayes_her2.report.tables import Table
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page before it is written.
+
+    Attributes
+    ----------
+    html
+        Without any request to elsewhere: styles and figures are inside.
+    headline
+        What it says, in sentences.
+    tables, figures
+        By name, numbered in reading order.
+    """
+
+    html: str
+    headline: tuple[str, ...]
+    tables: Mapping[str, Table]
+    figures: Mapping[str, Drawing]
+
+
+def rows_of(table: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
+    """Give rows with None where a cell is empty, as pages read them."""
+    plain = table.astype(object)
+    records = plain.where(plain.notna(), None).to_dict("records")
+    return tuple({str(column): cell for column, cell in record.items()} for record in records)
+
+
+def results_of(
+    rows: Mapping[str, Rows],
+    name: str,
+    *,
+    description: str = "",
+    measure: str = "",
+    seed: int | None = None,
+    simulated: bool = False,
+    interval: float = 0.95,
+    alpha: float = 0.05,
+    false_discovery: float = 0.05,
+) -> Results:
+    """Tables of a page in the shape that tables and figures of the report read; no run is behind them.
+
+    Parameters
+    ----------
+    rows
+        Table -> its rows.
+    name, description, measure, seed, simulated, interval, alpha, false_discovery
+        As in a study.
+    """
+    study = StudyText(
+        name=name,
+        description=description,
+        seed=seed,
+        simulated=simulated,
+        truth=False,
+        measure=measure,
+        scale="relative",
+        rope=(1.0, 1.0),
+        interval=interval,
+        alpha=alpha,
+        false_discovery=false_discovery,
+        covariates=(),
+        centre=False,
+        batch=False,
+    )
+    return Results(
+        folder=Path(),
+        study=study,
+        provenance={},
+        models={},
+        left_out={},
+        tables=rows,
+        every_estimate=(),
+        files=(),
+    )
+
+
+def numbered(made: Iterable[Table | None]) -> dict[str, Table]:
+    """Tables by name, numbered in this order; what was not made is left out."""
+    there = [table for table in made if table is not None]
+    return {table.name: replace(table, number=i) for i, table in enumerate(there, start=1)}
+
+
+def composed(
+    template: str,
+    headline: Sequence[str],
+    tables: Mapping[str, Table],
+    figures: Mapping[str, Drawing],
+    **words: Any,
+) -> Page:
+    """Fill a template with tables (``t``), figures (``f``), headline and further words."""
+    environment = templates()
+    text = environment.get_template(template).render(
+        css=Markup(environment.get_template("report.css").render()),  # our own file
+        t=tables,
+        f=figures,
+        headline=headline,
+        **words,
+    )
+    return Page(text, tuple(headline), tables, figures)
