@@ -230,7 +230,11 @@ class _NewCohort:
     def terms(self, part: str, name: str, shape: str | None) -> _Terms:
         """Coefficients of one part of one cell type; `shape` is the variable of its log shape."""
         if part not in self._slopes:
-            self._slopes[part] = slopes(self.posterior, part, self.train, self.priors, self.rng).new_cohort
+            own = slopes(self.posterior, part, self.train, self.priors, self.rng)
+            # One cohort says nothing of how slopes differ between cohorts: drawn from the prior, that spread would be
+            # what is scored. Its own slopes are taken as they are.
+            informed = f"{part}_slope_between_cohorts_sd" in self.posterior
+            self._slopes[part] = own.new_cohort if informed else own.pooled
             self._shift[part] = self._hr_shift(part)
         slope, shift = self._slopes[part], self._shift[part]
         # A stratum where the part is not modelled has no slope; its tumours are not scored.
@@ -272,6 +276,8 @@ class _NewCohort:
         if f"{part}_hr" not in self.posterior:
             return xr.zeros_like(self._slopes[part].isel(stratum=0))
         typical = coefficient_over_cells(self.posterior, f"{part}_hr", self.train)
+        if f"{part}_hr_between_cohorts_sd" not in self.posterior:
+            return typical
         spread = self._spread(f"{part}_hr_between_cohorts_sd").reshape(*self.sizes, 1)
         unit = self.rng.standard_normal((*self.sizes, typical.sizes["cell_type"]))
         return typical.transpose("chain", "draw", "cell_type") + spread * unit

@@ -290,7 +290,7 @@ def _cohorts_table(results: Results) -> Table | None:
         (
             "Only what the other cohorts identify is scored: HR strata that they have, and parts of cell types that "
             "they can model by themselves. SE: standard error over the scored tumours. Where the others are one "
-            "cohort, how far the slopes of a new cohort may lie from theirs is the prior's.",
+            "cohort, its slopes are taken as they are: it does not say how far those of another may lie from them.",
         ),
         small=True,
     )
