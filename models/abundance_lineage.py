@@ -17,6 +17,7 @@ from functools import partial
 from bayes_her2.models import abundance
 
 from bayes_her2.bayesian.design import Terms
+from bayes_her2.bayesian.lineages import without_lineage
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
 
@@ -45,6 +46,11 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     """Give the default priors for a data set: those of the main model, and the structure's own."""
     main = abundance.priors_for(data)
     return {n: prior for n, prior in main.items() if TERMS.uses(n)} | _OWN
+
+
+def unsuited(data: AnalysisSet) -> str:
+    """Why these cell types have no lineages, or ''."""
+    return without_lineage([str(name) for name in data.abundance.columns])
 
 
 build = partial(abundance.build, terms=TERMS)

@@ -21,7 +21,7 @@ from functools import partial
 
 from bayes_her2.models import abundance
 
-from bayes_her2.bayesian.design import Terms
+from bayes_her2.bayesian.design import Terms, without_curve
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
 
@@ -56,6 +56,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     return {n: prior for n, prior in main.items() if TERMS.uses(n)} | _OWN
 
 
+unsuited = without_curve
 build = partial(abundance.build, terms=TERMS)
 estimand_draws = abundance.estimand_draws
 estimates = partial(abundance.estimates, terms=TERMS, method="models/abundance_spline.py")

@@ -8,18 +8,18 @@ import xarray as xr
 from scipy.special import expit
 
 from bayes_her2.bayesian.predictive import (
-    PRIOR_DRAWS,
     Gate,
     beyond_fivefold,
     by_cohort_of,
     gate_table,
     inside_prior,
-    quietly,
+    prior_draws,
 )
 from bayes_her2.bayesian.scaled_dirichlet import mean_shares
 from bayes_her2.data import AnalysisSet
 
 CELLS = "amount_cell_type"
+TERMS = ("presence_intercept", "presence_slope", "amount_intercept", "amount_slope", "log_shape")
 
 
 def composition_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def composition_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) 
     pandas.DataFrame
         ``check``, ``value``, ``lower``, ``upper`` (the gate), ``passed``.
     """
-    drawn = _prior_draws(graph, seed)
+    drawn = prior_draws(graph, TERMS, seed)
     rows: list[Gate] = []
     counts = data.counts.groupby(["cell_type", "cohort"])[["n", "n_zero", "n_positive"]].sum()
     share = (counts["n_positive"] + 0.5) / (counts["n"] + 1)  # a share of 1 is no finite level
@@ -93,25 +93,3 @@ def composition_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) 
         )
     )
     return gate_table(rows)
-
-
-def _prior_draws(graph: pm.Model, seed: int) -> xr.Dataset:
-    """Prior draws of levels, slopes and shapes; those of the amounts are deterministic in the graph."""
-    names = {v.name for v in (*graph.free_RVs, *graph.deterministics)}
-    wanted = [
-        n
-        for name in ("presence_intercept", "presence_slope", "amount_intercept", "amount_slope", "log_shape")
-        for n in (f"{name}_by_cohort", name)
-        if n in names
-    ]
-    return quietly(
-        lambda: pm.sample_prior_predictive(
-            PRIOR_DRAWS,
-            model=graph,
-            var_names=wanted,
-            random_seed=seed,
-            compile_kwargs={
-                "mode": "FAST_COMPILE"
-            },  # run once: compiling for speed takes longer than drawing
-        )
-    )["prior"].to_dataset()

@@ -227,6 +227,18 @@ class Bends:
         return found
 
 
+def without_curve(data: AnalysisSet) -> str:
+    """Why HER2 of these tumours can have no curve, or ''."""
+    h = data.her2_of_curves
+    n_knots = len(knots_of(h))
+    if n_knots >= MIN_KNOTS:
+        return ""
+    return (
+        f"{len(np.unique(h))} distinct values of HER2 give {n_knots} knots, and a curve needs {MIN_KNOTS}. Compare the "
+        "structures that are linear in HER2."
+    )
+
+
 def bends(data: AnalysisSet) -> Bends:
     """Departures from a straight line that the tumours of an analysis set can inform.
 
@@ -237,12 +249,10 @@ def bends(data: AnalysisSet) -> Bends:
     """
     # Sorted, so that rounding does not depend on the order of tumours.
     h = np.sort(data.her2_of_curves)
+    reason = without_curve(data)
+    if reason:
+        raise DataError(f"{data.measure}: {reason}")
     knots = knots_of(h)
-    if len(knots) < MIN_KNOTS:
-        raise DataError(
-            f"{data.measure}: {len(np.unique(h))} distinct values give {len(knots)} knots, and a curve needs "
-            f"{MIN_KNOTS}. Compare the structures that are linear in HER2."
-        )
     columns = natural_spline(h, knots)
     straight = np.stack([np.ones_like(h), h], axis=1)
     line = np.linalg.lstsq(straight, columns, rcond=None)[0]

@@ -49,6 +49,18 @@ REASONS: dict[str, str] = {
 """Why the cell types of a lineage are one."""
 
 
+def without_lineage(cell_types: Sequence[str]) -> str:
+    """Why lineages cannot be had of these cell types, or ''."""
+    known = {cell for cells in LINEAGES.values() for cell in cells}
+    unknown = [name for name in cell_types if name not in known]
+    if not unknown:
+        return ""
+    return (
+        f"no lineage is known for {', '.join(unknown)}. The model with a level of lineages takes the cell types "
+        "of LM22; compare the other structures, which take any signature."
+    )
+
+
 def membership(cell_types: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     """Lineages of these cell types, and lineage x cell type: 1.0 where it belongs.
 
@@ -57,12 +69,9 @@ def membership(cell_types: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     DataError
         A cell type that is not one of LM22.
     """
+    reason = without_lineage(cell_types)
+    if reason:
+        raise DataError(f"lineages: {reason}")
     of = {cell: lineage for lineage, cells in LINEAGES.items() for cell in cells}
-    unknown = [name for name in cell_types if name not in of]
-    if unknown:
-        raise DataError(
-            f"lineages: no lineage is known for {', '.join(unknown)}. The model with a level of lineages takes the "
-            "cell types of LM22; compare the other structures, which take any signature."
-        )
     present = tuple(lineage for lineage in LINEAGES if any(of[c] == lineage for c in cell_types))
     return present, np.array([[float(of[c] == lineage) for c in cell_types] for lineage in present])

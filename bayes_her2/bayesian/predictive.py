@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,13 +14,15 @@ from scipy.special import expit, ndtr
 
 from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.data import AnalysisSet
+from bayes_her2.data import AnalysisSet, Part
 
 type Gate = tuple[str, float, float, float]
 """Name of a check, its value, and the lower and upper limit that it has to keep."""
 
 PRIOR_DRAWS = 1_000
 PREDICTIVE_DRAWS = 200
+MIN_POSITIVES = 5
+"""Positives in a cohort's stratum under which their quantiles are not checked."""
 CRITICAL_WORDS = (
     "one below 0.775 would by itself overturn the seed study's interaction of mast cells, one below 0.568 that of "
     "neutrophils too"
@@ -133,7 +135,7 @@ def latent_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
 
 def prior_draws(graph: pm.Model, coefficients: Sequence[str], seed: int) -> xr.Dataset:
     """Prior draws of coefficients, with their values by cohort where the graph has them."""
-    names = {v.name for v in graph.free_RVs}
+    names = {v.name for v in (*graph.free_RVs, *graph.deterministics)}
     wanted = [n for name in coefficients for n in (f"{name}_by_cohort", name) if n in names]
     return quietly(
         lambda: pm.sample_prior_predictive(
@@ -281,47 +283,54 @@ def hurdle_posterior_predictive(
     """
     nodes = [v.name for v in graph.observed_RVs]
     drawn = _replicated(graph, posterior, nodes, seed)
-    tail = (1 - interval) / 2
-    rows = []
-    present = drawn["present"].stack(sample=("chain", "draw")) if "present" in nodes else None
-    amount = drawn["amount"].stack(sample=("chain", "draw"))
+
+    def replications(node: str, cell_type: str, tumours: list[str]) -> np.ndarray:
+        array = drawn[node].stack(sample=("chain", "draw"))
+        own = next(str(d) for d in array.dims if str(d).endswith("_cell_type"))
+        return np.asarray(
+            array.sel({own: cell_type, "tumour": tumours}).transpose("sample", "tumour").to_numpy()
+        )
+
+    rows: list[tuple[object, ...]] = []
+    for key, tumours, seen, part in _groups(data):
+        if "present" in nodes and part.presence_modelled:
+            rows.append(_zero_share(key, seen, replications("present", key[0], tumours), interval))
+        if part.amount_modelled and (seen > 0).sum() >= MIN_POSITIVES:
+            # Amounts are compared among the tumours that do have the cell type: presence is checked above.
+            where = replications("amount", key[0], tumours)[:, seen > 0]
+            rows += _of_positives(key, seen, where, interval)
+    return predictive_table(rows)
+
+
+def _groups(data: AnalysisSet) -> Iterator[tuple[tuple[str, str, str], list[str], np.ndarray, Part]]:
+    """Each cell type in each cohort and HR stratum: these names, tumours, their abundances, what is modelled."""
     keys = data.tumours[["cohort", "hr"]].drop_duplicates().sort_values(["cohort", "hr"]).astype("str")
     for cohort, hr in keys.itertuples(index=False, name=None):
         index = data.tumours.index[(data.tumours["cohort"] == cohort) & (data.tumours["hr"] == hr)]
-        for cell_type in data.abundance.columns:
-            y = data.abundance.loc[index, cell_type].to_numpy(float)
-            part = data.part(str(cell_type), hr)
-            replicated = None
-            if present is not None and part.presence_modelled:
-                replicated = (
-                    present.sel(presence_cell_type=cell_type, tumour=list(index))
-                    .transpose("sample", "tumour")
-                    .to_numpy()
-                )
-                rows.append(
-                    (
-                        cell_type,
-                        cohort,
-                        hr,
-                        "zero share",
-                        float((y == 0).mean()),
-                        *_spread((replicated == 0).mean(axis=1), tail),
-                    )
-                )
-            if part.amount_modelled and (y > 0).sum() >= 5:
-                drawn_amounts = (
-                    amount.sel(amount_cell_type=cell_type, tumour=list(index))
-                    .transpose("sample", "tumour")
-                    .to_numpy()
-                )
-                # Amounts are compared among the tumours that do have the cell type: presence is checked above.
-                where = drawn_amounts[:, y > 0]
-                for name, q in (("median of positives", 0.5), ("90 % quantile of positives", 0.9)):
-                    seen = float(np.quantile(y[y > 0], q))
-                    rows.append(
-                        (cell_type, cohort, hr, name, seen, *_spread(np.quantile(where, q, axis=1), tail))
-                    )
-    return predictive_table(rows)
+        for cell_type in map(str, data.abundance.columns):
+            seen = data.abundance.loc[index, cell_type].to_numpy(float)
+            yield (cell_type, cohort, hr), list(index), seen, data.part(cell_type, hr)
+
+
+def _zero_share(
+    key: tuple[str, str, str], seen: np.ndarray, replications: np.ndarray, interval: float
+) -> tuple[object, ...]:
+    share = (replications == 0).mean(axis=1)
+    return predictive_row(*key, "zero share", float((seen == 0).mean()), share, interval)
+
+
+def _of_positives(
+    key: tuple[str, str, str], seen: np.ndarray, replications: np.ndarray, interval: float
+) -> list[tuple[object, ...]]:
+    """Rows of the quantiles of positives; a replication's own zeros are left out of it."""
+    positive = np.where(replications > 0, replications, np.nan)
+    positive = positive[np.isfinite(positive).any(axis=1)]
+    return [
+        predictive_row(
+            *key, name, float(np.quantile(seen[seen > 0], q)), np.nanquantile(positive, q, axis=1), interval
+        )
+        for name, q in (("median of positives", 0.5), ("90 % quantile of positives", 0.9))
+    ]
 
 
 def replicated_abundances(replicates: xr.DataArray, data: AnalysisSet, interval: float) -> pd.DataFrame:
@@ -336,30 +345,14 @@ def replicated_abundances(replicates: xr.DataArray, data: AnalysisSet, interval:
     """
     drawn = replicates.stack(sample=("chain", "draw"), create_index=False).transpose("sample", ...)
     rows: list[tuple[object, ...]] = []
-    groups = data.tumours[["cohort", "hr"]].drop_duplicates().sort_values(["cohort", "hr"]).astype("str")
-    for cohort, hr in groups.itertuples(index=False, name=None):
-        index = data.tumours.index[(data.tumours["cohort"] == cohort) & (data.tumours["hr"] == hr)]
-        for cell_type in data.abundance.columns:
-            seen = data.abundance.loc[index, cell_type].to_numpy(float)
-            new = drawn.sel(tumour=list(index), cell_type=cell_type).to_numpy()
-            part = data.part(str(cell_type), hr)
-            if not np.isfinite(new).all():
-                continue
-            key = (str(cell_type), cohort, hr)
-            if part.presence_modelled:
-                rows.append(
-                    predictive_row(
-                        *key, "zero share", float((seen == 0).mean()), (new == 0).mean(axis=1), interval
-                    )
-                )
-            if (seen > 0).sum() >= 5:
-                positive = np.where(new > 0, new, np.nan)
-                positive = positive[np.isfinite(positive).any(axis=1)]
-                for name, q in (("median of positives", 0.5), ("90 % quantile of positives", 0.9)):
-                    values = np.nanquantile(positive, q, axis=1)
-                    rows.append(
-                        predictive_row(*key, name, float(np.quantile(seen[seen > 0], q)), values, interval)
-                    )
+    for key, tumours, seen, part in _groups(data):
+        new = drawn.sel(tumour=tumours, cell_type=key[0]).to_numpy()
+        if not np.isfinite(new).all():
+            continue
+        if part.presence_modelled:
+            rows.append(_zero_share(key, seen, new, interval))
+        if (seen > 0).sum() >= MIN_POSITIVES:
+            rows += _of_positives(key, seen, new, interval)
     return predictive_table(rows)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from bayes_her2.report.figures import drawn
 from bayes_her2.report.load import Rows
 from bayes_her2.report.sections import audit
+from bayes_her2.report.standalone import About as Head
 from bayes_her2.report.standalone import Page, composed, numbered, results_of
 
 IN_RUN = "tables/"
@@ -41,7 +42,7 @@ def audit_page(rows: Mapping[str, Rows], about: About) -> Page:
     FigureError
         If the figure cannot be drawn.
     """
-    results = results_of(rows, "Audit of published claims")
+    results = results_of(rows, Head("Audit of published claims", about.version, about.made))
     order = ("summary", "in_words", "claims", "contradictions", "posteriors", "priors", "replication")
     made = {table.name: table for table in audit.made_tables(results)}
     tables = numbered(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from bayes_her2.report import formats
 from bayes_her2.report.figures import BAND, GREY, INK, WIDTH, Drawing, drawn, image_of
 from bayes_her2.report.load import Results, Row, Rows
-from bayes_her2.report.standalone import Page, composed, numbered, results_of
+from bayes_her2.report.standalone import About, Page, composed, numbered, results_of
 from bayes_her2.report.tables import Cell, Column, Line, Table
 
 MAIN = "abundance"
@@ -19,23 +18,13 @@ SCORES = (("crps", "CRPS"), ("brier", "Brier score of zero"), ("log_score", "Log
 DOT = "#0072b2"
 
 
-@dataclass(frozen=True)
-class About:
-    """What the head of the page says, and which models are not on it."""
-
-    study: str
-    description: str
-    measure: str
-    simulated: bool
-    interval: float
-    seed: int
-    version: str
-    made: str
-    refused: Mapping[str, Sequence[str]]
-    left_out: Mapping[str, str]
-
-
-def comparison_page(rows: Mapping[str, Rows], about: About) -> Page:
+def comparison_page(
+    rows: Mapping[str, Rows],
+    about: About,
+    *,
+    refused: Mapping[str, Sequence[str]],
+    left_out: Mapping[str, str],
+) -> Page:
     """Compose the page of a comparison.
 
     Parameters
@@ -45,21 +34,15 @@ def comparison_page(rows: Mapping[str, Rows], about: About) -> Page:
         ``cohorts_predicted_cell_types``, ``conclusions`` and ``models``; a table that was not made has none.
     about
         What the head of the page says.
+    refused, left_out
+        Model -> why it is not on the page.
 
     Raises
     ------
     FigureError
         If a figure cannot be drawn.
     """
-    results = results_of(
-        rows,
-        about.study,
-        description=about.description,
-        measure=about.measure,
-        seed=about.seed,
-        simulated=about.simulated,
-        interval=about.interval,
-    )
+    results = results_of(rows, about)
     tables = numbered(
         [
             _elpd_table(results, "model_comparison"),
@@ -77,6 +60,8 @@ def comparison_page(rows: Mapping[str, Rows], about: About) -> Page:
         tables,
         figures,
         about=about,
+        refused=refused,
+        left_out=left_out,
         level=formats.level(about.interval),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from bayes_her2.data import DIFFERENCE, STRATA
 from bayes_her2.report import formats
 from bayes_her2.report.figures import ALERT, BAND, GREY, INK, WIDTH, Drawing, drawn, image_of
 from bayes_her2.report.load import Results, Row, Rows
-from bayes_her2.report.standalone import Page, composed, numbered, results_of
+from bayes_her2.report.standalone import About, Page, composed, numbered, results_of
 from bayes_her2.report.tables import Cell, Column, Line, Table
 
 MAIN = "main"
@@ -34,24 +33,7 @@ SHIFT = 0.21
 """Posterior to the left of a cell's middle, twin to the right."""
 
 
-@dataclass(frozen=True)
-class About:
-    """What the head of the page says, and the notices of every universe."""
-
-    study: str
-    description: str
-    measure: str
-    simulated: bool
-    interval: float
-    alpha: float
-    false_discovery: float
-    seed: int
-    version: str
-    made: str
-    notices: Mapping[str, tuple[str, ...]]
-
-
-def multiverse_page(rows: Mapping[str, Rows], about: About) -> Page:
+def multiverse_page(rows: Mapping[str, Rows], about: About, *, notices: Mapping[str, Sequence[str]]) -> Page:
     """Compose the page of a multiverse.
 
     Parameters
@@ -61,23 +43,15 @@ def multiverse_page(rows: Mapping[str, Rows], about: About) -> Page:
         ``multiverse_values`` and ``multiverse_exclusions``.
     about
         What the head of the page says.
+    notices
+        Universe -> its notices.
 
     Raises
     ------
     FigureError
         If the figure cannot be drawn.
     """
-    results = results_of(
-        rows,
-        about.study,
-        description=about.description,
-        measure=about.measure,
-        seed=about.seed,
-        simulated=about.simulated,
-        interval=about.interval,
-        alpha=about.alpha,
-        false_discovery=about.false_discovery,
-    )
+    results = results_of(rows, about)
     tables = numbered(
         [
             summary_table(results),
@@ -96,7 +70,7 @@ def multiverse_page(rows: Mapping[str, Rows], about: About) -> Page:
         drawn(results, [multiverse]),
         about=about,
         level=formats.level(about.interval),
-        notices={_title(results, name): texts for name, texts in about.notices.items()},
+        notices={_title(results, name): texts for name, texts in notices.items()},
         fragile=fragile(results),
     )
 

@@ -10,10 +10,27 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report.figures import Drawing
 from bayes_her2.report.load import Results, Rows, StudyText
 from bayes_her2.report.render import templates
 from bayes_her2.report.tables import Table
+
+
+@dataclass(frozen=True)
+class About:
+    """What the head of a page says: the study, and when the page was made by which version."""
+
+    study: str
+    version: str
+    made: str
+    description: str = ""
+    measure: str = ""
+    seed: int | None = None
+    simulated: bool = False
+    interval: float = 0.95
+    alpha: float = 0.05
+    false_discovery: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,39 +60,20 @@ def rows_of(table: pd.DataFrame) -> tuple[Mapping[str, Any], ...]:
     return tuple({str(column): cell for column, cell in record.items()} for record in records)
 
 
-def results_of(
-    rows: Mapping[str, Rows],
-    name: str,
-    *,
-    description: str = "",
-    measure: str = "",
-    seed: int | None = None,
-    simulated: bool = False,
-    interval: float = 0.95,
-    alpha: float = 0.05,
-    false_discovery: float = 0.05,
-) -> Results:
-    """Tables of a page in the shape that tables and figures of the report read; no run is behind them.
-
-    Parameters
-    ----------
-    rows
-        Table -> its rows.
-    name, description, measure, seed, simulated, interval, alpha, false_discovery
-        As in a study.
-    """
+def results_of(rows: Mapping[str, Rows], about: About) -> Results:
+    """Tables of a page in the shape that tables and figures of the report read; no run is behind them."""
     study = StudyText(
-        name=name,
-        description=description,
-        seed=seed,
-        simulated=simulated,
+        name=about.study,
+        description=about.description,
+        seed=about.seed,
+        simulated=about.simulated,
         truth=False,
-        measure=measure,
+        measure=about.measure,
         scale="relative",
         rope=(1.0, 1.0),
-        interval=interval,
-        alpha=alpha,
-        false_discovery=false_discovery,
+        interval=about.interval,
+        alpha=about.alpha,
+        false_discovery=about.false_discovery,
         covariates=(),
         centre=False,
         batch=False,
@@ -115,3 +113,11 @@ def composed(
         **words,
     )
     return Page(text, tuple(headline), tables, figures)
+
+
+def write_page(page: Page, folder: Path, name: str) -> None:
+    """Write a page, and its figures as SVG and PDF beside it."""
+    for figure, drawing in page.figures.items():
+        write_text(folder / "figures" / f"{figure}.svg", drawing.svg)
+        write_bytes(folder / "figures" / f"{figure}.pdf", drawing.image.pdf)
+    write_text(folder / name, page.html)

@@ -15,9 +15,9 @@ from bayes_her2.errors import DataError, name_some
 from bayes_her2.estimates import write_table
 from bayes_her2.evidence.audit_tables import NAMES, AuditTables, Settings, audit_tables
 from bayes_her2.evidence.published_claims import Published, read_claims
-from bayes_her2.files import write_bytes, write_text
+from bayes_her2.files import write_text
 from bayes_her2.report.audit_page import About, audit_page
-from bayes_her2.report.standalone import Page, rows_of
+from bayes_her2.report.standalone import Page, rows_of, write_page
 from bayes_her2.workflow.results import PROVENANCE, STAGING, move_in_place
 
 PAGE = "audit.html"
@@ -152,10 +152,7 @@ def _write(
     try:
         for name, table in tables.named().items():
             write_table(table, staging / f"{name}.csv")
-        for name, drawing in page.figures.items():
-            write_text(staging / "figures" / f"{name}.svg", drawing.svg)
-            write_bytes(staging / "figures" / f"{name}.pdf", drawing.image.pdf)
-        write_text(staging / PAGE, page.html)
+        write_page(page, staging, PAGE)
         provenance = {
             "kind": KIND,
             "package_version": __version__,

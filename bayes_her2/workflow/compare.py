@@ -11,7 +11,6 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from bayes_her2 import __version__
 from bayes_her2.bayesian.density import MAX_REPLICATES
 from bayes_her2.bayesian.fit import Fit, Progress
 from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel, alternatives_to, load_model, unsuited
@@ -27,15 +26,13 @@ from bayes_her2.comparison.transfer import cohorts_predicted
 from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
-from bayes_her2.files import write_bytes, write_text
-from bayes_her2.inputs import Study
-from bayes_her2.report.comparison_page import About, comparison_page
-from bayes_her2.report.standalone import Page, rows_of
+from bayes_her2.report.comparison_page import comparison_page
+from bayes_her2.report.standalone import rows_of, write_page
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.refits import Refits, k_fold, without_each_cohort
-from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, move_in_place, record_of
+from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
 
 PAGE = "comparison.html"
 PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
@@ -234,15 +231,17 @@ def compare_study(
         "estimates": estimates,
         "diagnostics": pd.concat(fitted.diagnostics, ignore_index=True),
     }
-    with clock("Tables, figures and page"):
-        page = _page(tables, study, data, fitted.refused, left_out)
+    with clock("Tables, figures and page"), folder.whole_or_nothing():
+        page = comparison_page(
+            {name: rows_of(table) for name, table in tables.items()},
+            about_of(study, data.measure),
+            refused=fitted.refused,
+            left_out=left_out,
+        )
         for name, table in tables.items():
             if len(table):
                 folder.table(name, table)
-        for name, drawing in page.figures.items():
-            write_text(folder.staging / "figures" / f"{name}.svg", drawing.svg)
-            write_bytes(folder.staging / "figures" / f"{name}.pdf", drawing.image.pdf)
-        folder.text(PAGE, page.html)
+        write_page(page, folder.staging, PAGE)
     folder.provenance(
         record_of(study, started, checked.files, clock.seconds)
         | {
@@ -264,29 +263,6 @@ def compare_study(
         refused=fitted.refused,
         left_out=left_out,
     )
-
-
-def _page(
-    tables: Mapping[str, pd.DataFrame],
-    study: Study,
-    data: AnalysisSet,
-    refused: Mapping[str, tuple[str, ...]],
-    left_out: Mapping[str, str],
-) -> Page:
-    """Compose the page."""
-    about = About(
-        study=study.name,
-        description=study.description,
-        measure=data.measure,
-        simulated=study.simulated,
-        interval=study.decisions.interval,
-        seed=study.seed,
-        version=__version__,
-        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        refused=refused,
-        left_out=left_out,
-    )
-    return comparison_page({name: rows_of(table) for name, table in tables.items()}, about)
 
 
 def alternatives_of(asked: Sequence[str]) -> list[str]:
@@ -336,17 +312,10 @@ def _fit_all(
     """Fit every model, check its gates, and keep what the comparison needs."""
     fitted = _Fitted()
     for job in jobs:
-        try:
-            graph = job.model.build(job.data, job.priors)
-        except DataError as error:
-            if job.name == MODEL:
-                raise
-            fitted.refused[job.name] = (str(error),)
-            continue
         with clock(f"{job.name}: sampling the posterior"):
             fit, _ = fit_or_reuse(job, folder, say=clock.say, progress=progress(job.name))
         fitted.diagnostics.append(fit.diagnostics.table.assign(model=job.name))
-        gates = job.model.prior_checks(graph, job.data, job.study.seed)
+        gates = job.model.prior_checks(job.model.build(job.data, job.priors), job.data, job.study.seed)
         reasons = [f"prior check not passed: {check}" for check in gates.loc[~gates["passed"], "check"]]
         reasons += list(fit.diagnostics.reasons)
         if reasons:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bayes_her2 import __version__, frequentist
+from bayes_her2 import frequentist
 from bayes_her2.bayesian.fit import Progress
 from bayes_her2.comparison import concordance
 from bayes_her2.comparison.multiverse import (
@@ -23,15 +23,13 @@ from bayes_her2.comparison.multiverse import (
 from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Rope
-from bayes_her2.files import write_bytes, write_text
 from bayes_her2.preprocessing.zero_policies import changed_values
-from bayes_her2.report.load import Rows
-from bayes_her2.report.multiverse_page import About, multiverse_page
-from bayes_her2.report.standalone import Page, rows_of
+from bayes_her2.report.multiverse_page import multiverse_page
+from bayes_her2.report.standalone import rows_of, write_page
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
-from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, move_in_place, record_of
+from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
 from bayes_her2.workflow.side_by_side import do_all
 from bayes_her2.workflow.universes import MAIN, Made, Source, Universe, chosen, scale_words
 
@@ -233,31 +231,15 @@ def multiverse_study(
             "multiverse_exclusions": exclusions,
             "diagnostics": pd.concat([one.diagnostics for one in done], ignore_index=True),
         }
-    with clock("Tables, figure and page"):
-        now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-        page = _page_of(
-            folder,
+    with clock("Tables, figure and page"), folder.whole_or_nothing():
+        page = multiverse_page(
             {name: rows_of(content) for name, content in tables.items()},
-            About(
-                study=study.name,
-                description=study.description,
-                measure=main.data.measure,
-                simulated=study.simulated,
-                interval=study.decisions.interval,
-                alpha=study.decisions.alpha,
-                false_discovery=study.decisions.false_discovery,
-                seed=study.seed,
-                version=__version__,
-                made=now,
-                notices=_notices(printed, made),
-            ),
+            about_of(study, main.data.measure),
+            notices=_notices(printed, made),
         )
         for name, content in tables.items():
             folder.table(name, content)
-        for name, drawing in page.figures.items():
-            write_text(folder.staging / "figures" / f"{name}.svg", drawing.svg)
-            write_bytes(folder.staging / "figures" / f"{name}.pdf", drawing.image.pdf)
-        folder.text(PAGE, page.html)
+        write_page(page, folder.staging, PAGE)
     folder.provenance(
         record_of(study, started, checked.files, clock.seconds)
         | {
@@ -286,15 +268,6 @@ def multiverse_study(
         refused,
         folder.out / PAGE,
     )
-
-
-def _page_of(folder: ResultsFolder, rows: Mapping[str, Rows], about: About) -> Page:
-    """Compose the page; where that fails, nothing half-written is left behind."""
-    try:
-        return multiverse_page(rows, about)
-    except BaseException:
-        folder.abandon()
-        raise
 
 
 def _made(

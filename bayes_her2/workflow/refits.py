@@ -177,12 +177,23 @@ def _refit(
     fit = fit_model(job.model, train, job.priors, job.sampling, progress=progress(f"{job.name}, {label}"))
     if not fit.diagnostics.passed:
         return Refits(pd.DataFrame(), tuple(f"{label}: {reason}" for reason in fit.diagnostics.reasons))
-    table = score(fit)
+    try:
+        table = score(fit)
+    except ArithmeticError as error:
+        return Refits(pd.DataFrame(), (f"{label}: {error}",))
+    lost = int((~np.isfinite(table.loc[_of_tumours(table), "elpd"])).sum())
+    if lost:
+        return Refits(pd.DataFrame(), (f"{label}: {lost} tumours have no finite density",))
     for old in path.parent.glob(f"{stem}-*.csv"):
         old.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_table(table, path)
     return Refits(table)
+
+
+def _of_tumours(table: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows are of tumours, not of cell types."""
+    return table["kind"].eq("tumour") if "kind" in table else pd.Series(data=True, index=table.index)
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bayes_her2.estimates import write_table
 from bayes_her2.files import write_text
 from bayes_her2.hashing import versions
 from bayes_her2.inputs import Study
+from bayes_her2.report.standalone import About
 
 STAGING = ".unfinished"
 PROVENANCE = "provenance.json"
@@ -53,6 +55,22 @@ def record_of(
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "files": [{"path": f.path, "sha256": f.sha256, "n_rows": f.n_rows} for f in files],
     }
+
+
+def about_of(study: Study, measure: str) -> About:
+    """Give the head of a page about a study."""
+    return About(
+        study=study.name,
+        version=__version__,
+        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        description=study.description,
+        measure=measure,
+        seed=study.seed,
+        simulated=study.simulated,
+        interval=study.decisions.interval,
+        alpha=study.decisions.alpha,
+        false_discovery=study.decisions.false_discovery,
+    )
 
 
 class ResultsFolder:
@@ -143,6 +161,15 @@ class ResultsFolder:
     def abandon(self) -> None:
         """Remove what was written aside; finished fits stay."""
         shutil.rmtree(self.staging, ignore_errors=True)
+
+    @contextmanager
+    def whole_or_nothing(self) -> Iterator[None]:
+        """Remove what was written aside where the block does not come to its end."""
+        try:
+            yield
+        except BaseException:
+            self.abandon()
+            raise
 
     def put_in_place(self) -> None:
         """Move everything into the folder; what an earlier run left there is replaced."""

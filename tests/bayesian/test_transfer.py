@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from bayes_her2.models import abundance
 from scipy import integrate, stats
+from scipy.special import logsumexp
 
-from bayes_her2.bayesian.amounts import GAMMA
+from bayes_her2.bayesian.amounts import GAMMA, WEIBULL
 from bayes_her2.bayesian.density import HurdleDensity
 from bayes_her2.bayesian.transfer import _predicted, halves, transfer
 
@@ -36,11 +39,14 @@ def test_a_calibrated_level_is_integrated_as_the_integral_says():
         assert found[0, j] == pytest.approx(np.log(area / total), abs=2e-3)
 
 
-def test_level_and_shape_are_integrated_together():
+@pytest.mark.parametrize("family", [GAMMA, WEIBULL], ids=lambda f: type(f).__name__)
+@pytest.mark.parametrize("level", [-3.0, 1.5], ids=["near", "far"])
+def test_level_and_shape_are_integrated_together(family, level):
+    """Far: the others' level is 90 times the new cohort's, where a Weibull density is 0 in floating point."""
     rng = np.random.default_rng(3)
-    density, offsets = HurdleDensity(GAMMA), (rng.normal(size=12) * 0.3, np.array([0.2]))
+    density, offsets = HurdleDensity(family), (rng.normal(size=12) * 0.3, np.array([0.2]))
     y = (rng.gamma(2.0, 0.02, size=12), np.array([0.07]))
-    mean, sd = np.array([[-3.0, 0.5]]), np.array([[0.6, 0.4]])
+    mean, sd = np.array([[level, 0.5]]), np.array([[1.5, 0.4]])
 
     def log_density(theta, which):
         eta = theta[:, 0, None] + offsets[which]
@@ -48,17 +54,20 @@ def test_level_and_shape_are_integrated_together():
 
     found = _predicted(log_density, mean, sd)
 
-    def weight(shape, level):
-        theta = np.array([[level, shape]])
-        return np.exp(stats.norm(mean, sd).logpdf(theta).sum() + log_density(theta, 0).sum() - 20)
+    # The same integrals as sums over a grid, 0.01 apart in either direction.
+    levels, shapes = np.meshgrid(np.arange(-6.0, 0.0, 0.01), np.arange(-1.5, 2.5, 0.01))
+    grid = np.column_stack([levels.ravel(), shapes.ravel()])
+    log_weight = stats.norm(mean, sd).logpdf(grid).sum(axis=1) + log_density(grid, 0).sum(axis=1)
+    expected = logsumexp(log_weight + log_density(grid, 1)[:, 0]) - logsumexp(log_weight)
+    assert found[0, 0] == pytest.approx(expected, abs=5e-3)
 
-    def value(shape, level):
-        return weight(shape, level) * np.exp(log_density(np.array([[level, shape]]), 1)[0, 0])
 
-    box = (-5.5, -1.0, -1.5, 2.5)
-    total, _ = integrate.dblquad(weight, *box, epsabs=1e-10)
-    area, _ = integrate.dblquad(value, *box, epsabs=1e-10)
-    assert found[0, 0] == pytest.approx(np.log(area / total), abs=5e-3)
+def test_a_level_that_cannot_be_found_is_no_score():
+    def log_density(theta, which):
+        return np.full((len(theta), 3), np.nan)
+
+    with pytest.raises(ArithmeticError, match="not found in 2 of 2 draws"):
+        _predicted(log_density, np.zeros((2, 1)), np.ones((2, 1)))
 
 
 def test_halves_have_the_same_mix_whatever_the_order_of_rows():
@@ -138,3 +147,40 @@ def test_what_lies_in_the_scored_half_changes_its_own_score_alone(small_data, sm
 
     whole, part = score(scored), score(scored[:5])
     np.testing.assert_allclose(part, whole.loc[part.index], rtol=1e-9)
+
+
+@pytest.mark.sampling
+def test_slopes_of_a_single_cohort_are_taken_without_a_spread_that_it_cannot_know(
+    small_data, small_fit, without_the_last
+):
+    train, held_out = without_the_last
+    calibration, scored = halves(held_out, np.random.default_rng(2))
+    whole = small_fit.posterior
+    # As a fit to one cohort leaves it: no level of cohorts, and no spread between them.
+    alone = whole[[n for n in whole if not str(n).endswith(("_by_cohort", "_between_cohorts_sd"))]]
+    mine = abundance.priors_for(train)
+    wide = {
+        n: replace(prior, params={"sigma": 10 * prior.params["sigma"]})
+        if n.endswith(("slope_between_cohorts_sd", "hr_between_cohorts_sd", "interaction_between_cohorts_sd"))
+        else prior
+        for n, prior in mine.items()
+    }
+
+    def score(posterior, priors):
+        return transfer(
+            posterior,
+            train,
+            small_data,
+            abundance.DENSITY,
+            priors,
+            np.random.default_rng(4),
+            calibration=calibration,
+            scored=scored,
+            max_draws=40,
+        ).tumours
+
+    one = score(alone, mine)
+    assert one["elpd"].notna().all()
+    pd.testing.assert_frame_equal(score(alone, wide), one)
+    # What is planted is the same in both cohorts: a spread that is not drawn from the prior costs nothing.
+    assert one["gain"].sum() > 0

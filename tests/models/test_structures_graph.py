@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from bayes_her2.models import abundance
+from bayes_her2.models import abundance, abundance_lineage, abundance_spline
 from conftest import structured_set
 from labelled_density import SummedDensity
 from scipy import integrate, optimize, stats
 from scipy.special import expit
 
 from bayes_her2.bayesian.design import bends
+from bayes_her2.bayesian.fit import fit_model
 from bayes_her2.bayesian.lineages import LINEAGES, REASONS, membership
 from bayes_her2.bayesian.linear_predictor import horseshoe_sd
 from bayes_her2.bayesian.model import ALTERNATIVES, load_model
@@ -571,5 +572,18 @@ def test_cell_types_of_another_signature_have_no_lineage_and_are_refused():
 def test_a_measure_with_few_values_has_no_curve():
     data = named("covariates")
     two = data.tumours.assign(her2_sd=np.where(data.tumours["her2_sd"] > 0, 1.0, -1.0))
-    with pytest.raises(DataError, match="2 distinct values give 2 knots"):
+    with pytest.raises(DataError, match="2 distinct values of HER2 give 2 knots"):
         bends(replace(data, tumours=two))
+
+
+def test_a_structure_says_beforehand_that_it_cannot_have_the_data(structured):
+    """So that `compare` leaves it out, or refuses it by name, before anything is fitted."""
+    data = structured("one cohort")
+    assert "no lineage is known for " in abundance_lineage.unsuited(data)
+    assert "Zeta cells" in abundance_lineage.unsuited(data)
+    with pytest.raises(DataError, match="abundance_lineage: no lineage is known for"):
+        fit_model("abundance_lineage", data)
+    assert abundance_spline.unsuited(data) == ""
+    half = np.arange(len(data.tumours)) % 2
+    flat = replace(data, tumours=data.tumours.assign(her2_sd=half - half.mean()))
+    assert abundance_spline.unsuited(flat).startswith("2 distinct values of HER2 give ")

@@ -15,8 +15,8 @@ from bayes_her2.comparison.multiverse import against_main, changed_conclusions, 
 from bayes_her2.data import LM22_CELL_TYPES
 from bayes_her2.report import multiverse_page as page_module
 from bayes_her2.report.figures import FigureError
-from bayes_her2.report.multiverse_page import About, multiverse_page
-from bayes_her2.report.standalone import rows_of
+from bayes_her2.report.multiverse_page import multiverse_page
+from bayes_her2.report.standalone import About, rows_of
 from bayes_her2.workflow.universes import UNIVERSES
 
 STRATA = ("HR+", "HR-", "HR- over HR+")
@@ -152,13 +152,15 @@ def about(*, simulated: bool = False) -> About:
         seed=3,
         version="0.1",
         made="2026-11-27T10:00:00+00:00",
-        notices={"main": ("One cohort.",), "smallest_positive": ("Zeros are replaced.",)},
     )
+
+
+NOTICES = {"main": ("One cohort.",), "smallest_positive": ("Zeros are replaced.",)}
 
 
 @pytest.fixture(scope="module")
 def page(tables):
-    return multiverse_page({name: rows_of(table) for name, table in tables.items()}, about())
+    return multiverse_page({name: rows_of(table) for name, table in tables.items()}, about(), notices=NOTICES)
 
 
 def test_the_page_is_self_contained_numbered_and_free_of_code(page):
@@ -173,7 +175,9 @@ def test_the_page_is_self_contained_numbered_and_free_of_code(page):
 
 
 def test_a_simulated_study_is_stamped(tables):
-    page = multiverse_page({name: rows_of(table) for name, table in tables.items()}, about(simulated=True))
+    page = multiverse_page(
+        {name: rows_of(table) for name, table in tables.items()}, about(simulated=True), notices=NOTICES
+    )
     assert "SIMULATED DATA. No patient" in page.html
     assert "SIMULATED DATA" in page.figures["multiverse"].svg
 
@@ -218,7 +222,9 @@ def test_the_figure_marks_every_side_by_shape_and_outlines_every_change(page, ta
 
 
 def test_the_figure_is_the_same_for_the_same_tables(page, tables):
-    again = multiverse_page({name: rows_of(table) for name, table in tables.items()}, about())
+    again = multiverse_page(
+        {name: rows_of(table) for name, table in tables.items()}, about(), notices=NOTICES
+    )
     assert again.figures["multiverse"].svg == page.figures["multiverse"].svg
     assert again.html == page.html
 
@@ -226,4 +232,4 @@ def test_the_figure_is_the_same_for_the_same_tables(page, tables):
 def test_a_figure_that_cannot_be_drawn_stops_the_page(tables, monkeypatch):
     monkeypatch.setattr(page_module, "LOOKS", {})
     with pytest.raises(FigureError, match="'multiverse' cannot be drawn"):
-        multiverse_page({name: rows_of(table) for name, table in tables.items()}, about())
+        multiverse_page({name: rows_of(table) for name, table in tables.items()}, about(), notices=NOTICES)
