@@ -8,6 +8,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from bayes_her2.bayesian.prepared import COUNTED, OBSERVED, held
+
 
 def bernoulli_node(
     name: str, *, logit_p: Any, observed: np.ndarray, modelled: np.ndarray, dims: tuple[str, str]
@@ -39,7 +41,14 @@ def bernoulli_node(
         return (uniform < 1.0 / (1.0 + np.exp(-logit_p))).astype(float)
 
     return pm.CustomDist(
-        name, logit_p, modelled, logp=logp, random=random, signature="(),()->()", observed=observed, dims=dims
+        name,
+        logit_p,
+        held(name, COUNTED, modelled),
+        logp=logp,
+        random=random,
+        signature="(),()->()",
+        observed=held(name, OBSERVED, observed),
+        dims=dims,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pymc as pm
 
 from bayes_her2.bayesian.amounts import AmountFamily
+from bayes_her2.bayesian.prepared import COUNTED, OBSERVED, held
 from bayes_her2.bayesian.product import matrix_product
 
 
@@ -65,11 +66,11 @@ def amount_node(
         name,
         eta,
         *(matrix_product(member, term) for term in terms),
-        counted,
-        log_observed,
+        held(name, COUNTED, counted),
+        held(name, "log_observed", log_observed),
         logp=logp,
         random=random,
         signature=f"{','.join(['()'] * (len(terms) + 3))}->()",
-        observed=observed,
+        observed=held(name, OBSERVED, observed),
         dims=dims,
     )

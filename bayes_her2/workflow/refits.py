@@ -9,12 +9,14 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from nutpie.sample import CompiledModel
 from scipy.special import logsumexp
 
 from bayes_her2.bayesian import density as density_module
 from bayes_her2.bayesian import transfer as transfer_module
-from bayes_her2.bayesian.fit import Fit, Progress, fit_hash, fit_model
+from bayes_her2.bayesian.fit import Fit, Progress, compiled, fit_hash, fit_model
 from bayes_her2.bayesian.model import ComparableModel
+from bayes_her2.bayesian.prepared import Prepared, prepared
 from bayes_her2.bayesian.transfer import Transfer, halves, transfer
 from bayes_her2.comparison.models import stratified_folds
 from bayes_her2.data import AnalysisSet
@@ -69,6 +71,7 @@ def k_fold(
     model = cast("ComparableModel", job.model)
     folds = stratified_folds(data.tumours, n_folds, np.random.default_rng([job.study.seed, 2]))
     done: list[pd.DataFrame] = []
+    whole = _Whole(job)
     for fold in range(n_folds):
         out = [str(t) for t in folds.index[folds == fold]]
         train = data.subset([str(t) for t in folds.index[folds != fold]])
@@ -80,11 +83,34 @@ def k_fold(
             return pd.DataFrame({"tumour": out, "elpd": elpd, "fold": fold})
 
         label = f"fold {fold + 1} of {n_folds}"
-        found = _refit(job, train, label, score, folder, say=say, progress=progress)
+        found = _refit(
+            job, train, label, score, folder, say=say, progress=progress, ready=whole.without(out, train)
+        )
         if found.reasons:
             return found
         done.append(found.table)
     return Refits(pd.concat(done).set_index("tumour").loc[list(data.tumours.index)])
+
+
+class _Whole:
+    """A model of all tumours, compiled when it is first needed: a fold is this model, its tumours not counted."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._prepared: Prepared | None = None
+
+    def without(self, tumours: list[str], train: AnalysisSet) -> Callable[[], CompiledModel]:
+        """Give the model of `train`, which is all tumours but these."""
+
+        def ready() -> CompiledModel:
+            build, priors = self.job.model.build, self.job.priors
+            if self._prepared is None:
+                graph = build(self.job.data, priors)
+                self._prepared = prepared(graph, compiled(graph))
+            own = build(train, priors)
+            return self._prepared.without(tumours) if self._prepared.serves(own) else compiled(own)
+
+        return ready
 
 
 def without_each_cohort(
@@ -156,6 +182,7 @@ def _refit(
     *,
     say: Say,
     progress: Callable[[str], bool | Progress],
+    ready: Callable[[], CompiledModel] | None = None,
 ) -> Refits:
     """Fit to `train` and score, or take up the scores of an earlier run: the draws are not kept."""
     code = source_hash((*(Path(str(m.__file__)) for m in (density_module, transfer_module)), Path(__file__)))
@@ -174,7 +201,8 @@ def _refit(
         say(f"{job.name}, {label}: finished scores are reused")
         return Refits(_typed(read_table(path, shown_as=path.name).frame))
     say(f"{job.name}, {label}: {len(train.tumours)} tumours are fitted")
-    fit = fit_model(job.model, train, job.priors, job.sampling, progress=progress(f"{job.name}, {label}"))
+    shown = progress(f"{job.name}, {label}")
+    fit = fit_model(job.model, train, job.priors, job.sampling, progress=shown, ready=ready)
     if not fit.diagnostics.passed:
         return Refits(pd.DataFrame(), tuple(f"{label}: {reason}" for reason in fit.diagnostics.reasons))
     try:

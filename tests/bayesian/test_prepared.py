@@ -1,0 +1,137 @@
+"""A model compiled once: other tumours and other abundances in it, against graphs of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bayes_her2.models import abundance
+from pytensor.compile.mode import get_mode, predefined_modes
+from pytensor.graph.traversal import graph_inputs
+
+from bayes_her2.bayesian.fit import NUTPIE_MODE, compiled
+from bayes_her2.bayesian.prepared import held_arrays, prepared
+
+PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
+
+
+@pytest.fixture(scope="module")
+def graph(small_data):
+    return abundance.build(small_data, abundance.PRIORS)
+
+
+@pytest.fixture(scope="module")
+def ready(graph):
+    return prepared(graph, compiled(graph))
+
+
+@pytest.fixture(scope="module")
+def points(ready):
+    rng = np.random.default_rng(5)
+    return [0.3 * rng.standard_normal(ready.compiled.n_dim) for _ in range(3)]
+
+
+def log_density(model, point):
+    """Log density of a compiled model, as its sampler sees it, and its gradient."""
+    # The arrays are the record's own: the function is called as nutpie calls it.
+    names = [variable.name for variable in model.logp_func.get_shared()]
+    held = {variable.name: model.shared_data[key] for variable, key in model.shared_var_keys.items()}
+    value, gradient = model.logp_func.vm.jit_fn(point, *(held[name] for name in names))
+    return float(value), np.asarray(gradient)
+
+
+def split(graph, point):
+    """A point of the sampler as values of the graph."""
+    values, at = {}, 0
+    initial = graph.initial_point()
+    for variable in graph.free_RVs:
+        value = graph.rvs_to_values[variable]
+        shape = np.shape(initial[value.name])
+        size = int(np.prod(shape))
+        values[value.name] = point[at : at + size].reshape(shape)
+        at += size
+    return values
+
+
+def test_the_compiled_density_is_that_of_the_graph(graph, ready, points):
+    """Compiled without some rewrites; evaluated by the operations of the graph, nothing rewritten or compiled."""
+    terms = graph.compile_logp(sum=False, mode=PLAIN)
+    for point in points:
+        value, gradient = log_density(ready.compiled, point)
+        expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
+        assert value == pytest.approx(expected, rel=1e-11)
+        step = np.zeros_like(point)
+        for i in (0, len(point) // 2, len(point) - 1):
+            step[:] = 0.0
+            step[i] = 1e-5
+            ahead, behind = (log_density(ready.compiled, point + s * step)[0] for s in (1, -1))
+            assert gradient[i] == pytest.approx((ahead - behind) / 2e-5, rel=1e-5, abs=1e-5)
+
+
+def test_tumours_left_out_take_their_density_with_them_and_nothing_else(small_data, graph, ready, points):
+    """At one point of the coordinates, the log likelihoods of two halves add up to that of all tumours."""
+    labels = list(map(str, small_data.tumours.index))
+    nobody, evens, odds = (ready.without(out) for out in (labels, labels[::2], labels[1::2]))
+    for point in points:
+        none, first, second, both = (
+            log_density(model, point)[0] for model in (nobody, evens, odds, ready.compiled)
+        )
+        assert (first - none) + (second - none) == pytest.approx(both - none, rel=1e-10)
+        assert abs(first - none) > 1
+    # The likelihood that has gone is that of the tumours that were named.
+    terms = graph.compile_logp(vars=graph.observed_RVs, sum=False, mode=PLAIN)(split(graph, points[0]))
+    gone = sum(float(np.asarray(term)[::2].sum()) for term in terms)
+    found = log_density(ready.compiled, points[0])[0] - log_density(evens, points[0])[0]
+    assert found == pytest.approx(gone, rel=1e-9)
+
+
+def test_other_abundances_of_the_same_tumours(small_data, graph, ready, points):
+    """Abundances dealt anew within cohort and stratum, so that the parts that can be modelled stay."""
+    rng = np.random.default_rng(8)
+    values = small_data.abundance.copy()
+    for _, own in small_data.tumours.groupby(["cohort", "hr"]):
+        values.loc[own.index] = small_data.abundance.loc[rng.permutation(own.index)].to_numpy()
+    other = abundance.build(replace(small_data, abundance=values), abundance.PRIORS)
+    exchanged = ready.of(other)
+    before = dict(ready.arrays)
+    assert any((v != before[k]).any() for k, v in held_arrays(other).items())
+    # In the coordinates of the first: its own graph, with the arrays of the second put into it.
+    terms = graph.compile_logp(sum=False, mode=PLAIN)
+    shared = {
+        v.name: v
+        for v in graph_inputs([*graph.observed_RVs, *graph.rvs_to_values.values()])
+        if v.name in before
+    }
+    try:
+        for name, array in held_arrays(other).items():
+            shared[name].set_value(array)
+        for point in points:
+            expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
+            assert log_density(exchanged, point)[0] == pytest.approx(expected, rel=1e-11)
+    finally:
+        for name, array in before.items():
+            shared[name].set_value(array)
+
+
+def test_compilation_leaves_the_mode_of_the_sampler_as_it_was(graph):
+    before = predefined_modes[NUTPIE_MODE]
+    with pytest.raises(AttributeError):
+        compiled(None)
+    assert predefined_modes[NUTPIE_MODE] is before
+
+
+def test_what_cannot_be_exchanged_is_refused(small_data, ready):
+    with pytest.raises(ValueError, match=r"1 tumours are not of this model \(first: nobody\)"):
+        ready.without(["nobody"])
+    half = small_data.subset(list(small_data.tumours.index[::2]))
+    graph = abundance.build(half, abundance.PRIORS)
+    assert ready.serves(graph)
+    with pytest.raises(ValueError, match="arrays of the graph differ"):
+        ready.of(graph)
+    one = small_data.subset(
+        list(small_data.tumours.index[small_data.tumours["cohort"] == small_data.cohorts[0]]), own_parts=True
+    )
+    assert not ready.serves(abundance.build(one, abundance.PRIORS))
+    with pytest.raises(ValueError, match="cannot be left out of its graph"):
+        replace(ready, whole=False).without([])
