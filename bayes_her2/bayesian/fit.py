@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,6 @@ import pandas as pd
 import pymc as pm
 import xarray as xr
 from nutpie.sample import CompiledModel
-from pytensor.compile.mode import predefined_modes
 from threadpoolctl import threadpool_limits
 
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
@@ -31,9 +29,6 @@ NETCDF_ENGINE: Literal["h5netcdf"] = "h5netcdf"
 ESTIMAND_GROUP = "estimands"
 ESTIMAND_VARIABLE = "value"
 RETRY_TARGET_ACCEPT = 0.95
-NUTPIE_MODE = "NUMBA"
-SLOW_REWRITES = ("local_greedy_distributor", "inplace_elemwise")
-"""Of PyTensor: a third of the time to compile these models, and no gradient is faster for them."""
 
 Progress = Callable[[int, int], None]
 """Receives the draws finished so far and the draws in all, over all chains, warm-up included."""
@@ -309,20 +304,8 @@ def _attempt(
 
 def compiled(graph: pm.Model) -> CompiledModel:
     """Compile a model once, for as many samplings as are needed."""
-    with _quick_rewrites():
-        ready: CompiledModel = nutpie.compile_pymc_model(graph)
+    ready: CompiledModel = nutpie.compile_pymc_model(graph)
     return ready
-
-
-@contextmanager
-def _quick_rewrites() -> Iterator[None]:
-    """Within it PyTensor compiles without `SLOW_REWRITES`; nutpie asks for its mode by name, and takes no other."""
-    usual = predefined_modes[NUTPIE_MODE]
-    predefined_modes[NUTPIE_MODE] = usual.excluding(*SLOW_REWRITES)
-    try:
-        yield
-    finally:
-        predefined_modes[NUTPIE_MODE] = usual
 
 
 def sample(graph: pm.Model | CompiledModel, sampling: Sampling, *, progress: bool | Progress) -> xr.DataTree:

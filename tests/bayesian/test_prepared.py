@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bayes_her2.models import abundance
-from pytensor.compile.mode import get_mode, predefined_modes
+from pytensor.compile.mode import get_mode
 from pytensor.graph.traversal import graph_inputs
 
-from bayes_her2.bayesian.fit import NUTPIE_MODE, compiled
+from bayes_her2.bayesian.fit import compiled
 from bayes_her2.bayesian.prepared import held_arrays, prepared
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
@@ -55,7 +55,7 @@ def split(graph, point):
 
 
 def test_the_compiled_density_is_that_of_the_graph(graph, ready, points):
-    """Compiled without some rewrites; evaluated by the operations of the graph, nothing rewritten or compiled."""
+    """Evaluated by the operations of the graph, nothing compiled."""
     terms = graph.compile_logp(sum=False, mode=PLAIN)
     for point in points:
         value, gradient = log_density(ready.compiled, point)
@@ -112,13 +112,6 @@ def test_other_abundances_of_the_same_tumours(small_data, graph, ready, points):
     finally:
         for name, array in before.items():
             shared[name].set_value(array)
-
-
-def test_compilation_leaves_the_mode_of_the_sampler_as_it_was(graph):
-    before = predefined_modes[NUTPIE_MODE]
-    with pytest.raises(AttributeError):
-        compiled(None)
-    assert predefined_modes[NUTPIE_MODE] is before
 
 
 def test_what_cannot_be_exchanged_is_refused(small_data, ready):
