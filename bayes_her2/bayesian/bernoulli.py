@@ -8,7 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.prepared import COUNTED, OBSERVED, held
+from bayes_her2.bayesian.prepared import counted_rows
 
 
 def bernoulli_node(
@@ -43,11 +43,11 @@ def bernoulli_node(
     return pm.CustomDist(
         name,
         logit_p,
-        held(name, COUNTED, modelled),
+        counted_rows(name, modelled),
         logp=logp,
         random=random,
         signature="(),()->()",
-        observed=held(name, OBSERVED, observed),
+        observed=observed,
         dims=dims,
     )
 

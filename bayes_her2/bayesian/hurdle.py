@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 
 from bayes_her2.bayesian.amounts import AmountFamily
-from bayes_her2.bayesian.prepared import COUNTED, OBSERVED, held
+from bayes_her2.bayesian.prepared import counted_rows
 from bayes_her2.bayesian.product import matrix_product
 
 
@@ -66,11 +66,11 @@ def amount_node(
         name,
         eta,
         *(matrix_product(member, term) for term in terms),
-        held(name, COUNTED, counted),
-        held(name, "log_observed", log_observed),
+        counted_rows(name, counted),
+        log_observed,
         logp=logp,
         random=random,
         signature=f"{','.join(['()'] * (len(terms) + 3))}->()",
-        observed=held(name, OBSERVED, observed),
+        observed=observed,
         dims=dims,
     )

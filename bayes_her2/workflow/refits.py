@@ -16,7 +16,7 @@ from bayes_her2.bayesian import density as density_module
 from bayes_her2.bayesian import transfer as transfer_module
 from bayes_her2.bayesian.fit import Fit, Progress, compiled, fit_hash, fit_model
 from bayes_her2.bayesian.model import ComparableModel
-from bayes_her2.bayesian.prepared import Prepared, prepared
+from bayes_her2.bayesian.prepared import Prepared, prepared, rows_can_be_left_out
 from bayes_her2.bayesian.transfer import Transfer, halves, transfer
 from bayes_her2.comparison.models import stratified_folds
 from bayes_her2.data import AnalysisSet
@@ -104,10 +104,12 @@ class _Whole:
 
         def ready() -> CompiledModel:
             build, priors = self.job.model.build, self.job.priors
+            own = build(train, priors)
+            if not rows_can_be_left_out(own):
+                return compiled(own)
             if self._prepared is None:
                 graph = build(self.job.data, priors)
                 self._prepared = prepared(graph, compiled(graph))
-            own = build(train, priors)
             return self._prepared.without(tumours) if self._prepared.serves(own) else compiled(own)
 
         return ready
@@ -205,17 +207,27 @@ def _refit(
     fit = fit_model(job.model, train, job.priors, job.sampling, progress=shown, ready=ready)
     if not fit.diagnostics.passed:
         return Refits(pd.DataFrame(), tuple(f"{label}: {reason}" for reason in fit.diagnostics.reasons))
+    found = _scored(label, lambda: score(fit))
+    if found.reasons:
+        return found
+    for old in path.parent.glob(f"{stem}-*.csv"):
+        old.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_table(found.table, path)
+    return found
+
+
+def _scored(label: str, score: Callable[[], pd.DataFrame]) -> Refits:
+    """Scores, or why they are none: a level that was not found, a tumour without a finite density."""
     try:
-        table = score(fit)
+        table = score()
     except ArithmeticError as error:
         return Refits(pd.DataFrame(), (f"{label}: {error}",))
     lost = int((~np.isfinite(table.loc[_of_tumours(table), "elpd"])).sum())
     if lost:
-        return Refits(pd.DataFrame(), (f"{label}: {lost} tumours have no finite density",))
-    for old in path.parent.glob(f"{stem}-*.csv"):
-        old.unlink()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_table(table, path)
+        return Refits(
+            pd.DataFrame(), (f"{label}: {lost} of its tumours have no finite density under the model",)
+        )
     return Refits(table)
 
 

@@ -1,4 +1,4 @@
-"""A model compiled once: other tumours and other abundances in it, against graphs of their own."""
+"""A model compiled once and its tumours left out, against the operations of its graph."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bayes_her2.models import abundance
+from bayes_her2.models import abundance, composition
 from pytensor.compile.mode import get_mode
-from pytensor.graph.traversal import graph_inputs
 
 from bayes_her2.bayesian.fit import compiled
-from bayes_her2.bayesian.prepared import held_arrays, prepared
+from bayes_her2.bayesian.prepared import prepared, rows_can_be_left_out
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
 
@@ -86,45 +85,21 @@ def test_tumours_left_out_take_their_density_with_them_and_nothing_else(small_da
     assert found == pytest.approx(gone, rel=1e-9)
 
 
-def test_other_abundances_of_the_same_tumours(small_data, graph, ready, points):
-    """Abundances dealt anew within cohort and stratum, so that the parts that can be modelled stay."""
-    rng = np.random.default_rng(8)
-    values = small_data.abundance.copy()
-    for _, own in small_data.tumours.groupby(["cohort", "hr"]):
-        values.loc[own.index] = small_data.abundance.loc[rng.permutation(own.index)].to_numpy()
-    other = abundance.build(replace(small_data, abundance=values), abundance.PRIORS)
-    exchanged = ready.of(other)
-    before = dict(ready.arrays)
-    assert any((v != before[k]).any() for k, v in held_arrays(other).items())
-    # In the coordinates of the first: its own graph, with the arrays of the second put into it.
-    terms = graph.compile_logp(sum=False, mode=PLAIN)
-    shared = {
-        v.name: v
-        for v in graph_inputs([*graph.observed_RVs, *graph.rvs_to_values.values()])
-        if v.name in before
-    }
-    try:
-        for name, array in held_arrays(other).items():
-            shared[name].set_value(array)
-        for point in points:
-            expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
-            assert log_density(exchanged, point)[0] == pytest.approx(expected, rel=1e-11)
-    finally:
-        for name, array in before.items():
-            shared[name].set_value(array)
-
-
-def test_what_cannot_be_exchanged_is_refused(small_data, ready):
-    with pytest.raises(ValueError, match=r"1 tumours are not of this model \(first: nobody\)"):
-        ready.without(["nobody"])
+def test_graphs_of_other_variables_or_labels_are_compiled_for_themselves(small_data, ready):
     half = small_data.subset(list(small_data.tumours.index[::2]))
-    graph = abundance.build(half, abundance.PRIORS)
-    assert ready.serves(graph)
-    with pytest.raises(ValueError, match="arrays of the graph differ"):
-        ready.of(graph)
+    assert ready.serves(abundance.build(half, abundance.PRIORS))
     one = small_data.subset(
         list(small_data.tumours.index[small_data.tumours["cohort"] == small_data.cohorts[0]]), own_parts=True
     )
     assert not ready.serves(abundance.build(one, abundance.PRIORS))
+
+
+def test_what_cannot_be_left_out_is_refused(small_data, graph, ready):
+    assert rows_can_be_left_out(graph)
+    with pytest.raises(ValueError, match=r"1 of the tumours are not of this model \(first: nobody\)"):
+        ready.without(["nobody"])
+    shares = replace(small_data, abundance=small_data.abundance.div(small_data.abundance.sum(axis=1), axis=0))
+    whole = composition.build(replace(shares, scale="relative"), composition.PRIORS)
+    assert not rows_can_be_left_out(whole)
     with pytest.raises(ValueError, match="cannot be left out of its graph"):
-        replace(ready, whole=False).without([])
+        prepared(whole, ready.compiled)
