@@ -430,6 +430,25 @@ class AnalysisSet:
 
         return subset(self, tumours, own_parts=own_parts)
 
+    def with_abundance(self, abundance: pd.DataFrame) -> AnalysisSet:
+        """Return the same tumours with other abundances: replicated data, or another rule for zeros.
+
+        What is modelled of each cell type stays as it is, and so do the cut-offs of high abundance.
+
+        Parameters
+        ----------
+        abundance
+            Tumour x cell type, labels as in ``abundance``, in any order; no missing and no negative values.
+
+        Raises
+        ------
+        DataError
+            Other tumours or cell types, or values that are no abundances.
+        """
+        from bayes_her2.preprocessing.analysis_set import with_abundance  # noqa: PLC0415
+
+        return with_abundance(self, abundance)
+
     @cached_property
     def hr_informed_by(self) -> tuple[str, ...]:
         """Cohorts that inform the HR terms, sorted: those with at least 10 tumours in both strata."""

@@ -8,7 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.prepared import counted_rows
+from bayes_her2.bayesian.prepared import counted_rows, of_data
 
 
 def bernoulli_node(
@@ -47,7 +47,7 @@ def bernoulli_node(
         logp=logp,
         random=random,
         signature="(),()->()",
-        observed=observed,
+        observed=of_data(name, "observed", observed),
         dims=dims,
     )
 

@@ -31,7 +31,7 @@ from scipy.special import log_ndtr, ndtr
 from bayes_her2.bayesian.averages import Averages, OneStratum
 from bayes_her2.bayesian.density import Density, Predictors
 from bayes_her2.bayesian.design import PartDesign, Structure, design_of
-from bayes_her2.bayesian.prepared import counted_rows
+from bayes_her2.bayesian.prepared import counted_rows, of_data
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.slopes import Slopes, her2_support, thinning
 from bayes_her2.bayesian.starting import CheapFit, cheap_tobit
@@ -106,13 +106,13 @@ def tobit_node(
         eta,
         log_scale,
         inverse,
-        seen,
-        half_log,
+        of_data(name, "seen", seen),
+        of_data(name, "half_log", half_log),
         counted_rows(name, modelled),
         logp=logp,
         random=random,
         signature="(),(),(),(),(),()->()",
-        observed=observed,
+        observed=of_data(name, "observed", observed),
         dims=dims,
     )
 

@@ -23,6 +23,7 @@ from bayes_her2.errors import DataError, Faults, name_some
 from bayes_her2.labels import as_label
 from bayes_her2.preprocessing.cell_types import (
     MIN_POSITIVES,
+    above_cutoffs,
     high_abundance,
     modelled_parts,
     seed_rules,
@@ -223,6 +224,50 @@ def subset(data: AnalysisSet, tumours: Sequence[str], *, own_parts: bool = False
         outcome=rows(data.outcome),
         hr_by_cohort=tuple(c for c in data.hr_informed_by if c in cohorts) if not own_parts else None,
         her2_of_whole=tuple(float(h) for h in data.her2_of_curves),
+    )
+
+
+def with_abundance(data: AnalysisSet, abundance: pd.DataFrame) -> AnalysisSet:
+    """Give the tumours of an analysis set other abundances; see `AnalysisSet.with_abundance`."""
+    where = f"other abundances for the analysis set {data.model!r}"
+    for what, found, wanted in (
+        ("tumours", abundance.index, data.abundance.index),
+        ("cell types", abundance.columns, data.abundance.columns),
+    ):
+        missing, extra = wanted.difference(found), found.difference(wanted)
+        if len(missing) or len(extra) or not found.is_unique:
+            raise DataError(
+                f"{where}: {len(missing)} of its {len(wanted)} {what} are missing, {len(extra)} are not in it, "
+                f"{int(found.duplicated().sum())} are named twice ({name_some([*missing, *extra]) or 'none new'})."
+            )
+    values = abundance.loc[data.abundance.index, data.abundance.columns].astype(float)
+    numbers = values.to_numpy()
+    bad = ~(np.isfinite(numbers) & (numbers >= 0))
+    if bad.any():
+        first = values.index[bad.any(axis=1)][0]
+        raise DataError(
+            f"{where}: {int(bad.sum())} of {bad.size} values are missing, infinite or negative (first: tumour {first})."
+        )
+    cohort = data.tumours["cohort"]
+    counts = zero_counts(values, cohort, data.tumours["hr"])
+    own = counts.groupby(["cell_type", "hr"])[["n_zero", "n_positive"]].sum()
+    keys = pd.MultiIndex.from_frame(data.parts[["cell_type", "stratum"]])
+    parts = data.parts.copy()
+    inside = keys.isin(own.index)
+    parts.loc[inside, list(own.columns)] = own.loc[keys[inside]].to_numpy()
+    totals = own.groupby("cell_type").sum()
+    zero_share = totals["n_zero"] / totals.sum(axis=1)
+    cell_types = data.cell_types.copy()
+    cell_types.loc[totals.index, [*totals.columns, "zero_share"]] = totals.assign(
+        zero_share=zero_share
+    ).to_numpy()
+    return replace(
+        data,
+        abundance=values,
+        counts=counts,
+        parts=parts,
+        cell_types=cell_types,
+        high=above_cutoffs(values, cohort, data.high_cutoffs),
     )
 
 

@@ -76,9 +76,13 @@ def high_abundance(
     by_median = rules.pivot(index="cohort", columns="cell_type", values="high_rule") == "median"
     medians = abundance.groupby(cohort).median()
     cutoffs = medians.where(by_median.reindex_like(medians), 0.0)
-    own = cutoffs.loc[cohort.to_numpy()].set_axis(abundance.index)
-    high = abundance.ge(own) & abundance.gt(0)
-    return high, cutoffs
+    return above_cutoffs(abundance, cohort, cutoffs), cutoffs
+
+
+def above_cutoffs(abundance: pd.DataFrame, cohort: pd.Series, cutoffs: pd.DataFrame) -> pd.DataFrame:
+    """Which abundances are high at cut-offs by cohort and cell type: at least these, and not 0."""
+    own = cutoffs.loc[cohort.to_numpy(), list(abundance.columns)].set_axis(abundance.index)
+    return abundance.ge(own) & abundance.gt(0)
 
 
 def modelled_parts(counts: pd.DataFrame, strata: tuple[str, ...]) -> pd.DataFrame:

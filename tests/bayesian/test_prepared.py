@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bayes_her2.models import abundance, composition
 from pytensor.compile.mode import get_mode
+from pytensor.graph.traversal import graph_inputs
 
 from bayes_her2.bayesian.fit import compiled
 from bayes_her2.bayesian.prepared import prepared, rows_can_be_left_out
@@ -35,9 +36,13 @@ def log_density(model, point):
     """Log density of a compiled model, as its sampler sees it, and its gradient."""
     # The arrays are the record's own: the function is called as nutpie calls it.
     names = [variable.name for variable in model.logp_func.get_shared()]
-    held = {variable.name: model.shared_data[key] for variable, key in model.shared_var_keys.items()}
-    value, gradient = model.logp_func.vm.jit_fn(point, *(held[name] for name in names))
+    value, gradient = model.logp_func.vm.jit_fn(point, *(arrays_of(model)[name] for name in names))
     return float(value), np.asarray(gradient)
+
+
+def arrays_of(model):
+    """Exchangeable arrays of a compiled model by name."""
+    return {variable.name: model.shared_data[key] for variable, key in model.shared_var_keys.items()}
 
 
 def split(graph, point):
@@ -83,6 +88,37 @@ def test_tumours_left_out_take_their_density_with_them_and_nothing_else(small_da
     gone = sum(float(np.asarray(term)[::2].sum()) for term in terms)
     found = log_density(ready.compiled, points[0])[0] - log_density(evens, points[0])[0]
     assert found == pytest.approx(gone, rel=1e-9)
+
+
+def test_other_abundances_are_those_that_the_density_is_taken_at(small_data, graph, ready, points):
+    """Each tumour is given the abundances of the next one of its cohort and stratum."""
+    groups = small_data.tumours.groupby(["cohort", "hr"]).groups.values()
+    order = {label: labels[(i + 1) % len(labels)] for labels in groups for i, label in enumerate(labels)}
+    taken = small_data.abundance.loc[[order[t] for t in small_data.abundance.index]]
+    other = small_data.with_abundance(taken.set_axis(small_data.abundance.index))
+    exchanged = ready.observing(abundance.build(other, abundance.PRIORS))
+
+    # The same variables with the other graph's arrays, evaluated by the operations of the graph.
+    plain = abundance.build(small_data, abundance.PRIORS)
+    terms = plain.compile_logp(sum=False, mode=PLAIN)
+    inputs = [plain.rvs_to_values[node] for node in plain.observed_RVs]
+    for variable in graph_inputs([*plain.observed_RVs, *inputs]):
+        if str(variable.name) in ready.held:
+            variable.set_value(arrays_of(exchanged)[variable.name])
+    observed = {str(node.name): plain.rvs_to_values[node].get_value() for node in plain.observed_RVs}
+    cells = plain.coords["amount_cell_type"]
+    np.testing.assert_array_equal(observed["amount"], other.abundance[list(cells)])
+    for point in points:
+        expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
+        value, _ = log_density(exchanged, point)
+        assert value == pytest.approx(expected, rel=1e-11)
+        assert abs(value - log_density(ready.compiled, point)[0]) > 1
+
+
+def test_abundances_of_other_tumours_are_refused(small_data, ready):
+    half = small_data.subset(list(small_data.tumours.index[::2]))
+    with pytest.raises(ValueError, match="other tumours or other variables"):
+        ready.observing(abundance.build(half, abundance.PRIORS))
 
 
 def test_graphs_of_other_variables_or_labels_are_compiled_for_themselves(small_data, ready):

@@ -308,3 +308,53 @@ def test_a_part_needs_tumours_of_the_set(two, data_of, labels, said):
     data = data_of(*two).for_model("abundance")
     with pytest.raises(DataError, match=said):
         data.subset(labels)
+
+
+def test_other_abundances_of_the_same_tumours_keep_what_is_modelled_and_the_cutoffs(two, data_of):
+    data = data_of(*two).for_model("abundance")
+    rng = np.random.default_rng(3)
+    new = data.abundance * rng.uniform(0.5, 1.5, data.abundance.shape)
+    new.loc[new.index[::3], "Zeta cells"] = 0.0
+    made = data.with_abundance(new.iloc[::-1, ::-1])
+    pd.testing.assert_frame_equal(made.abundance, new)
+    pd.testing.assert_frame_equal(made.high_cutoffs, data.high_cutoffs)
+    for what in ("presence_modelled", "amount_modelled", "reason", "n"):
+        pd.testing.assert_series_equal(made.parts[what], data.parts[what])
+    for cell_type in new.columns:
+        for stratum in ("HR+", "HR-"):
+            own = new.loc[data.tumours["hr"] == stratum, cell_type]
+            part = made.part(cell_type, stratum)
+            assert (part.n_zero, part.n_positive) == ((own == 0).sum(), (own > 0).sum())
+        assert made.cell_types.loc[cell_type, "n_zero"] == (new[cell_type] == 0).sum()
+        assert made.cell_types.loc[cell_type, "zero_share"] == (new[cell_type] == 0).mean()
+        for cohort in data.cohorts:
+            own = new.loc[data.tumours["cohort"] == cohort, cell_type]
+            expected = (own > 0) & (own >= data.high_cutoffs.loc[cohort, cell_type])
+            assert made.high.loc[own.index, cell_type].tolist() == expected.tolist()
+    assert made.fingerprint != data.fingerprint
+    assert data.with_abundance(data.abundance).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: a.iloc[1:], r"1 of its \d+ tumours are missing, 0 are not in it.*A/000"),
+        (
+            lambda a: a.rename(columns={a.columns[0]: "Other cells"}),
+            r"1 of its \d cell types are missing, 1 are",
+        ),
+        (lambda a: pd.concat([a, a.iloc[:2]]), r"0 are not in it, 2 are named twice"),
+        (
+            lambda a: a.mul(np.where(a.index == "A/003", np.nan, 1.0), axis=0),
+            r"\d of \d+ values are missing.*tumour A/003",
+        ),
+        (
+            lambda a: a.sub(np.where(a.index == "A/004", 1.0, 0.0), axis=0),
+            r"negative \(first: tumour A/004\)",
+        ),
+    ],
+)
+def test_other_abundances_have_to_be_of_the_same_tumours_and_cell_types(two, data_of, change, said):
+    data = data_of(*two).for_model("abundance")
+    with pytest.raises(DataError, match=said):
+        data.with_abundance(change(data.abundance))
