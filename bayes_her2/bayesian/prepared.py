@@ -120,7 +120,9 @@ class Prepared:
         }
         if tumours != self.tumours or not same or not self.serves(graph):
             raise ValueError("the graph has other tumours or other variables than the compiled one")
-        return self.compiled.with_data(**held)
+        # A density that does without one of them (a Weibull's is of the log amounts alone) was compiled without it.
+        used = {str(variable.name) for variable in self.compiled.shared_var_keys}
+        return self.compiled.with_data(**{name: values for name, values in held.items() if name in used})
 
 
 def prepared(graph: pm.Model, compiled: CompiledModel) -> Prepared:

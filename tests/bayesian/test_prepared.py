@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pymc as pm
 import pytest
 from bayes_her2.models import abundance, composition
 from pytensor.compile.mode import get_mode
 from pytensor.graph.traversal import graph_inputs
+from scipy.stats import expon, norm
 
+from bayes_her2.bayesian.amounts import WEIBULL
 from bayes_her2.bayesian.fit import compiled
+from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.prepared import prepared, rows_can_be_left_out
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
@@ -113,6 +117,34 @@ def test_other_abundances_are_those_that_the_density_is_taken_at(small_data, gra
         value, _ = log_density(exchanged, point)
         assert value == pytest.approx(expected, rel=1e-11)
         assert abs(value - log_density(ready.compiled, point)[0]) > 1
+
+
+def test_an_array_that_the_density_does_not_use_is_not_exchanged():
+    """A Weibull density is of the log amounts alone."""
+
+    def graph(values):
+        with pm.Model(coords={"tumour": ["a", "b"], "amount_cell_type": ["X"]}) as model:
+            eta = pm.Normal("eta")
+            amount_node(
+                "amount",
+                family=WEIBULL,
+                eta=eta + np.zeros((2, 1)),
+                log_shape=np.zeros((1, 1)),
+                group_idx=np.array([0, 0]),
+                observed=values,
+                modelled=np.ones((2, 1)),
+                dims=("tumour", "amount_cell_type"),
+            )
+        return model
+
+    first, second = np.array([[0.1], [0.0]]), np.array([[0.4], [0.2]])
+    ready = prepared(graph(first), compiled(graph(first)))
+    assert "amount:observed" in ready.held
+    point = np.array([-0.3])
+    for values in (first, second):
+        y = values[values > 0]
+        expected = norm.logpdf(-0.3) + expon.logpdf(y, scale=np.exp(-0.3)).sum()
+        assert log_density(ready.observing(graph(values)), point)[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_abundances_of_other_tumours_are_refused(small_data, ready):
