@@ -42,8 +42,12 @@ SHIFTS = (-6.0, -3.0, -1.5, 1.5, 3.0, 6.0)
 """Of a cohort's level from the others': platforms differ by up to 4.7 logits."""
 FAR_FROM_MODE = 0.01
 """Nats that Newton's method may expect to gain still."""
+FOUND = 1e-6
+"""Nats at which it stops: rounding of the derivatives is below."""
+LEAST_CURVATURE = 1e-4
+LARGEST_STEP = 2.0
 _STEP = 1e-3
-_NEWTON = 12
+_NEWTON = 80
 
 
 @dataclass(frozen=True)
@@ -346,25 +350,30 @@ def _start(objective: Callable[[np.ndarray], np.ndarray], mean: np.ndarray) -> n
 def _laplace(
     objective: Callable[[np.ndarray], np.ndarray], start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mode of each sample, and a root of the covariance there, by Newton's method with numeric derivatives."""
+    """Mode of each sample, and a root of the covariance there, by damped Newton steps with numeric derivatives."""
     at, n_dim = start.copy(), start.shape[1]
     best = objective(at)
     nowhere = int((~np.isfinite(best)).sum())
     if nowhere:
         raise ArithmeticError(f"the level of a new cohort was not found in {nowhere} of {len(at)} draws")
+    damping = np.zeros(len(at))
     for _ in range(_NEWTON):
         gradient, hessian = _derivatives(objective, at, best)
-        step = np.einsum("sij,sj->si", _inverse(hessian), gradient)
-        step = np.clip(step, -2.0, 2.0)
-        moved = np.zeros(len(at), dtype=bool)
-        for size in (1.0, 0.5, 0.1, 0.01):
-            trial = np.where(moved[:, None], at, at + size * step)
-            value = objective(trial)
-            better = (value > best) & ~moved
-            at, best = np.where(better[:, None], trial, at), np.where(better, value, best)
-            moved |= better
-        if not moved.any() or np.abs(step).max() < 1e-5:
+        values, vectors = np.linalg.eigh(-hessian)
+        # Uphill whatever the curvature; damped where the last step led down (Levenberg 1944, Marquardt 1963).
+        curvature = np.maximum(np.abs(values), LEAST_CURVATURE)
+        along = np.einsum("sji,sj->si", vectors, gradient)
+        if np.all((along**2 / curvature).sum(axis=1) / 2.0 < FOUND):
             break
+        step = np.einsum("sij,sj->si", vectors, along / (curvature + damping[:, None]))
+        step /= np.maximum(1.0, np.abs(step).max(axis=1, keepdims=True) / LARGEST_STEP)
+        trial = at + step
+        value = objective(trial)
+        better = value > best
+        at, best = np.where(better[:, None], trial, at), np.where(better, value, best)
+        steepest = np.abs(values).max(axis=1)
+        damping = np.where(better, damping / 10.0, np.maximum(10.0 * damping, 0.01 * steepest))
+        damping[damping < 1e-4 * steepest] = 0.0
     gradient, hessian = _derivatives(objective, at, best)
     covariance = _inverse(hessian)
     left = np.einsum("si,sij,sj->s", gradient, covariance, gradient) / 2.0
@@ -397,4 +406,6 @@ def _derivatives(
 def _inverse(hessian: np.ndarray) -> np.ndarray:
     """Inverse of minus the Hessian, made positive where the objective is not concave."""
     values, vectors = np.linalg.eigh(-hessian)
-    return np.asarray(np.einsum("sij,sj,skj->sik", vectors, 1.0 / np.maximum(values, 1e-4), vectors))
+    return np.asarray(
+        np.einsum("sij,sj,skj->sik", vectors, 1.0 / np.maximum(values, LEAST_CURVATURE), vectors)
+    )

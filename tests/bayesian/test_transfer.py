@@ -14,7 +14,7 @@ from scipy.special import logsumexp
 
 from bayes_her2.bayesian.amounts import GAMMA, WEIBULL
 from bayes_her2.bayesian.density import HurdleDensity
-from bayes_her2.bayesian.transfer import _predicted, halves, transfer
+from bayes_her2.bayesian.transfer import _derivatives, _laplace, _predicted, halves, transfer
 
 
 def test_a_calibrated_level_is_integrated_as_the_integral_says():
@@ -184,3 +184,20 @@ def test_slopes_of_a_single_cohort_are_taken_without_a_spread_that_it_cannot_kno
     pd.testing.assert_frame_equal(score(alone, wide), one)
     # What is planted is the same in both cohorts: a spread that is not drawn from the prior costs nothing.
     assert one["gain"].sum() > 0
+
+
+def test_a_mode_is_found_from_where_the_objective_is_not_concave():
+    """Far from a mode a density falls off ever more slowly: a Newton step there leads away from it."""
+    mode = np.array([3.0, -0.5])
+
+    def objective(theta):
+        distance = ((theta - mode) * np.array([1.0, 10.0])) ** 2
+        return -200.0 * np.log1p(distance.sum(axis=1) / 4.0)
+
+    start = np.array([[-3.0, 0.7], [0.0, -0.5], [3.0, 2.0], [3.0, -0.5]])
+    _, hessian = _derivatives(objective, start, objective(start))
+    assert (np.linalg.eigvalsh(-hessian)[:3].min(axis=1) < 0).all()
+    at, root = _laplace(objective, start)
+    np.testing.assert_allclose(at, np.tile(mode, (4, 1)), atol=1e-5)
+    covariance = root @ np.swapaxes(root, 1, 2)
+    np.testing.assert_allclose(covariance[0], np.diag([1.0, 0.01]) / 100.0, rtol=1e-3, atol=1e-8)
