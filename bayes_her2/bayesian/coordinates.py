@@ -2,10 +2,10 @@
 
 A hierarchical coefficient theta ~ N(mu, sigma) is sampled as z, with
 
-    var  = 1 / (1/v + 1/sigma^2),   mean = var (e/v + mu/sigma^2),   theta = mean + sqrt(var) z,
+    var  = 1 / (p + 1/sigma^2),   mean = var (p e + mu/sigma^2),   theta = mean + sqrt(var) z,
 
-where e and v are a cheap estimate of theta and its variance. Where data are weak this is the
-non-centred form, where they are strong the centred one. The posterior is the same whatever e and v are:
+where e and p are a cheap estimate of theta and its precision. Where data are weak this is the
+non-centred form, where they are strong the centred one. The posterior is the same whatever e and p are:
 they choose coordinates, nothing else (the Jacobian is accounted for).
 
 References
@@ -24,6 +24,18 @@ import pymc as pm
 import pytensor.tensor as pt
 from pymc.logprob.transforms import Transform
 
+from bayes_her2.bayesian.coefficient import (
+    COEFFICIENT,
+    EXPONENTIAL,
+    LOG_JACOBIAN,
+    NORMAL,
+    POOLED_PRECISION,
+    POOLED_WEIGHTED,
+    PRECISION,
+    SOFTPLUS,
+    STANDARDISED,
+    WEIGHTED,
+)
 from bayes_her2.bayesian.product import matrix_product
 
 UNINFORMED_VARIANCE = 100.0
@@ -54,29 +66,20 @@ class LikelihoodInformed(Transform):
         self.variance = np.asarray(variance, dtype=float)
 
     def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Estimate and variance that the likelihood gives this variable."""
-        return self.estimate, self.variance
-
-    def _mean_sd(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-        mu, sigma = inputs[-2], inputs[-1]
-        estimate, variance = self.information(inputs)
-        total = variance + sigma**2
-        return (sigma**2 * estimate + variance * mu) / total, sigma * pt.sqrt(variance / total)
+        """Precision that the likelihood gives this variable, and precision times estimate."""
+        return 1.0 / self.variance, self.estimate / self.variance
 
     def forward(self, value: Any, *inputs: Any) -> Any:
         """Coefficient -> z."""
-        mean, sd = self._mean_sd(inputs)
-        return (value - mean) / sd
+        return STANDARDISED(value, inputs[-2], inputs[-1], *self.information(inputs))
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Z -> coefficient."""
-        mean, sd = self._mean_sd(inputs)
-        return mean + sd * value
+        return COEFFICIENT(value, inputs[-2], inputs[-1], *self.information(inputs))
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Log of d coefficient / d z, elementwise."""
-        _, sd = self._mean_sd(inputs)
-        return pt.log(sd) + pt.zeros_like(value)
+        return LOG_JACOBIAN(inputs[-1], self.information(inputs)[0])
 
 
 class PooledLikelihoodInformed(LikelihoodInformed):
@@ -112,13 +115,11 @@ class PooledLikelihoodInformed(LikelihoodInformed):
 
     def information(self, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
         """Pooled over members, given the spread between them."""
-        spread = self.spread.reshape((-1, *[1] * (self.estimate.ndim - 1)))
-        weight = 1.0 / (self.variance + spread * inputs[-3] ** 2)
+        varies = self.spread.reshape((-1, *[1] * (self.estimate.ndim - 1)))
+        below = (self.variance, varies, inputs[-3], self.estimate)
         if self.member is None:
-            total = pt.sum(weight, axis=0)
-            return pt.sum(weight * self.estimate, axis=0) / total, 1.0 / total
-        total = matrix_product(self.member, weight)
-        return matrix_product(self.member, weight * self.estimate) / total, 1.0 / total
+            return POOLED_PRECISION(*below), POOLED_WEIGHTED(*below)
+        return matrix_product(self.member, PRECISION(*below)), matrix_product(self.member, WEIGHTED(*below))
 
 
 class Softplus(Transform):
@@ -145,7 +146,7 @@ class Softplus(Transform):
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Z -> spread."""
-        return self.scale * (pt.softplus(value) + SMALLEST_SPREAD)
+        return SOFTPLUS(value, self.scale, SMALLEST_SPREAD)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Log of d spread / d z, elementwise."""
@@ -172,7 +173,7 @@ class LogSpread(Transform):
 
     def backward(self, value: Any, *inputs: Any) -> Any:
         """Z -> spread."""
-        return pt.exp(value) + self.smallest
+        return EXPONENTIAL(value, self.smallest)
 
     def log_jac_det(self, value: Any, *inputs: Any) -> Any:
         """Log of d spread / d z, elementwise."""
@@ -281,10 +282,21 @@ def partially_pooled(
     coordinates
         A `LikelihoodInformed` transform of the same shape.
     """
-    return pm.Normal(
+
+    def logp(value: Any, mu: Any, sigma: Any) -> Any:
+        return NORMAL(value, mu, sigma)
+
+    def random(mu: Any, sigma: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
+        rng = rng if rng is not None else np.random.default_rng()
+        return rng.normal(mu, sigma, size=size)
+
+    return pm.CustomDist(
         name,
-        mu=mean,
-        sigma=sd,
+        mean,
+        sd,
+        logp=logp,
+        random=random,
+        signature="(),()->()",
         dims=dims,
         default_transform=coordinates,
         initval=coordinates.estimate,  # the prior mean is many likelihood SDs away: a chain starting there can be lost
@@ -319,7 +331,7 @@ def typical_of(
     """
 
     def logp(value: Any, below_sd: Any, mu: Any, sigma: Any) -> Any:
-        return pm.logp(pm.Normal.dist(mu, sigma), value)
+        return NORMAL(value, mu, sigma)
 
     def random(
         below_sd: Any, mu: Any, sigma: Any, rng: np.random.Generator | None = None, size: Any = None

@@ -142,7 +142,8 @@ class _BySide(PooledLikelihoodInformed):
         weight = 1.0 / (self.variance + inputs[-3][self.question] ** 2)
         total = matrix_product(self.member, weight)
         side = matrix_product(self.member, weight * self.estimate) / total
-        return matrix_product(self.weights, side), matrix_product(self.weights**2, 1.0 / total)
+        precision = 1.0 / matrix_product(self.weights**2, 1.0 / total)
+        return precision, precision * matrix_product(self.weights, side)
 
 
 def ratio_draws(

@@ -85,12 +85,12 @@ def test_weak_data_give_the_non_centred_form_and_strong_data_the_centred_one():
 
 def test_above_the_cohorts_estimates_are_pooled_with_weights_that_know_their_spread():
     transform, arguments, _ = pooled()
-    estimate, variance = (evaluated(x) for x in transform.information(arguments))
+    precision, weighted = (evaluated(x) for x in transform.information(arguments))
     for cell in range(4):
         weights = [1 / (VARIANCE[k, cell] + BETWEEN**2) for k in range(3)]
         by_hand = sum(w * ESTIMATE[k, cell] for k, w in enumerate(weights)) / sum(weights)
-        assert estimate[cell] == pytest.approx(by_hand, rel=1e-12)
-        assert variance[cell] == pytest.approx(1 / sum(weights), rel=1e-12)
+        assert precision[cell] == pytest.approx(sum(weights), rel=1e-12)
+        assert weighted[cell] == pytest.approx(sum(weights) * by_hand, rel=1e-12)
 
 
 def test_coordinates_common_to_the_cohorts_are_weighted_by_precision():
@@ -125,12 +125,12 @@ def test_groups_with_members_are_informed_by_them_and_others_by_themselves():
     centres = Coordinates(np.array([[2.0], [4.0]]), np.array([[0.05], [0.15]]))
     transform = own.with_nested(centres, home=[1, 1])
     below = 0.3
-    estimate, variance = (
+    precision, weighted = (
         np.asarray(part.eval()) for part in transform.information((np.asarray(below), 0.0, 1.0))
     )
     weights = 1 / (np.array([0.05, 0.15]) + below**2)
-    np.testing.assert_allclose(estimate[:, 0], [1.0, (weights * [2.0, 4.0]).sum() / weights.sum()])
-    np.testing.assert_allclose(variance[:, 0], [0.04, 1 / weights.sum()])
+    np.testing.assert_allclose(precision[:, 0], [1 / 0.04, weights.sum()])
+    np.testing.assert_allclose(weighted[:, 0], [1.0 / 0.04, (weights * [2.0, 4.0]).sum()])
 
 
 VALUES = {
