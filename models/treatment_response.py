@@ -33,7 +33,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.coordinates import partially_pooled
+from bayes_her2.bayesian.coordinates import Softplus, partially_pooled
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import (
     SLOPES,
@@ -160,8 +160,11 @@ def _arms(
     """Intercept and slope of each row, arms (or centres) being a random effect on both."""
     of_intercept, of_slope = arm_coordinates(data)
     dims = ("arm", "stratum", "outcome")
-    intercept_sd = priors["intercept_between_arms_sd"].variable("intercept_between_arms_sd", dims="outcome")
-    slope_sd = priors["slope_between_arms_sd"].variable("slope_between_arms_sd", dims="outcome")
+    # Two arms may well not differ at all: the coordinate of their spread has to reach 0 in few steps.
+    intercept_sd, slope_sd = (
+        priors[name].variable(name, dims="outcome", transform=Softplus(priors[name].params["sigma"] / 2))
+        for name in ("intercept_between_arms_sd", "slope_between_arms_sd")
+    )
     intercepts = partially_pooled(
         "intercept_by_arm", mean=intercept, sd=intercept_sd, dims=dims, coordinates=of_intercept
     )
