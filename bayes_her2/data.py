@@ -431,7 +431,7 @@ class AnalysisSet:
         return subset(self, tumours, own_parts=own_parts)
 
     def with_abundance(self, abundance: pd.DataFrame) -> AnalysisSet:
-        """Return the same tumours with other abundances: replicated data, or another rule for zeros.
+        """Return the same tumours with other abundances: replicated data sets.
 
         What is modelled of each cell type stays as it is, and so do the cut-offs of high abundance.
 
@@ -443,7 +443,8 @@ class AnalysisSet:
         Raises
         ------
         DataError
-            Other tumours or cell types, or values that are no abundances.
+            Other tumours or cell types, values that are no abundances, or a set whose outcome is made of the abundances
+            (``marginal_effect``).
         """
         from bayes_her2.preprocessing.analysis_set import with_abundance  # noqa: PLC0415
 

@@ -1,9 +1,9 @@
 """A formula of several arrays as one operation of a graph, with its derivatives as another.
 
 What PyTensor rewrites and numba compiles grows with the operations of a graph. A coefficient in informed coordinates is
-some twenty of them with its density, and three times as many with the gradient; as formulas it is three, and their
-compiled code serves every coefficient and every model. Derivatives are written by hand: a test holds each to a numeric
-one.
+three of them with its density, the same code for every coefficient and every model; its derivatives, written by hand,
+are three more. Spelled out, those of the main model took PyTensor 18.7 s to rewrite where it now takes 2.7 s (320
+tumours x 4 cell types, CPU time). A test holds each derivative to a numeric one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ class Formula(Op):
         return f"{'Sum of ' if self.summed else ''}{self.value.__name__}"
 
     def make_node(self, *inputs: Any) -> Apply:
-        """Node of the graph; an argument that was expanded on the left to the others' dimensions is taken bare."""
+        """Node of the graph; an argument that was expanded on the left to the others' dimensions is taken bare.
+
+        Raises
+        ------
+        ValueError
+            Shapes that are known and do not broadcast.
+        """
         arrays = [_as_float(x) for x in inputs]
         ndim = max(a.type.ndim for a in arrays)
         bare = [_bare(a) for a in arrays]
@@ -140,7 +146,10 @@ def _carrier(arrays: Sequence[Any], axis: int, ndim: int) -> tuple[int, int] | N
 
 def _known(arrays: Sequence[Any], axis: int, ndim: int) -> int | None:
     sizes = {_size(x, axis, ndim) for x in arrays} - {1}
-    return 1 if not sizes else next((s for s in sizes if s is not None), None)
+    known = sizes - {None}
+    if len(known) > 1:
+        raise ValueError(f"arrays do not broadcast: sizes {sorted(s for s in known if s)} along one axis")
+    return 1 if not sizes else next(iter(known), None)
 
 
 def _summed_to(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -159,12 +168,25 @@ def _element(name: str, x: Any, ndim: int) -> str:
     return f"{name}[{', '.join(at) or '()'}]"
 
 
+def _extent(arrays: Sequence[Any], names: Sequence[str], axis: int, ndim: int) -> str:
+    own = _carrier(arrays, axis, ndim)
+    return "1" if own is None else f"{names[own[0]]}.shape[{own[1]}]"
+
+
 def _nested(arrays: Sequence[Any], names: Sequence[str], ndim: int, body: Iterable[str]) -> list[str]:
     lines = []
     for axis in range(ndim):
-        own = _carrier(arrays, axis, ndim)
-        size = "1" if own is None else f"{names[own[0]]}.shape[{own[1]}]"
-        lines.append(f"{'    ' * axis}for i{axis} in range({size}):")
+        size = _extent(arrays, names, axis, ndim)
+        sizes = [
+            f"{name}.shape[{axis - ndim + x.type.ndim}]"
+            for name, x in zip(names, arrays, strict=True)
+            if _size(x, axis, ndim) != 1
+        ]
+        # Compiled code would read whatever lies behind an array that is too short.
+        for other in sizes[1:]:
+            lines += [f"if {other} != {size}:", '    raise ValueError("arrays do not broadcast")']
+    for axis in range(ndim):
+        lines.append(f"{'    ' * axis}for i{axis} in range({_extent(arrays, names, axis, ndim)}):")
     return [*lines, *("    " * ndim + line for line in body)]
 
 
@@ -186,10 +208,7 @@ def _compiled(op: Formula, node: Apply, **kwargs: Any) -> tuple[Any, str]:
         lines = ["out = 0.0", *_nested(node.inputs, names, ndim, [f"out += value({given})"])]
         lines.append("return np.asarray(out)")
     else:
-        sizes = []
-        for axis in axes:
-            own = _carrier(node.inputs, axis, ndim)
-            sizes.append("1" if own is None else f"{names[own[0]]}.shape[{own[1]}]")
+        sizes = [_extent(node.inputs, names, axis, ndim) for axis in axes]
         at = ", ".join(f"i{axis}" for axis in axes)
         body = [f"out[{at}] += value({given})"]
         lines = [

@@ -230,15 +230,21 @@ def subset(data: AnalysisSet, tumours: Sequence[str], *, own_parts: bool = False
 def with_abundance(data: AnalysisSet, abundance: pd.DataFrame) -> AnalysisSet:
     """Give the tumours of an analysis set other abundances; see `AnalysisSet.with_abundance`."""
     where = f"other abundances for the analysis set {data.model!r}"
+    if len(data.outcome.columns):
+        raise DataError(
+            f"{where}: its outcome ({data.outcome_label}) is made of the abundances and would stay as it was. "
+            "Change the abundances of the cohorts, and prepare them again."
+        )
     for what, found, wanted in (
         ("tumours", abundance.index, data.abundance.index),
         ("cell types", abundance.columns, data.abundance.columns),
     ):
         missing, extra = wanted.difference(found), found.difference(wanted)
-        if len(missing) or len(extra) or not found.is_unique:
+        twice = found[found.duplicated()]
+        if len(missing) or len(extra) or len(twice):
             raise DataError(
                 f"{where}: {len(missing)} of its {len(wanted)} {what} are missing, {len(extra)} are not in it, "
-                f"{int(found.duplicated().sum())} are named twice ({name_some([*missing, *extra]) or 'none new'})."
+                f"{len(twice)} are named twice ({name_some([*missing, *extra, *twice])}). Give each of its {what} once."
             )
     values = abundance.loc[data.abundance.index, data.abundance.columns].astype(float)
     numbers = values.to_numpy()

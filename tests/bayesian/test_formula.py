@@ -117,6 +117,20 @@ def test_an_argument_expanded_by_the_caller_is_taken_as_it_was():
     assert alone.type.ndim == 1
 
 
+def test_shapes_that_do_not_broadcast_are_refused_when_they_are_known():
+    with pytest.raises(ValueError, match=r"do not broadcast: sizes \[3, 4\] along one axis"):
+        product(summed=False)(pt.vector(shape=(4,)), pt.vector(shape=(3,)), 0.0)
+
+
+@MODES
+def test_and_when_they_are_met(mode):
+    """Compiled code must not read behind the end of an array."""
+    x, y = pt.vector("x"), pt.vector("y")
+    run = pytensor.function([x, y], product(summed=False)(x, y, 0.0), mode=mode)
+    with pytest.raises(ValueError, match="broadcast"):
+        run(np.ones(4), np.ones(3))
+
+
 def test_formulas_of_the_same_code_are_the_same_operation():
     assert product(summed=False) == product(summed=False)
     assert product(summed=False) != product(summed=True)

@@ -343,7 +343,10 @@ def test_other_abundances_of_the_same_tumours_keep_what_is_modelled_and_the_cuto
             lambda a: a.rename(columns={a.columns[0]: "Other cells"}),
             r"1 of its \d cell types are missing, 1 are",
         ),
-        (lambda a: pd.concat([a, a.iloc[:2]]), r"0 are not in it, 2 are named twice"),
+        (
+            lambda a: pd.concat([a, a.iloc[:2]]),
+            r"0 are not in it, 2 are named twice \(A/000, A/001\). Give each",
+        ),
         (
             lambda a: a.mul(np.where(a.index == "A/003", np.nan, 1.0), axis=0),
             r"\d of \d+ values are missing.*tumour A/003",
@@ -358,3 +361,9 @@ def test_other_abundances_have_to_be_of_the_same_tumours_and_cell_types(two, dat
     data = data_of(*two).for_model("abundance")
     with pytest.raises(DataError, match=said):
         data.with_abundance(change(data.abundance))
+
+
+def test_other_abundances_do_not_leave_an_outcome_behind_that_was_made_of_the_first(ancova_set_of):
+    data = ancova_set_of({("A", "HR+"): 60, ("A", "HR-"): 40})
+    with pytest.raises(DataError, match=r"its outcome .* is made of the abundances and would stay"):
+        data.with_abundance(data.abundance)
