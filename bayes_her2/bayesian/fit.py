@@ -17,6 +17,7 @@ import xarray as xr
 from nutpie.sample import CompiledModel
 from threadpoolctl import threadpool_limits
 
+from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
 from bayes_her2.bayesian.model import ModelFile, load_model, main_model_of, unsuited
 from bayes_her2.bayesian.priors import Prior
@@ -300,12 +301,6 @@ def _attempt(
             {ESTIMAND_VARIABLE: array.reset_coords(drop=True)}
         )
     return xr.DataTree.from_dict(groups), diagnostics
-
-
-def compiled(graph: pm.Model) -> CompiledModel:
-    """Compile a model once, for as many samplings as are needed."""
-    ready: CompiledModel = nutpie.compile_pymc_model(graph)
-    return ready
 
 
 def sample(graph: pm.Model | CompiledModel, sampling: Sampling, *, progress: bool | Progress) -> xr.DataTree:

@@ -16,12 +16,12 @@ import xarray as xr
 from nutpie.sample import CompiledModel
 
 from bayes_her2 import bayesian as bayesian_room
+from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
 from bayes_her2.bayesian.fit import (
     NETCDF_ENGINE,
     Fit,
     Sampling,
-    compiled,
     fit_hash,
     sample,
 )

@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 
 from bayes_her2.bayesian import density as density_module
 from bayes_her2.bayesian import transfer as transfer_module
-from bayes_her2.bayesian.fit import Fit, Progress, compiled, fit_hash, fit_model
+from bayes_her2.bayesian.compilation import compiled
+from bayes_her2.bayesian.fit import Fit, Progress, fit_hash, fit_model
 from bayes_her2.bayesian.model import ComparableModel
 from bayes_her2.bayesian.prepared import Prepared, prepared, rows_can_be_left_out
 from bayes_her2.bayesian.transfer import Transfer, halves, transfer

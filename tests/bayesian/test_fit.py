@@ -12,7 +12,8 @@ import pytest
 from bayes_her2.models import abundance
 from scipy import stats
 
-from bayes_her2.bayesian.fit import Sampling, compiled, fit_hash, fit_model, read_fit, sample
+from bayes_her2.bayesian.compilation import compiled
+from bayes_her2.bayesian.fit import Sampling, fit_hash, fit_model, read_fit, sample
 from bayes_her2.bayesian.model import load_model
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,

@@ -13,7 +13,7 @@ from pytensor.graph.traversal import graph_inputs
 from scipy.stats import expon, norm
 
 from bayes_her2.bayesian.amounts import WEIBULL
-from bayes_her2.bayesian.fit import compiled
+from bayes_her2.bayesian.compilation import compiled, log_density_at
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.prepared import prepared, rows_can_be_left_out
 
@@ -34,14 +34,6 @@ def ready(graph):
 def points(ready):
     rng = np.random.default_rng(5)
     return [0.3 * rng.standard_normal(ready.compiled.n_dim) for _ in range(3)]
-
-
-def log_density(model, point):
-    """Log density of a compiled model, as its sampler sees it, and its gradient."""
-    # The arrays are the record's own: the function is called as nutpie calls it.
-    names = [variable.name for variable in model.logp_func.get_shared()]
-    value, gradient = model.logp_func.vm.jit_fn(point, *(arrays_of(model)[name] for name in names))
-    return float(value), np.asarray(gradient)
 
 
 def arrays_of(model):
@@ -66,14 +58,14 @@ def test_the_compiled_density_is_that_of_the_graph(graph, ready, points):
     """Evaluated by the operations of the graph, nothing compiled."""
     terms = graph.compile_logp(sum=False, mode=PLAIN)
     for point in points:
-        value, gradient = log_density(ready.compiled, point)
+        value, gradient = log_density_at(ready.compiled, point)
         expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
         assert value == pytest.approx(expected, rel=1e-11)
         step = np.zeros_like(point)
         for i in (0, len(point) // 2, len(point) - 1):
             step[:] = 0.0
             step[i] = 1e-5
-            ahead, behind = (log_density(ready.compiled, point + s * step)[0] for s in (1, -1))
+            ahead, behind = (log_density_at(ready.compiled, point + s * step)[0] for s in (1, -1))
             assert gradient[i] == pytest.approx((ahead - behind) / 2e-5, rel=1e-5, abs=1e-5)
 
 
@@ -83,14 +75,14 @@ def test_tumours_left_out_take_their_density_with_them_and_nothing_else(small_da
     nobody, evens, odds = (ready.without(out) for out in (labels, labels[::2], labels[1::2]))
     for point in points:
         none, first, second, both = (
-            log_density(model, point)[0] for model in (nobody, evens, odds, ready.compiled)
+            log_density_at(model, point)[0] for model in (nobody, evens, odds, ready.compiled)
         )
         assert (first - none) + (second - none) == pytest.approx(both - none, rel=1e-10)
         assert abs(first - none) > 1
     # The likelihood that has gone is that of the tumours that were named.
     terms = graph.compile_logp(vars=graph.observed_RVs, sum=False, mode=PLAIN)(split(graph, points[0]))
     gone = sum(float(np.asarray(term)[::2].sum()) for term in terms)
-    found = log_density(ready.compiled, points[0])[0] - log_density(evens, points[0])[0]
+    found = log_density_at(ready.compiled, points[0])[0] - log_density_at(evens, points[0])[0]
     assert found == pytest.approx(gone, rel=1e-9)
 
 
@@ -114,9 +106,9 @@ def test_other_abundances_are_those_that_the_density_is_taken_at(small_data, gra
     np.testing.assert_array_equal(observed["amount"], other.abundance[list(cells)])
     for point in points:
         expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
-        value, _ = log_density(exchanged, point)
+        value, _ = log_density_at(exchanged, point)
         assert value == pytest.approx(expected, rel=1e-11)
-        assert abs(value - log_density(ready.compiled, point)[0]) > 1
+        assert abs(value - log_density_at(ready.compiled, point)[0]) > 1
 
 
 def test_an_array_that_the_density_does_not_use_is_not_exchanged():
@@ -144,7 +136,7 @@ def test_an_array_that_the_density_does_not_use_is_not_exchanged():
     for values in (first, second):
         y = values[values > 0]
         expected = norm.logpdf(-0.3) + expon.logpdf(y, scale=np.exp(-0.3)).sum()
-        assert log_density(ready.observing(graph(values)), point)[0] == pytest.approx(expected, rel=1e-12)
+        assert log_density_at(ready.observing(graph(values)), point)[0] == pytest.approx(expected, rel=1e-12)
 
 
 def test_abundances_of_other_tumours_are_refused(small_data, ready):

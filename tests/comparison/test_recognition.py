@@ -23,7 +23,8 @@ from bayes_her2.models import (
 from scipy.special import expit, logit
 from slow_studies import record
 
-from bayes_her2.bayesian.fit import Sampling, compiled, sample
+from bayes_her2.bayesian.compilation import compiled
+from bayes_her2.bayesian.fit import Sampling, sample
 from bayes_her2.bayesian.prepared import Prepared, prepared
 from bayes_her2.comparison.models import Candidate, compare_models
 from bayes_her2.data import AnalysisSet

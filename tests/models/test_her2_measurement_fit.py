@@ -11,7 +11,8 @@ from bayes_her2.models import abundance, her2_measurement
 from bayes_her2.models.her2_measurement import CUT, DRAWN, JOINT, PLUG_IN
 from measured_tumours import Planted, parameters, planted
 
-from bayes_her2.bayesian.fit import Fit, Sampling, compiled, fit_model, sample
+from bayes_her2.bayesian.compilation import compiled
+from bayes_her2.bayesian.fit import Fit, Sampling, fit_model, sample
 from bayes_her2.bayesian.imputed import (
     OneImputation,
     between_share,

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bayes_her2.bayesian.fit import compiled
+from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.workflow import Bars, check_study, run_study
 from bayes_her2.workflow.analysis import Job

@@ -1,0 +1,415 @@
+"""Graph -> a model that nutpie samples, compiled once for all data of one structure.
+
+nutpie compiles density and gradient, and the values that are kept of a draw, anew in each process and for each data
+set: what a graph knows as constants (design, indices, cheap estimates, prior parameters, sizes) is part of its code.
+Here these arrays are arguments of the compiled code, as the data are that nutpie itself can exchange, and the function
+that the sampler calls is kept on disk. A model of the same structure, whatever its tumours and cohorts and how many, is
+then loaded instead of compiled. The density is the same, and so is what nutpie makes of it.
+
+This rests on functions that nutpie keeps to itself. Where it has others, `compiled` leaves all of it to nutpie.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+import nutpie
+import nutpie.compile_pymc as internals
+import pymc as pm
+import pytensor
+from numba.core import cgutils
+from numba.extending import intrinsic
+from pymc.initial_point import make_initial_point_fn
+from pytensor.compile.mode import Mode, get_mode
+from pytensor.graph.basic import Apply, Constant, Variable
+from pytensor.graph.destroyhandler import DestroyHandler
+from pytensor.graph.fg import FunctionGraph
+from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
+from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key, numba_njit
+from pytensor.link.numba.linker import NumbaLinker
+from pytensor.scalar.basic import ScalarType
+from pytensor.tensor.basic import Alloc, AllocEmpty
+from pytensor.tensor.rewriting.scalarize import ScalarSubtensor
+from pytensor.tensor.shape import Reshape
+from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
+from pytensor.tensor.type import TensorType
+
+if TYPE_CHECKING:
+    from nutpie.sample import CompiledModel
+
+_TAKE_SIZES = (
+    Alloc,
+    AllocEmpty,
+    Reshape,
+    ScalarSubtensor,
+    Subtensor,
+    IncSubtensor,
+    AdvancedSubtensor,
+    AdvancedIncSubtensor,
+)
+"""Operations whose whole numbers are positions or sizes, of any type of integer."""
+
+_EXPECTED = {
+    "_n_dim",
+    "dims",
+    "_coords",
+    "_shapes",
+    "compiled_logp_func",
+    "compiled_expand_func",
+    "initial_point_func",
+    "shared_data",
+    "shared_var_keys",
+    "user_data",
+    "n_expanded",
+    "shape_info",
+    "logp_func",
+    "expand_func",
+    "reparameterized_names",
+    "_transform_adapt_args",
+}
+
+_TYPES = numba.types
+_POINTER = _TYPES.CPointer(_TYPES.double)
+_LOG_DENSITY = _TYPES.int64(_TYPES.uint64, _POINTER, _POINTER, _POINTER, _TYPES.voidptr)
+_EXPANDED = _TYPES.int64(_TYPES.uint64, _TYPES.uint64, _POINTER, _POINTER, _TYPES.voidptr)
+
+_LOG_DENSITY_CODE = """
+def entered(dim, point, gradient_, value_, record):
+    try:
+        value, gradient = evaluated(carray(point, (dim,)), record)
+        carray(value_, (1,))[0] = value[()]
+        out = carray(gradient_, (dim,))
+        finite = True
+        for i in range(dim):
+            out[i] = gradient[i]
+            finite &= isfinite(gradient[i])
+        if not finite:
+            return 3
+        if not isfinite(value[()]):
+            return 4
+    except Exception:
+        return 1
+    return 0
+"""
+_EXPANDED_CODE = """
+def entered(dim, size, point, values_, record):
+    try:
+        (values,) = evaluated(carray(point, (dim,)), record)
+        out = carray(values_, (size,))
+        for i in range(size):
+            out[i] = values[i]
+    except Exception:
+        return -2
+    return 0
+"""
+
+
+def nutpie_is_known() -> bool:
+    """Whether the installed nutpie has what this module is built on."""
+    model = getattr(internals, "CompiledPyMCModel", None)
+    used = (
+        "_make_functions",
+        "_wrap_with_lock",
+        "_prepare_dims_and_coords",
+        "make_user_data",
+        "address_as_void_pointer",
+    )
+    return (
+        model is not None
+        and {f.name for f in fields(model)} == _EXPECTED
+        and all(hasattr(internals, name) for name in used)
+    )
+
+
+def compiled(graph: pm.Model) -> CompiledModel:
+    """Compile a model once, for as many samplings as are needed.
+
+    Parameters
+    ----------
+    graph
+        A model; arrays that its densities share by name can be exchanged in what is returned.
+
+    Returns
+    -------
+    CompiledModel
+        As `nutpie.compile_pymc_model` returns it.
+    """
+    if not nutpie_is_known():
+        ready: CompiledModel = nutpie.compile_pymc_model(graph)
+        return ready
+    initial = make_initial_point_fn(
+        model=graph,
+        overrides=None,
+        default_strategy="support_point",
+        jitter_rvs=set(graph.free_RVs),
+        return_transformed=True,
+    )
+    n_dim, n_expanded, log_density, expanded, first_point, shape_info, transformed = (
+        internals._make_functions(
+            graph,
+            mode=Mode(_NotCompiled(), get_mode("NUMBA").provided_optimizer),
+            compute_grad=True,
+            join_expanded=True,
+            pymc_initial_point_fn=internals._wrap_with_lock(initial),
+        )
+    )
+    codes = (_Code(log_density), _Code(expanded))
+    addresses = TensorType("uint64", (2,))()
+    arrays = codes[0].arrays | codes[1].arrays
+    arrays[addresses] = np.array([code.address for code in codes], dtype=np.uint64)
+    keys = {variable: f"a{i:04d}" for i, variable in enumerate(arrays)}
+    data = {keys[variable]: _fixed(values) for variable, values in arrays.items()}
+    record = internals.make_user_data(keys, data)
+    places = _places(record.dtype, keys)
+    where = (places, places[addresses][0], record.dtype.itemsize // 8)
+    dims, coords = internals._prepare_dims_and_coords(graph, shape_info, transformed)
+    return internals.CompiledPyMCModel(
+        _n_dim=n_dim,
+        dims=dims,
+        _coords=coords,
+        _shapes={name: tuple(shape) for name, _, shape in zip(*shape_info, strict=True)},
+        compiled_logp_func=codes[0].called_from_c(*where, _LOG_DENSITY, _LOG_DENSITY_CODE),
+        compiled_expand_func=codes[1].called_from_c(*where, _EXPANDED, _EXPANDED_CODE),
+        initial_point_func=first_point,
+        shared_data=data,
+        shared_var_keys=keys,
+        user_data=record,
+        n_expanded=n_expanded,
+        shape_info=shape_info,
+        logp_func=log_density,
+        expand_func=expanded,
+        reparameterized_names=transformed,
+    )
+
+
+def log_density_at(model: Any, point: np.ndarray) -> tuple[float, np.ndarray]:
+    """Log density of a compiled model and its gradient, by the function that the sampler calls.
+
+    Parameters
+    ----------
+    model
+        From `compiled`.
+    point
+        Values of all free variables on the sampler's scale.
+
+    Raises
+    ------
+    ArithmeticError
+        Density or gradient that is not finite, or an error of one of the operations.
+    """
+    point = np.ascontiguousarray(point, dtype=float)
+    if point.shape != (model.n_dim,):
+        raise ValueError(f"The point has shape {point.shape}; the model has {model.n_dim} coordinates.")
+    value, gradient = np.empty(1), np.empty_like(point)
+    as_pointer = ctypes.POINTER(ctypes.c_double)
+    status = model.compiled_logp_func.ctypes(
+        len(point),
+        *(a.ctypes.data_as(as_pointer) for a in (point, gradient, value)),
+        model.user_data.ctypes.data,
+    )
+    if status:
+        raise ArithmeticError(f"The log density could not be evaluated (status {status}).")
+    return float(value[0]), gradient
+
+
+class _NotCompiled(NumbaLinker):
+    """Linker of a function that is rewritten for numba, and whose code is made elsewhere."""
+
+    def fgraph_convert(self, fgraph: FunctionGraph, **kwargs: Any) -> Any:
+        def not_compiled(*arguments: Any) -> Any:
+            raise NotImplementedError("compiled by bayes_her2.bayesian.compilation")
+
+        return not_compiled
+
+    def jit_compile(self, fn: Any) -> Any:
+        return fn
+
+
+def _fixed(values: np.ndarray) -> np.ndarray:
+    copy = np.array(values, order="C", copy=True)
+    copy.flags.writeable = False
+    return copy
+
+
+def _places(record: np.dtype[Any], keys: Mapping[Variable, str]) -> dict[Variable, tuple[int, int]]:
+    """Where an array's address and the first of its sizes are in nutpie's record, counted in numbers of 8 bytes."""
+
+    def place(*names: str) -> int:
+        at, inside = 0, record
+        for name in names:
+            assert inside.fields is not None
+            inside, start = inside.fields[name][:2]
+            at += start
+        return at // 8
+
+    return {
+        variable: (place("shared", "data", key), place("shared", "shape", key))
+        for variable, key in keys.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """An array of the graph as an argument of its code."""
+
+    variable: Variable
+    values: np.ndarray
+
+    @property
+    def kind(self) -> str:
+        """Type of its numbers."""
+        return str(self.values.dtype.name)
+
+    @property
+    def is_number(self) -> bool:
+        return isinstance(self.variable.type, ScalarType)
+
+    @property
+    def compiled_type(self) -> Any:
+        number = numba.from_dtype(self.values.dtype)
+        return number if self.is_number else _TYPES.Array(number, self.values.ndim, "C")
+
+    def from_record(self, address: int, shape: int) -> str:
+        """Code that takes it from the record."""
+        if self.is_number:
+            return f"carray(pointer(at[{address}]), (1,), {self.kind})[0]"
+        sizes = "".join(f"int(at[{shape + axis}])," for axis in range(self.values.ndim))
+        return f"carray(pointer(at[{address}]), ({sizes}), {self.kind})"
+
+
+class _Code:
+    """One function of a model: its graph with every array an argument, and the code made of it."""
+
+    def __init__(self, function: Any) -> None:
+        graph = FunctionGraph(function.maker.fgraph.inputs, function.maker.fgraph.outputs, clone=True)
+        own = [_Argument(v, np.asarray(v.get_value(borrow=True))) for v in function.get_shared()]
+        self.arguments = [*own, *_constants_as_arguments(graph)]
+        # What is computed in the place of another array comes after all that read this.
+        graph.attach_feature(DestroyHandler())
+        plain, key = numba_funcify_and_cache_key(graph)
+        self.key = key and _key(key)
+        self.body = plain if self.key is None else numba_njit(_kept(plain.py_func, self.key), cache=True)
+        point = _TYPES.Array(_TYPES.double, 1, "C")
+        self.body.compile((point, *(a.compiled_type for a in self.arguments)))
+        (self.result,) = self.body.overloads.values()
+
+    @property
+    def arrays(self) -> dict[Variable, np.ndarray]:
+        return {a.variable: a.values for a in self.arguments}
+
+    @property
+    def address(self) -> int:
+        """Where the code is in this process."""
+        found = self.result.library.get_pointer_to_function(self.result.fndesc.llvm_func_name)
+        assert found
+        return int(found)
+
+    def called_from_c(
+        self, places: Mapping[Variable, tuple[int, int]], address: int, size: int, signature: Any, code: str
+    ) -> _CalledFromC:
+        """Make the function that the sampler calls; it finds the code by its address in the record."""
+        arguments = [a.from_record(*places[a.variable]) for a in self.arguments]
+        source = (
+            f"def evaluated(x, record):\n    at = carray(record, ({size},), uint64)\n"
+            f"    code = carray(pointer(at[{address}]), (2,), uint64)\n"
+            f"    return call(code[{int(signature == _EXPANDED)}], (x, {', '.join(arguments)}))\n"
+        )
+        names = {
+            "__name__": __name__,
+            "call": _caller(self.result.signature),
+            "carray": numba.carray,
+            "pointer": internals.address_as_void_pointer,
+            "isfinite": np.isfinite,
+            "uint64": np.uint64,
+        } | {a.kind: a.values.dtype.type for a in self.arguments}
+        key = _key(source, code, str(self.result.signature))
+        names["evaluated"] = numba_njit(
+            compile_numba_function_src(source, "evaluated", dict(names), cache_key=f"{key}-evaluated")
+        )
+        outer = compile_numba_function_src(code, "entered", names, cache_key=key)
+        return _CalledFromC(numba.cfunc(signature, cache=True)(outer), self)
+
+
+@dataclass(frozen=True)
+class _CalledFromC:
+    """A function by its address, as nutpie takes it, and the code that it calls."""
+
+    entry: Any
+    code: _Code
+
+    @property
+    def address(self) -> int:
+        return int(self.entry.address)
+
+    @property
+    def ctypes(self) -> Any:
+        return self.entry.ctypes
+
+    @property
+    def was_on_disk(self) -> bool:
+        """Whether the code was loaded and not compiled."""
+        return bool(self.code.body.stats.cache_hits)
+
+
+def _key(*parts: str) -> str:
+    versions = (numba.__version__, pytensor.__version__, internals.__name__)
+    return sha256("\n".join((*parts, *versions)).encode()).hexdigest()
+
+
+def _kept(function: Any, key: str) -> Any:
+    """Mark a function made from text: its compiled form is kept on disk under a key."""
+    # numba names the file that it keeps after the function's, and looks for the module when it loads it.
+    function.__code__ = function.__code__.replace(co_filename="<string>")
+    function.__module__ = __name__
+    CACHED_SRC_FUNCTIONS[function] = key
+    return function
+
+
+def _caller(signature: Any) -> Any:
+    """Return what calls compiled code at an address, so that it need not be compiled into the one that calls it."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(typing: Any, address: Any, arguments: Any) -> Any:
+        def codegen(context: Any, builder: Any, made: Any, values: Any) -> Any:
+            returned, taken = signature.return_type, signature.args
+            kind = context.call_conv.get_function_type(returned, taken)
+            at = builder.inttoptr(values[0], kind.as_pointer())
+            given = cgutils.unpack_tuple(builder, values[1])
+            status, found = context.call_conv.call_function(builder, at, returned, taken, given)
+            with cgutils.if_unlikely(builder, status.is_error):
+                context.call_conv.return_status_propagate(builder, status)
+            return found
+
+        return signature.return_type(address, arguments), codegen
+
+    return call
+
+
+def _constants_as_arguments(graph: FunctionGraph) -> Sequence[_Argument]:
+    """Make inputs of a graph's constant arrays, and of the numbers that are sizes and positions, in place."""
+    made: dict[tuple[Constant, bool], _Argument] = {}
+    for node in graph.toposort():
+        for i, constant in enumerate(node.inputs):
+            if not isinstance(constant, Constant) or not _can_be_an_argument(constant, node):
+                continue
+            position = isinstance(node.op, _TAKE_SIZES) and constant.type.dtype not in ("float64", "bool")
+            key = (constant, position)
+            if key not in made:
+                values = np.asarray(constant.data, dtype=np.int64 if position else None)
+                made[key] = _Argument(constant.type.make_variable(), values)
+                graph.add_input(made[key].variable)
+            graph.change_node_input(node, i, made[key].variable, check=False)
+    return list(made.values())
+
+
+def _can_be_an_argument(constant: Constant, node: Apply) -> bool:
+    """Whether an operation's code may take a constant as a variable: an axis to join along, say, has to be known."""
+    if isinstance(constant.type, TensorType):
+        return constant.type.ndim > 0 or constant.type.dtype == "float64" or isinstance(node.op, _TAKE_SIZES)
+    return isinstance(constant.type, ScalarType) and isinstance(node.op, _TAKE_SIZES)

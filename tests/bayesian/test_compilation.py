@@ -1,0 +1,146 @@
+"""Compiled models against nutpie's own: the same density, the same draws, and code that other data find on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import nutpie
+import pymc as pm
+import pytensor.tensor as pt
+import pytest
+from bayes_her2.models import abundance
+from pytensor.compile.mode import get_mode
+from pytensor.raise_op import Assert
+from simulated_studies import small_study
+
+from bayes_her2.bayesian import compilation
+from bayes_her2.bayesian.compilation import compiled, log_density_at
+from bayes_her2.bayesian.fit import Sampling, sample
+from bayes_her2.simulation.demo import write_study
+from bayes_her2.workflow.check import check_study
+
+
+def model_of(values):
+    """Counts of groups with a level each: data, indices and sizes that a graph takes for constant."""
+    groups, counts = values
+    coords = {"group": [f"g{i}" for i in range(max(groups) + 1)], "cell": ["X", "Y"]}
+    with pm.Model(coords=coords) as model:
+        spread = pm.HalfNormal("spread", 0.5)
+        level = pm.Normal("level", 0.3, 1.0, dims="cell")
+        by_group = pm.Normal("by_group", level, spread, dims=("group", "cell"))
+        eta = by_group[np.asarray(groups)] + pt.as_tensor(np.linspace(-1, 1, len(groups)))[:, None]
+        pm.Deterministic("mean", pm.math.exp(level), dims="cell")
+        pm.Poisson("count", pm.math.exp(eta), observed=counts)
+    return model
+
+
+def counts_of(seed, n=12):
+    rng = np.random.default_rng(seed)
+    return np.arange(n) % 2, rng.poisson(2.0, size=(n, 2))
+
+
+def test_the_density_and_the_draws_are_those_of_nutpie_alone():
+    graph = model_of(counts_of(1))
+    ours, theirs = compiled(graph), nutpie.compile_pymc_model(graph)
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        point = rng.normal(size=ours.n_dim)
+        for found, expected in zip(log_density_at(ours, point), log_density_at(theirs, point), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    settings = Sampling(chains=2, tune=200, draws=50, seed=4)
+    a, b = (sample(model, settings, progress=False)["posterior"].to_dataset() for model in (ours, theirs))
+    assert set(a.data_vars) == set(b.data_vars) == {"spread", "level", "by_group", "mean"}
+    for name in a.data_vars:
+        assert a[name].dims == b[name].dims
+        np.testing.assert_allclose(a[name].to_numpy(), b[name].to_numpy(), rtol=1e-6)
+
+
+def test_what_is_computed_in_place_is_in_its_order(small_data):
+    """The main model's graph overwrites arrays that other operations read: against the operations, not compiled."""
+    graph = abundance.build(small_data, abundance.priors_for(small_data))
+    ours = compiled(graph)
+    terms = graph.compile_logp(sum=False, mode=get_mode("FAST_COMPILE").excluding("fusion"))
+    rng = np.random.default_rng(6)
+    point = 0.3 * rng.standard_normal(ours.n_dim)
+    values, at = {}, 0
+    for name, initial in graph.initial_point().items():
+        size = int(np.size(initial))
+        values[name] = point[at : at + size].reshape(np.shape(initial))
+        at += size
+    expected = sum(float(np.sum(term)) for term in terms(values))
+    assert log_density_at(ours, point)[0] == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [counts_of(8), counts_of(8, n=300)],
+    ids=["other counts", "more rows"],
+)
+def test_other_data_find_the_code_on_disk(other):
+    compiled(model_of(counts_of(1)))
+    graph = model_of(other)
+    ready = compiled(graph)
+    assert ready.compiled_logp_func.was_on_disk
+    assert ready.compiled_expand_func.was_on_disk
+    theirs = nutpie.compile_pymc_model(graph)
+    point = np.random.default_rng(3).normal(size=ready.n_dim)
+    for found, expected in zip(log_density_at(ready, point), log_density_at(theirs, point), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_the_main_model_of_a_third_cohort_finds_the_code_of_two(small_data, tmp_path):
+    compiled(abundance.build(small_data, abundance.priors_for(small_data)))
+    study = write_study(tmp_path, small_study(seed=9, n_cohorts=3), seed=9)
+    data = check_study(study).prepared.data
+    assert len(data.cohorts) == 1 + len(small_data.cohorts)
+    ready = compiled(abundance.build(data, abundance.priors_for(data)))
+    assert ready.compiled_logp_func.was_on_disk
+    assert ready.compiled_expand_func.was_on_disk
+
+
+def test_models_that_differ_in_one_function_or_number_do_not_share_code():
+    def graph(of):
+        with pm.Model() as model:
+            x = pm.Flat("x", shape=3)
+            pm.Potential("of", -pt.sum(of(x)))
+        return model
+
+    shapes = (pt.cosh, pt.exp, lambda x: x**2 + 3.5 * x, lambda x: x**2 + 4.5 * x)
+    models = [compiled(graph(shape)) for shape in shapes]
+    assert len({model.compiled_logp_func.code.key for model in models}) == len(shapes)
+    at = np.array([0.5, 1.0, -0.3])
+    expected = (np.cosh(at), np.exp(at), at**2 + 3.5 * at, at**2 + 4.5 * at)
+    for model, values in zip(models, expected, strict=True):
+        assert log_density_at(model, at)[0] == pytest.approx(-values.sum(), rel=1e-12)
+
+
+def test_errors_of_an_operation_reach_the_sampler_as_its_status():
+    with pm.Model() as graph:
+        x = pm.Normal("x", shape=2)
+        pm.Potential("refused", Assert("x is negative")(x.sum(), pt.all(x > 0)))
+    ready = compiled(graph)
+    at = np.array([1.0, 2.0])
+    assert log_density_at(ready, at)[0] == pytest.approx(3.0 - 2.5 - np.log(2 * np.pi))
+    with pytest.raises(ArithmeticError, match=r"could not be evaluated \(status 1\)"):
+        log_density_at(ready, -at)
+    with pytest.raises(ArithmeticError, match=r"could not be evaluated \(status [34]\)"):
+        log_density_at(ready, np.array([np.inf, 1.0]))
+    with pytest.raises(ValueError, match=r"shape \(3,\); the model has 2"):
+        log_density_at(ready, np.zeros(3))
+
+
+def test_the_installed_nutpie_is_known_and_another_is_left_to_itself(monkeypatch):
+    assert compilation.nutpie_is_known()
+    monkeypatch.delattr(compilation.internals, "make_user_data")
+    assert not compilation.nutpie_is_known()
+    monkeypatch.setattr(nutpie, "compile_pymc_model", lambda graph: ("nutpie's", graph))
+    assert compiled("a graph") == ("nutpie's", "a graph")
+
+
+def test_draws_do_not_depend_on_whether_code_was_compiled_or_loaded(small_data):
+    graph = abundance.build(small_data, abundance.priors_for(small_data))
+    settings = Sampling(chains=1, tune=30, draws=10, seed=3, cores=1)
+    first, second = (
+        sample(compiled(graph), settings, progress=False)["posterior"].to_dataset() for _ in range(2)
+    )
+    for name in first.data_vars:
+        np.testing.assert_array_equal(first[name], second[name])
