@@ -297,25 +297,16 @@ def build_joint(
     Returns
     -------
     pymc.Model
-        With the latent of every tumour as the variable ``latent_her2``.
+        With the latent of every tumour as ``latent_her2``: its mean given the measures, and ``latent_rest`` of its SD.
     """
     seen = indicators(data)
-    coords = _coords(data, seen) | _abundance_coords(data)
-    tumour, measure = np.nonzero(seen.recorded)
-    coords["record"] = [
-        f"{seen.tumours[i]}, {seen.measures[j]}" for i, j in zip(tumour, measure, strict=True)
-    ]
-    with pm.Model(coords=coords) as model:
-        latent = pm.Normal("latent_her2", 0.0, 1.0, dims="tumour")
+    with pm.Model(coords=_coords(data, seen) | _abundance_coords(data)) as model:
         mean, sd, reliability = _of_measures(priors)
-        loading = sd * pt.sqrt(reliability)
-        pm.Normal(
-            "measures",
-            mean[measure, seen.group_idx[tumour]] + loading[measure] * latent[tumour],
-            (sd * pt.sqrt(1.0 - reliability))[measure],
-            observed=seen.values[tumour, measure],
-            dims="record",
-        )
+        # p(z) p(x | z) as p(x) p(z | x): what the measures say of a latent moves with their reliabilities, and
+        # what is left of it hardly does.
+        told, variance = measures_node("measures", mean=mean, sd=sd, reliability=reliability, seen=seen)
+        rest = pm.Normal("latent_rest", 0.0, 1.0, dims="tumour")
+        latent = pm.Deterministic("latent_her2", told + pt.sqrt(variance) * rest, dims="tumour")
         if seen.has_levels:
             _levels(latent, pt.zeros(len(seen.tumours)), priors, seen)
         _abundance_nodes(data, abundance_priors, latent)

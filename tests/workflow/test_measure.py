@@ -24,12 +24,7 @@ def with_measures(study_file: Path, name: str, block: str = MEASURES) -> Path:
 
 @pytest.fixture(scope="module")
 def study(study_file: Path) -> Path:
-    """With more draws than other small studies: of 12,000 the reliability of the joint posterior is worth 776."""
-    path = with_measures(study_file, "measured.toml")
-    path.write_text(
-        re.sub(r"(?m)^draws = \d+$", "draws = 6000", path.read_text(encoding="utf-8")), encoding="utf-8"
-    )
-    return path
+    return with_measures(study_file, "measured.toml")
 
 
 @pytest.fixture(scope="module")
