@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, NamedTuple
 
 import matplotlib
+from fontTools.subset import Options
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -453,9 +455,23 @@ def image_of(results: Results, figure: Figure) -> Image:
         )
     vector, paper = io.BytesIO(), io.BytesIO()
     figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
-    figure.savefig(paper, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    with _without_layout_tables():
+        figure.savefig(
+            paper, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
+        )
     text = vector.getvalue().decode("utf-8").replace("'DejaVu Sans'", FONTS)
     return Image(re.sub(r"[ \t]+\n", "\n", text), paper.getvalue())
+
+
+@contextmanager
+def _without_layout_tables() -> Iterator[None]:
+    """Embed fonts without their rules of layout: the text of a figure is laid out, and the rules cost half a report."""
+    before = list(Options._drop_tables_default)
+    Options._drop_tables_default = [*before, "GDEF", "GPOS", "GSUB"]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = before
 
 
 # --- the figures ---------------------------------------------------------------------------------
