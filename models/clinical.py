@@ -51,7 +51,7 @@ from bayes_her2.bayesian.clinical import (
     clinical_reader_scale,
     odds_draws,
 )
-from bayes_her2.bayesian.coordinates import Coordinates, Softplus, partially_pooled, typical_of
+from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
@@ -146,9 +146,8 @@ def _coefficient(term: str, design: ClinicalDesign, priors: Mapping[str, Prior])
     mean, dim = priors[f"{term}_mean"].params, f"{BY_COHORT_DIM[term]}_by_cohort"
     spread: Any = np.zeros(len(varying))
     if varying.any():
-        prior = priors[f"{term}_between_cohorts_sd"]
-        between_cohorts_sd = prior.variable(
-            f"{term}_between_cohorts_sd", dims=dim, transform=Softplus(prior.params["sigma"] / 2)
+        between_cohorts_sd = priors[f"{term}_between_cohorts_sd"].spread(
+            f"{term}_between_cohorts_sd", dims=dim
         )
         spread = matrix_product(between_cohorts_sd, place)
     coordinates, start = at.above()

@@ -30,7 +30,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.coordinates import LikelihoodInformed, Softplus, partially_pooled, typical_of
+from bayes_her2.bayesian.coordinates import LikelihoodInformed, partially_pooled, typical_of
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
@@ -102,10 +102,7 @@ def build(data: EvidenceSet, priors: Mapping[str, Prior]) -> pm.Model:
         "counted_study": list(labels[counted]),
     }
     with pm.Model(coords=coords) as model:
-        spread = priors["between_studies_sd"]
-        between_studies_sd = spread.variable(
-            "between_studies_sd", dims="question", transform=Softplus(spread.params["sigma"] / 2)
-        )
+        between_studies_sd = priors["between_studies_sd"].spread("between_studies_sd", dims="question")
         coordinates, start = design.midway()
         effect = typical_of(
             "effect",

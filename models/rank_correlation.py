@@ -32,7 +32,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.coordinates import Softplus, partially_pooled, typical_of
+from bayes_her2.bayesian.coordinates import partially_pooled, typical_of
 from bayes_her2.bayesian.copula import Term, exposure_scores, outcome_scores_loglik, rank_design
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
@@ -165,10 +165,7 @@ def _varying(term: Term, priors: Mapping[str, Prior], n_cohorts: int) -> Any:
     if not term.by_cohort:
         common = partially_pooled(name, mean=mean, sd=spread, dims=(line, "outcome"), coordinates=at.common())
         return pt.concatenate([common] * n_cohorts, axis=0)
-    scale = prior["between_cohorts_sd"].params["sigma"] / 2
-    between_cohorts_sd = prior["between_cohorts_sd"].variable(
-        f"{name}_between_cohorts_sd", dims=line, transform=Softplus(scale)
-    )
+    between_cohorts_sd = prior["between_cohorts_sd"].spread(f"{name}_between_cohorts_sd", dims=line)
     coordinates, start = at.above()
     typical = typical_of(
         name,

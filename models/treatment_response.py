@@ -33,7 +33,7 @@ import pandas as pd
 import pymc as pm
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.coordinates import Softplus, partially_pooled
+from bayes_her2.bayesian.coordinates import partially_pooled
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import (
     SLOPES,
@@ -162,7 +162,7 @@ def _arms(
     dims = ("arm", "stratum", "outcome")
     # Two arms may well not differ at all: the coordinate of their spread has to reach 0 in few steps.
     intercept_sd, slope_sd = (
-        priors[name].variable(name, dims="outcome", transform=Softplus(priors[name].params["sigma"] / 2))
+        priors[name].spread(name, dims="outcome")
         for name in ("intercept_between_arms_sd", "slope_between_arms_sd")
     )
     intercepts = partially_pooled(

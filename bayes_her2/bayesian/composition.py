@@ -27,7 +27,6 @@ from scipy.special import digamma, gammaln, polygamma
 from bayes_her2.bayesian.coordinates import (
     UNINFORMED_VARIANCE,
     Coordinates,
-    Softplus,
     partially_pooled,
     typical_of,
 )
@@ -393,10 +392,7 @@ def _varying(
                 start=start,
             )
         return pm.Deterministic(name, matrix_product(contrasts, own.basis.T), dims=CELLS)[None, :]
-    spread = prior[f"{term}_between_cohorts_sd"]
-    between_cohorts_sd = spread.variable(
-        f"{name}_between_cohorts_sd", transform=Softplus(spread.params["sigma"] / 2)
-    )
+    between_cohorts_sd = prior[f"{term}_between_cohorts_sd"].spread(f"{name}_between_cohorts_sd")
     coordinates, start = at.above()
     typical = typical_of(
         variable,

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 
-from bayes_her2.bayesian.coordinates import Coordinates, Softplus, partially_pooled, typical_of
+from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.design import Arrays, PartDesign, Structure
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
@@ -94,9 +94,7 @@ def _bends(part: str, prior: Mapping[str, Prior], at: Coordinates, cells: str) -
     bend_jc ~ Normal(bend_mean_j, bend_sd), bend_mean_j ~ Normal(0, bend_sd): half of a departure's prior variance is
     shared by the cell types, and without a spread all curves are straight.
     """
-    spread = prior["bend_sd"].variable(
-        f"{part}_bend_sd", transform=Softplus(prior["bend_sd"].params["sigma"] / 2)
-    )
+    spread = prior["bend_sd"].spread(f"{part}_bend_sd")
     coordinates, start = at.over_cell_types_by_row()
     mean = typical_of(
         f"{part}_bend_mean",
@@ -173,9 +171,8 @@ def _varying(
         return coefficient[None, :]
     # The level of a cell type moves between runs on its own scale; slopes share one.
     own_spread = cells if term == "intercept" else None
-    spread = prior[f"{term}_between_cohorts_sd"]
-    between_cohorts_sd = spread.variable(
-        f"{name}_between_cohorts_sd", dims=own_spread, transform=Softplus(spread.params["sigma"] / 2)
+    between_cohorts_sd = prior[f"{term}_between_cohorts_sd"].spread(
+        f"{name}_between_cohorts_sd", dims=own_spread
     )
     coordinates, start = at.above()
     typical = typical_of(

@@ -13,7 +13,7 @@ import pymc as pm
 from pymc.distributions.transforms import Transform
 from scipy import stats
 
-from bayes_her2.bayesian.coordinates import LogSpread
+from bayes_her2.bayesian.coordinates import LogSpread, Softplus
 from bayes_her2.errors import DataError
 
 
@@ -137,6 +137,10 @@ class Prior:
         if transform is not None:
             kwargs["default_transform"] = transform
         return getattr(pm, self.dist)(name, dims=dims, **kwargs)
+
+    def spread(self, name: str, *, dims: str | tuple[str, ...] | None = None) -> Any:
+        """Return an SD with this half-normal prior that data inform little: it is sampled on `Softplus`'s scale."""
+        return self.variable(name, dims=dims, transform=Softplus(self.params["sigma"] / 2))
 
     def frozen(self, n_shares: int = 2) -> Any:
         """Return the same distribution from scipy.stats; of a Dirichlet, that of one of `n_shares` shares."""
