@@ -1,19 +1,19 @@
 """Graph -> a model that nutpie samples, compiled once for all data of one structure.
 
 nutpie compiles density and gradient, and the values that are kept of a draw, anew in each process and for each data
-set: what a graph knows as constants (design, indices, cheap estimates, prior parameters, sizes) is part of its code.
-Here these arrays are arguments of the compiled code, as the data are that nutpie itself can exchange, and the function
-that the sampler calls is kept on disk. A model of the same structure, whatever its tumours and cohorts and how many, is
-then loaded instead of compiled. The density is the same, and so is what nutpie makes of it.
+set: what a graph knows as constants (design, indices, cheap estimates, sizes) is part of its code. Here these are
+arguments of the compiled code, as the data are that nutpie itself can exchange, and the code is kept on disk, where
+PyTensor keeps its own (its setting ``numba__cache`` turns both off). A model of the same structure, whatever its
+tumours and cohorts and how many, is then loaded instead of compiled. The density is the same. Numbers that were fused
+into an expression stay in the code, and in the key under which it is kept.
 
 This rests on functions that nutpie keeps to itself. Where it has others, `compiled` leaves all of it to nutpie.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode, get_mode
+from pytensor.configdefaults import config
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.destroyhandler import DestroyHandler
 from pytensor.graph.fg import FunctionGraph
@@ -121,7 +122,7 @@ def nutpie_is_known() -> bool:
         "address_as_void_pointer",
     )
     return (
-        model is not None
+        is_dataclass(model)
         and {f.name for f in fields(model)} == _EXPECTED
         and all(hasattr(internals, name) for name in used)
     )
@@ -186,36 +187,6 @@ def compiled(graph: pm.Model) -> CompiledModel:
         expand_func=expanded,
         reparameterized_names=transformed,
     )
-
-
-def log_density_at(model: Any, point: np.ndarray) -> tuple[float, np.ndarray]:
-    """Log density of a compiled model and its gradient, by the function that the sampler calls.
-
-    Parameters
-    ----------
-    model
-        From `compiled`.
-    point
-        Values of all free variables on the sampler's scale.
-
-    Raises
-    ------
-    ArithmeticError
-        Density or gradient that is not finite, or an error of one of the operations.
-    """
-    point = np.ascontiguousarray(point, dtype=float)
-    if point.shape != (model.n_dim,):
-        raise ValueError(f"The point has shape {point.shape}; the model has {model.n_dim} coordinates.")
-    value, gradient = np.empty(1), np.empty_like(point)
-    as_pointer = ctypes.POINTER(ctypes.c_double)
-    status = model.compiled_logp_func.ctypes(
-        len(point),
-        *(a.ctypes.data_as(as_pointer) for a in (point, gradient, value)),
-        model.user_data.ctypes.data,
-    )
-    if status:
-        raise ArithmeticError(f"The log density could not be evaluated (status {status}).")
-    return float(value[0]), gradient
 
 
 class _NotCompiled(NumbaLinker):
@@ -293,7 +264,7 @@ class _Code:
         # What is computed in the place of another array comes after all that read this.
         graph.attach_feature(DestroyHandler())
         plain, key = numba_funcify_and_cache_key(graph)
-        self.key = key and _key(key)
+        self.key = _key(key) if key is not None and config.numba__cache else None
         self.body = plain if self.key is None else numba_njit(_kept(plain.py_func, self.key), cache=True)
         point = _TYPES.Array(_TYPES.double, 1, "C")
         self.body.compile((point, *(a.compiled_type for a in self.arguments)))
@@ -333,7 +304,7 @@ class _Code:
             compile_numba_function_src(source, "evaluated", dict(names), cache_key=f"{key}-evaluated")
         )
         outer = compile_numba_function_src(code, "entered", names, cache_key=key)
-        return _CalledFromC(numba.cfunc(signature, cache=True)(outer), self)
+        return _CalledFromC(numba.cfunc(signature, cache=bool(config.numba__cache))(outer), self)
 
 
 @dataclass(frozen=True)
@@ -358,8 +329,8 @@ class _CalledFromC:
 
 
 def _key(*parts: str) -> str:
-    versions = (numba.__version__, pytensor.__version__, internals.__name__)
-    return sha256("\n".join((*parts, *versions)).encode()).hexdigest()
+    made_by = (numba.__version__, pytensor.__version__, f"fastmath {config.numba__fastmath}")
+    return sha256("\n".join((*parts, *made_by)).encode()).hexdigest()
 
 
 def _kept(function: Any, key: str) -> Any:

@@ -466,7 +466,10 @@ def image_of(results: Results, figure: Figure) -> Image:
 @contextmanager
 def _without_layout_tables() -> Iterator[None]:
     """Embed fonts without their rules of layout: the text of a figure is laid out, and the rules cost half a report."""
-    before = list(Options._drop_tables_default)
+    before = getattr(Options, "_drop_tables_default", None)
+    if before is None:  # fontTools keeps it to itself: one without it embeds the rules
+        yield
+        return
     Options._drop_tables_default = [*before, "GDEF", "GPOS", "GSUB"]
     try:
         yield

@@ -5,27 +5,29 @@ from __future__ import annotations
 import numpy as np
 import nutpie
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 import pytest
 from bayes_her2.models import abundance
+from compiled_density import log_density_at
 from pytensor.compile.mode import get_mode
 from pytensor.raise_op import Assert
 from simulated_studies import small_study
 
 from bayes_her2.bayesian import compilation
-from bayes_her2.bayesian.compilation import compiled, log_density_at
+from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.fit import Sampling, sample
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow.check import check_study
 
 
-def model_of(values):
+def model_of(values, level=0.3):
     """Counts of groups with a level each: data, indices and sizes that a graph takes for constant."""
     groups, counts = values
     coords = {"group": [f"g{i}" for i in range(max(groups) + 1)], "cell": ["X", "Y"]}
     with pm.Model(coords=coords) as model:
         spread = pm.HalfNormal("spread", 0.5)
-        level = pm.Normal("level", 0.3, 1.0, dims="cell")
+        level = pm.Normal("level", level, 1.0, dims="cell")
         by_group = pm.Normal("by_group", level, spread, dims=("group", "cell"))
         eta = by_group[np.asarray(groups)] + pt.as_tensor(np.linspace(-1, 1, len(groups)))[:, None]
         pm.Deterministic("mean", pm.math.exp(level), dims="cell")
@@ -120,12 +122,10 @@ def test_errors_of_an_operation_reach_the_sampler_as_its_status():
     ready = compiled(graph)
     at = np.array([1.0, 2.0])
     assert log_density_at(ready, at)[0] == pytest.approx(3.0 - 2.5 - np.log(2 * np.pi))
-    with pytest.raises(ArithmeticError, match=r"could not be evaluated \(status 1\)"):
+    with pytest.raises(ArithmeticError, match="status 1"):
         log_density_at(ready, -at)
-    with pytest.raises(ArithmeticError, match=r"could not be evaluated \(status [34]\)"):
+    with pytest.raises(ArithmeticError, match=r"status [34]"):
         log_density_at(ready, np.array([np.inf, 1.0]))
-    with pytest.raises(ValueError, match=r"shape \(3,\); the model has 2"):
-        log_density_at(ready, np.zeros(3))
 
 
 def test_the_installed_nutpie_is_known_and_another_is_left_to_itself(monkeypatch):
@@ -136,11 +136,30 @@ def test_the_installed_nutpie_is_known_and_another_is_left_to_itself(monkeypatch
     assert compiled("a graph") == ("nutpie's", "a graph")
 
 
-def test_draws_do_not_depend_on_whether_code_was_compiled_or_loaded(small_data):
-    graph = abundance.build(small_data, abundance.priors_for(small_data))
+def test_draws_do_not_depend_on_whether_code_was_compiled_or_loaded():
+    # A number of the prior that no earlier run had is part of the code: it cannot be on disk.
+    graph = model_of(counts_of(1), level=np.random.default_rng().normal())
+    first, second = compiled(graph), compiled(graph)
+    assert not first.compiled_logp_func.was_on_disk
+    assert second.compiled_logp_func.was_on_disk
     settings = Sampling(chains=1, tune=30, draws=10, seed=3, cores=1)
-    first, second = (
-        sample(compiled(graph), settings, progress=False)["posterior"].to_dataset() for _ in range(2)
-    )
-    for name in first.data_vars:
-        np.testing.assert_array_equal(first[name], second[name])
+    one, two = (sample(m, settings, progress=False)["posterior"].to_dataset() for m in (first, second))
+    for name in one.data_vars:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_nothing_is_kept_on_disk_where_pytensor_may_not_keep_it():
+    graph = model_of(counts_of(1))
+    compiled(graph)
+    with pytensor.config.change_flags(numba__cache=False):
+        ready = compiled(graph)
+    assert not ready.compiled_logp_func.was_on_disk
+    at = np.linspace(-1, 1, ready.n_dim)
+    assert log_density_at(ready, at)[0] == pytest.approx(log_density_at(compiled(graph), at)[0], rel=1e-12)
+
+
+def test_fast_arithmetic_has_code_of_its_own():
+    graph = model_of(counts_of(1))
+    key = compiled(graph).compiled_logp_func.code.key
+    with pytensor.config.change_flags(numba__fastmath=not pytensor.config.numba__fastmath):
+        assert compiled(graph).compiled_logp_func.code.key != key

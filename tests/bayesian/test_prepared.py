@@ -8,12 +8,13 @@ import numpy as np
 import pymc as pm
 import pytest
 from bayes_her2.models import abundance, composition
+from compiled_density import log_density_at
 from pytensor.compile.mode import get_mode
 from pytensor.graph.traversal import graph_inputs
 from scipy.stats import expon, norm
 
 from bayes_her2.bayesian.amounts import WEIBULL
-from bayes_her2.bayesian.compilation import compiled, log_density_at
+from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.prepared import prepared, rows_can_be_left_out
 

@@ -545,3 +545,15 @@ def test_empty_optional_tables_do_not_break_the_page(builder: Any, read_page: Ca
     text = read_page(render_report(folder)).visible
     assert "No covariates" in text
     assert "None: in no row do presence and amount go in opposite directions" in text
+
+
+def test_fonts_of_figures_are_cut_down_without_their_layout_and_others_as_before(monkeypatch: Any) -> None:
+    from fontTools.subset import Options
+
+    before = Options().drop_tables
+    with figures._without_layout_tables():
+        assert set(Options().drop_tables) - set(before) == {"GDEF", "GPOS", "GSUB"}
+    assert Options().drop_tables == before
+    monkeypatch.delattr(Options, "_drop_tables_default")
+    with figures._without_layout_tables():
+        pass
