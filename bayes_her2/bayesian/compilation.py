@@ -24,18 +24,28 @@ import nutpie.compile_pymc as internals
 import pymc as pm
 import pytensor
 from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 from pymc.initial_point import make_initial_point_fn
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.configdefaults import config
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.destroyhandler import DestroyHandler
 from pytensor.graph.fg import FunctionGraph
+from pytensor.graph.op import Op
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
-from pytensor.link.numba.dispatch.basic import numba_funcify_and_cache_key, numba_njit
+from pytensor.link.numba.dispatch.basic import (
+    cache_key_for_constant,
+    numba_funcify_and_cache_key,
+    numba_njit,
+    numba_typify,
+    register_funcify_default_op_cache_key,
+)
 from pytensor.link.numba.linker import NumbaLinker
+from pytensor.link.utils import fgraph_to_python
 from pytensor.scalar.basic import ScalarType
-from pytensor.tensor.basic import Alloc, AllocEmpty
+from pytensor.tensor.basic import Alloc, AllocEmpty, Join
 from pytensor.tensor.rewriting.scalarize import ScalarSubtensor
 from pytensor.tensor.shape import Reshape
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
@@ -55,6 +65,12 @@ _TAKE_SIZES = (
     AdvancedIncSubtensor,
 )
 """Operations whose whole numbers are positions or sizes, of any type of integer."""
+
+_FEW = 4
+"""Vectors that PyTensor's own code may join: it has a loop for each."""
+
+_OPERATIONS: dict[str, Any] = {}
+"""Operations of all graphs of this process under the key of their code: each is compiled or loaded once."""
 
 _EXPECTED = {
     "_n_dim",
@@ -168,7 +184,7 @@ def compiled(graph: pm.Model) -> CompiledModel:
     data = {keys[variable]: _fixed(values) for variable, values in arrays.items()}
     record = internals.make_user_data(keys, data)
     places = _places(record.dtype, keys)
-    where = (places, places[addresses][0], record.dtype.itemsize // 8)
+    where = (places, places[addresses][0])
     dims, coords = internals._prepare_dims_and_coords(graph, shape_info, transformed)
     return internals.CompiledPyMCModel(
         _n_dim=n_dim,
@@ -246,12 +262,26 @@ class _Argument:
         number = numba.from_dtype(self.values.dtype)
         return number if self.is_number else _TYPES.Array(number, self.values.ndim, "C")
 
-    def from_record(self, address: int, shape: int) -> str:
-        """Code that takes it from the record."""
+    def from_record(self, context: Any, builder: Any, record: Any, address: int, shape: int) -> Any:
+        """Take it from the record, in the code that calls the graph's: the value to give to this."""
+        number = numba.from_dtype(self.values.dtype)
+
+        def word(place: int) -> Any:
+            return builder.load(builder.gep(record, [context.get_constant(_TYPES.intp, place)]))
+
+        data = builder.inttoptr(word(address), context.get_data_type(number).as_pointer())
         if self.is_number:
-            return f"carray(pointer(at[{address}]), (1,), {self.kind})[0]"
-        sizes = "".join(f"int(at[{shape + axis}])," for axis in range(self.values.ndim))
-        return f"carray(pointer(at[{address}]), ({sizes}), {self.kind})"
+            return context.unpack_value(builder, number, data)
+        sizes = [word(shape + axis) for axis in range(self.values.ndim)]
+        itemsize = context.get_constant(_TYPES.intp, self.values.dtype.itemsize)
+        strides: list[Any] = []
+        step = itemsize
+        for size in reversed(sizes):
+            strides.insert(0, step)
+            step = builder.mul(step, size)
+        made = context.make_array(self.compiled_type)(context, builder)
+        populate_array(made, data=data, shape=sizes, strides=strides, itemsize=itemsize, meminfo=None)
+        return made._getvalue()
 
 
 class _Code:
@@ -260,12 +290,12 @@ class _Code:
     def __init__(self, function: Any) -> None:
         graph = FunctionGraph(function.maker.fgraph.inputs, function.maker.fgraph.outputs, clone=True)
         own = [_Argument(v, np.asarray(v.get_value(borrow=True))) for v in function.get_shared()]
+        _cheaper_to_compile(graph)
         self.arguments = [*own, *_constants_as_arguments(graph)]
         # What is computed in the place of another array comes after all that read this.
         graph.attach_feature(DestroyHandler())
-        plain, key = numba_funcify_and_cache_key(graph)
-        self.key = _key(key) if key is not None and config.numba__cache else None
-        self.body = plain if self.key is None else numba_njit(_kept(plain.py_func, self.key), cache=True)
+        plain, self.key = _as_python(graph)
+        self.body = numba_njit(plain) if self.key is None else numba_njit(_kept(plain, self.key), cache=True)
         point = _TYPES.Array(_TYPES.double, 1, "C")
         self.body.compile((point, *(a.compiled_type for a in self.arguments)))
         (self.result,) = self.body.overloads.values()
@@ -282,27 +312,18 @@ class _Code:
         return int(found)
 
     def called_from_c(
-        self, places: Mapping[Variable, tuple[int, int]], address: int, size: int, signature: Any, code: str
+        self, places: Mapping[Variable, tuple[int, int]], address: int, signature: Any, code: str
     ) -> _CalledFromC:
         """Make the function that the sampler calls; it finds the code by its address in the record."""
-        arguments = [a.from_record(*places[a.variable]) for a in self.arguments]
-        source = (
-            f"def evaluated(x, record):\n    at = carray(record, ({size},), uint64)\n"
-            f"    code = carray(pointer(at[{address}]), (2,), uint64)\n"
-            f"    return call(code[{int(signature == _EXPANDED)}], (x, {', '.join(arguments)}))\n"
-        )
+        at = [places[a.variable] for a in self.arguments]
+        index = int(signature == _EXPANDED)
         names = {
             "__name__": __name__,
-            "call": _caller(self.result.signature),
+            "evaluated": _caller(self.result.signature, self.arguments, at, address, index),
             "carray": numba.carray,
-            "pointer": internals.address_as_void_pointer,
             "isfinite": np.isfinite,
-            "uint64": np.uint64,
-        } | {a.kind: a.values.dtype.type for a in self.arguments}
-        key = _key(source, code, str(self.result.signature))
-        names["evaluated"] = numba_njit(
-            compile_numba_function_src(source, "evaluated", dict(names), cache_key=f"{key}-evaluated")
-        )
+        }
+        key = _key(code, str(self.result.signature), str(at), str(address))
         outer = compile_numba_function_src(code, "entered", names, cache_key=key)
         return _CalledFromC(numba.cfunc(signature, cache=bool(config.numba__cache))(outer), self)
 
@@ -328,6 +349,57 @@ class _CalledFromC:
         return bool(self.code.body.stats.cache_hits)
 
 
+def _as_python(graph: FunctionGraph) -> tuple[Any, str | None]:
+    """Python function of a graph, each operation one call, and the key of its code: None where it cannot be kept.
+
+    PyTensor makes such a function too, but a new one of each operation each time that it occurs, so that numba loads,
+    links and optimises the same code as often: of 460 pieces in the main model 100 differ.
+    """
+    names: dict[Variable, Any] = {variable: (0, i) for i, variable in enumerate(graph.inputs)}
+    for i, node in enumerate(graph.toposort(), start=1):
+        names |= {variable: (i, j) for j, variable in enumerate(node.outputs)}
+    parts: list[Any] = []
+
+    def operation(op: Any, *, node: Apply, **kwargs: Any) -> Any:
+        function, key = numba_funcify_and_cache_key(op, node=node, **kwargs)
+        parts.append((key, tuple(names[variable] for variable in node.inputs)))
+        if key is None or not config.numba__cache:
+            return function
+        kept = _key(key)
+        if kept not in _OPERATIONS:
+            _OPERATIONS[kept] = _loaded_or_compiled(function, kept)
+        return _OPERATIONS[kept]
+
+    def constant(value: Any, variable: Variable, **kwargs: Any) -> Any:
+        if isinstance(variable, Constant):
+            names[variable] = cache_key_for_constant(value)
+        return numba_typify(value, variable=variable, **kwargs)
+
+    plain = fgraph_to_python(
+        graph,
+        op_conversion_fn=operation,
+        type_conversion_fn=constant,
+        fgraph_name="of_graph",
+        ofg_memo={},
+    )
+    if not config.numba__cache or any(key is None for key, _ in parts):
+        return plain, None
+    return plain, _key(repr((parts, len(graph.inputs), [names[variable] for variable in graph.outputs])))
+
+
+def _loaded_or_compiled(function: Any, key: str) -> Any:
+    """Let numba keep the compiled form of an operation on disk under a key."""
+    if getattr(function, "py_func", None) in CACHED_SRC_FUNCTIONS:
+        return function
+    # What a closure holds is not known to numba when it looks for a kept form: a function around it has a name for it.
+    name = function.__name__
+    source = f"def {name}(*arguments): return function(*arguments)"
+    # numba looks for a function's module, by name, when it loads its code.
+    known = {"__name__": __name__, "function": function}
+    around = compile_numba_function_src(source, name, known, cache_key=key)
+    return numba_njit(around, cache=True)
+
+
 def _key(*parts: str) -> str:
     made_by = (numba.__version__, pytensor.__version__, f"fastmath {config.numba__fastmath}")
     return sha256("\n".join((*parts, *made_by)).encode()).hexdigest()
@@ -342,24 +414,98 @@ def _kept(function: Any, key: str) -> Any:
     return function
 
 
-def _caller(signature: Any) -> Any:
-    """Return what calls compiled code at an address, so that it need not be compiled into the one that calls it."""
+def _caller(
+    signature: Any, arguments: Sequence[_Argument], at: Sequence[tuple[int, int]], addresses: int, index: int
+) -> Any:
+    """Return what calls compiled code at an address that the record has, with a point and the record's arrays.
+
+    The code need not be compiled into the one that calls it, and the arrays are found without one call for each.
+    """
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def call(typing: Any, address: Any, arguments: Any) -> Any:
+    def call(typing: Any, point: Any, record: Any) -> Any:
         def codegen(context: Any, builder: Any, made: Any, values: Any) -> Any:
             returned, taken = signature.return_type, signature.args
-            kind = context.call_conv.get_function_type(returned, taken)
-            at = builder.inttoptr(values[0], kind.as_pointer())
-            given = cgutils.unpack_tuple(builder, values[1])
-            status, found = context.call_conv.call_function(builder, at, returned, taken, given)
+            word = context.get_value_type(_TYPES.int64)
+            words = builder.bitcast(values[1], word.as_pointer())
+            given = [
+                a.from_record(context, builder, words, *place) for a, place in zip(arguments, at, strict=True)
+            ]
+
+            def read(start: Any, place: int) -> Any:
+                return builder.load(builder.gep(start, [context.get_constant(_TYPES.intp, place)]))
+
+            codes = builder.inttoptr(read(words, addresses), word.as_pointer())
+            kind = context.call_conv.get_function_type(returned, taken).as_pointer()
+            code = builder.inttoptr(read(codes, index), kind)
+            status, found = context.call_conv.call_function(
+                builder, code, returned, taken, [values[0], *given]
+            )
             with cgutils.if_unlikely(builder, status.is_error):
                 context.call_conv.return_status_propagate(builder, status)
             return found
 
-        return signature.return_type(address, arguments), codegen
+        return signature.return_type(point, record), codegen
 
     return call
+
+
+class _Joined(Op):
+    """Vectors one after the other, as one loop over them: PyTensor's code has as many loops as there are vectors."""
+
+    __props__ = ()
+
+    def make_node(self, *vectors: Any) -> Apply:
+        sizes = [vector.type.shape[0] for vector in vectors]
+        size = None if None in sizes else sum(sizes)
+        return Apply(self, list(vectors), [TensorType("float64", (size,))()])
+
+    def perform(self, node: Apply, inputs: Sequence[np.ndarray], outputs: Any) -> None:
+        outputs[0][0] = np.concatenate(inputs)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _of_one_type(typing: Any, vectors: Any) -> Any:
+    """Give vectors of several memory layouts the type of any layout, so that a loop can go over them."""
+    vector = _TYPES.Array(_TYPES.double, 1, "A")
+    made = _TYPES.UniTuple(vector, len(vectors))
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given = cgutils.unpack_tuple(builder, values[0])
+        cast = [context.cast(builder, v, own, vector) for v, own in zip(given, vectors, strict=True)]
+        return impl_ret_borrowed(context, builder, made, context.make_tuple(builder, made, cast))
+
+    return made(vectors), codegen
+
+
+@register_funcify_default_op_cache_key(_Joined)  # type: ignore[untyped-decorator]
+def _compiled_joined(op: _Joined, node: Apply, **kwargs: Any) -> Any:
+    @numba_njit
+    def joined(*vectors):  # type: ignore[no-untyped-def]
+        size = 0
+        for vector in _of_one_type(vectors):
+            size += vector.size
+        out = np.empty(size)
+        at = 0
+        for vector in _of_one_type(vectors):
+            for i in range(vector.size):
+                out[at + i] = vector[i]
+            at += vector.size
+        return out
+
+    return joined
+
+
+def _cheaper_to_compile(graph: FunctionGraph) -> None:
+    """Replace operations whose code numba takes long to compile by others of the same result, in place."""
+    for node in graph.toposort():
+        if isinstance(node.op, Join) and len(node.inputs) > _FEW and node.outputs[0].type.ndim == 1:
+            if all(x.type.dtype == "float64" for x in node.inputs):
+                graph.replace(node.outputs[0], _Joined()(*node.inputs))
+        elif isinstance(node.op, Alloc) and node.inputs[0].type.ndim == 0:
+            # A fill with an array of no dimensions compiles the text of an error that cannot occur.
+            filled = Alloc()(node.inputs[0].dimshuffle(*"x" * node.outputs[0].type.ndim), *node.inputs[1:])
+            graph.replace(node.outputs[0], filled)
 
 
 def _constants_as_arguments(graph: FunctionGraph) -> Sequence[_Argument]:

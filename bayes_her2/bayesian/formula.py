@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
+import numba
 import numpy as np
 import pytensor.tensor as pt
+from pytensor.configdefaults import config
 from pytensor.graph.basic import Apply, Constant
 from pytensor.graph.op import Op
 from pytensor.link.numba.cache import compile_numba_function_src
@@ -194,8 +197,20 @@ def _function(
     name: str, arguments: Sequence[str], lines: Sequence[str], parts: dict[str, Any], key: str
 ) -> tuple[Any, str]:
     source = "\n    ".join([f"def {name}({', '.join(arguments)}):", *lines]) + "\n"
-    made = compile_numba_function_src(source, name, {"np": np, **parts})
-    return numba_njit(made), sha256((key + source).encode()).hexdigest()
+    made_of = f"{key}\n{source}\nnumba {numba.__version__}, fastmath {config.numba__fastmath}"
+    kept = sha256(made_of.encode()).hexdigest()
+    fast = bool(config.numba__fastmath)
+    compiled = {part: _for_numba(function, fast) for part, function in parts.items()}
+    # numba looks for a function's module, by name, when it loads its code.
+    known = {"__name__": __name__, "np": np, **compiled}
+    made = compile_numba_function_src(source, name, known, cache_key=kept)
+    return numba_njit(made, cache=bool(config.numba__cache)), kept
+
+
+@cache
+def _for_numba(function: Any, fast: bool) -> Any:
+    """One for all formulas: numba compiles it once for all that call it, with the setting for fast arithmetic."""
+    return numba_njit(function)
 
 
 @register_funcify_and_cache_key(Formula)  # type: ignore[untyped-decorator]
@@ -216,7 +231,7 @@ def _compiled(op: Formula, node: Apply, **kwargs: Any) -> tuple[Any, str]:
             *_nested(node.inputs, names, ndim, body),
             "return out",
         ]
-    return _function("formula", names, lines, {"value": numba_njit(op.value)}, op.key)
+    return _function("formula", names, lines, {"value": op.value}, op.key)
 
 
 @register_funcify_and_cache_key(_Pullback)  # type: ignore[untyped-decorator]
@@ -241,5 +256,5 @@ def _compiled_pullback(op: _Pullback, node: Apply, **kwargs: Any) -> tuple[Any, 
     lines += _nested(inputs, names, ndim, body)
     found = ", ".join(f"np.asarray(d{i})" if inputs[i].type.ndim == 0 else f"d{i}" for i in wanted)
     lines.append(f"return {found}")
-    parts = {f"p{i}": numba_njit(op.formula.partials[i]) for i in wanted}
+    parts = {f"p{i}": op.formula.partials[i] for i in wanted}
     return _function("pullback", ["gradient", *names], lines, parts, op.formula.key)

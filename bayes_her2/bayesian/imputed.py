@@ -44,12 +44,20 @@ def diagnose_one(draws: Mapping[tuple[str, str], xr.DataArray], n_divergent: int
 
 
 def put_together(parts: Sequence[OneImputation]) -> dict[tuple[str, str], xr.DataArray]:
-    """Draws of the equal-weight mixture: the chains of every imputation, one after the other."""
+    """Draws of the equal-weight mixture: the chains of every imputation, one after the other.
+
+    An imputation that was sampled longer than others is thinned to their length, evenly, so that none weighs more.
+    """
     together = {}
     for key in parts[0].draws:
         arrays = [part.draws[key] for part in parts]
-        n_chains = arrays[0].sizes["chain"]
-        numbered = [a.assign_coords(chain=np.arange(n_chains) + i * n_chains) for i, a in enumerate(arrays)]
+        n_chains, n_draws = arrays[0].sizes["chain"], min(a.sizes["draw"] for a in arrays)
+        numbered = [
+            a.isel(draw=np.arange(n_draws) * a.sizes["draw"] // n_draws).assign_coords(
+                chain=np.arange(n_chains) + i * n_chains, draw=np.arange(n_draws)
+            )
+            for i, a in enumerate(arrays)
+        ]
         together[key] = xr.concat(numbered, dim="chain", join="exact")
     return together
 
@@ -62,9 +70,12 @@ def reasons_against(parts: Sequence[OneImputation]) -> tuple[str, ...]:
         for reason in part.diagnostics.reasons
     ]
     tables = [part.diagnostics.table.set_index("quantity") for part in parts]
+    lengths = np.array([next(iter(part.draws.values())).sizes["draw"] for part in parts])
+    kept = lengths.min() / lengths  # of the draws of each: see `put_together`
     for quantity in tables[0].index:
         for kind in ("bulk", "tail"):
-            total = float(sum(table.loc[quantity, f"ess_{kind}_min"] for table in tables))
+            each = np.array([table.loc[quantity, f"ess_{kind}_min"] for table in tables], dtype=float)
+            total = float(kept @ each)
             if total < MIN_ESS:
                 reasons.append(
                     f"{quantity}: {kind} ESS {total:.0f} over all imputations (at least {MIN_ESS})"

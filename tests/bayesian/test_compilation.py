@@ -12,11 +12,13 @@ from bayes_her2.models import abundance
 from compiled_density import log_density_at
 from pytensor.compile.mode import get_mode
 from pytensor.raise_op import Assert
+from scipy.stats import norm
 from simulated_studies import small_study
 
 from bayes_her2.bayesian import compilation
 from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.fit import Sampling, sample
+from bayes_her2.bayesian.formula import Formula
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow.check import check_study
 
@@ -54,6 +56,57 @@ def test_the_density_and_the_draws_are_those_of_nutpie_alone():
     for name in a.data_vars:
         assert a[name].dims == b[name].dims
         np.testing.assert_allclose(a[name].to_numpy(), b[name].to_numpy(), rtol=1e-6)
+
+
+def test_many_arrays_of_several_layouts_are_joined_and_filled_as_nutpie_does():
+    """Gradients of many variables are put in one vector: each in its place, whatever its shape and strides."""
+    rng = np.random.default_rng(5)
+    with pm.Model() as graph:
+        a, b = pm.Normal("a", shape=(3, 4)), pm.Normal("b", shape=(4, 3))
+        c, d, e = pm.Normal("c"), pm.HalfNormal("d", shape=2), pm.Normal("e", shape=1)
+        f, g = pm.Normal("f", shape=(2, 2)), pm.ZeroSumNormal("g", shape=4)
+        pm.Potential("product", -((a @ b.T.reshape((4, 3)) * c) ** 2).sum())
+        pm.Potential("fill", -(pt.full((2, 3), c) * rng.normal(size=(2, 3))).sum() * d.prod())
+        pm.Potential("rest", -((f.T[:, ::-1] @ d + e * g.sum() ** 2 + g[:2]).sum() ** 2))
+    ours, theirs = compiled(graph), nutpie.compile_pymc_model(graph)
+    for _ in range(3):
+        point = rng.normal(size=ours.n_dim)
+        for found, expected in zip(log_density_at(ours, point), log_density_at(theirs, point), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def _half_square(x, y):
+    return 0.5 * x * x * y
+
+
+def _half_square_by_x(x, y):
+    return x * y
+
+
+def test_operations_are_loaded_by_a_process_that_has_another_model(monkeypatch):
+    formula, weights = Formula(_half_square, _half_square_by_x, None), np.array([1.0, 2.0, 3.0])
+
+    def graph(level):
+        with pm.Model() as model:
+            pm.Normal("a", level)
+            x = pm.Flat("x", shape=3)
+            pm.Potential("of", -formula(x, pt.as_tensor(weights)).sum())
+        return model
+
+    compiled(graph(0.3))
+    known = set(compilation._OPERATIONS)
+    monkeypatch.setattr(compilation, "_OPERATIONS", {})
+    # A number of the prior that no earlier run had is part of the code of the whole: it cannot be on disk.
+    level = np.random.default_rng().normal()
+    ready = compiled(graph(level))
+    assert not ready.compiled_logp_func.was_on_disk
+    loaded = [made for key, made in compilation._OPERATIONS.items() if key in known]
+    assert {"formula", "pullback"} <= {made.__name__ for made in loaded if made.stats.cache_hits}
+    a, x = 0.7, np.array([0.5, 1.0, -0.3])
+    value, gradient = log_density_at(ready, np.array([a, *x]))
+    expected = norm(level, 1.0).logpdf(a) - (x**2 / 2) @ weights
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(gradient, [level - a, *(-x * weights)], rtol=1e-12)
 
 
 def test_what_is_computed_in_place_is_in_its_order(small_data):

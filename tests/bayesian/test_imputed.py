@@ -44,6 +44,22 @@ def test_draws_put_together_are_those_of_every_imputation_under_their_labels():
             assert own.sel(one).to_numpy() == pytest.approx(part.draws[KEY].sel(one).to_numpy())
 
 
+def test_an_imputation_sampled_longer_weighs_no_more_than_the_others():
+    parts = [imputation(1), imputation(2, shift=3.0, n=1000), imputation(3)]
+    together = put_together(parts)[KEY]
+    assert together.sizes == {"chain": 6, "draw": 400, "stratum": 2, "cell_type": 2}
+    assert list(together["draw"].to_numpy()) == list(range(400))
+    own, longer = together.isel(chain=slice(2, 4)), parts[1].draws[KEY]
+    assert own.to_numpy()[:, 1:3] == pytest.approx(longer.to_numpy()[:, [2, 5]], nan_ok=True)
+    assert own.to_numpy()[:, -1] == pytest.approx(longer.to_numpy()[:, 997], nan_ok=True)
+
+
+def test_draws_that_are_thinned_do_not_count_as_effective():
+    long = imputation(2, n=3500)
+    assert reasons_against([imputation(1, n=250), long])  # about 500 + 500 of the 7,000
+    assert not reasons_against([imputation(3, n=900), long])
+
+
 def test_the_share_between_imputations_is_that_of_their_means():
     """Means 0, 1 and 2 and variances 1: B = 1, W = 1, so a half."""
     parts = [imputation(i, shift=float(i), n=20_000) for i in range(3)]
