@@ -69,8 +69,11 @@ _TAKE_SIZES = (
 _FEW = 4
 """Vectors that PyTensor's own code may join: it has a loop for each."""
 
-_OPERATIONS: dict[str, Any] = {}
-"""Operations of all graphs of this process under the key of their code: each is compiled or loaded once."""
+_OPERATIONS: dict[tuple[Any, ...], Any] = {}
+"""Operations of all graphs of this process, by the key of their code and the types of their inputs.
+
+Each is compiled or loaded once.
+"""
 
 _EXPECTED = {
     "_n_dim",
@@ -255,7 +258,7 @@ class _Argument:
 
     @property
     def is_number(self) -> bool:
-        return isinstance(self.variable.type, ScalarType)
+        return _is_number(self.variable)
 
     @property
     def compiled_type(self) -> Any:
@@ -366,9 +369,11 @@ def _as_python(graph: FunctionGraph) -> tuple[Any, str | None]:
         if key is None or not config.numba__cache:
             return function
         kept = _key(key)
-        if kept not in _OPERATIONS:
-            _OPERATIONS[kept] = _loaded_or_compiled(function, kept)
-        return _OPERATIONS[kept]
+        # An operation's key says nothing of its inputs, not even how many there are: numba's records have their types.
+        place = (kept, *(_type_for_numba(x) for x in node.inputs))
+        if place not in _OPERATIONS:
+            _OPERATIONS[place] = _loaded_or_compiled(function, kept)
+        return _OPERATIONS[place]
 
     def constant(value: Any, variable: Variable, **kwargs: Any) -> Any:
         if isinstance(variable, Constant):
@@ -385,6 +390,15 @@ def _as_python(graph: FunctionGraph) -> tuple[Any, str | None]:
     if not config.numba__cache or any(key is None for key, _ in parts):
         return plain, None
     return plain, _key(repr((parts, len(graph.inputs), [names[variable] for variable in graph.outputs])))
+
+
+def _is_number(variable: Variable) -> bool:
+    return isinstance(variable.type, ScalarType)
+
+
+def _type_for_numba(variable: Variable) -> tuple[Any, ...]:
+    known = variable.type
+    return str(getattr(known, "dtype", known)), getattr(known, "ndim", 0), _is_number(variable)
 
 
 def _loaded_or_compiled(function: Any, key: str) -> Any:

@@ -75,6 +75,19 @@ def test_many_arrays_of_several_layouts_are_joined_and_filled_as_nutpie_does():
             np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_one_operation_of_more_or_fewer_inputs_has_code_of_its_own(n):
+    """A join of matrices has one key, however many they are: what was made for two is not what joins three."""
+    with pm.Model() as graph:
+        parts = [pm.Normal(f"x{i}", shape=(2, 3)) for i in range(n)]
+        joined = pt.concatenate(parts, axis=1)
+        pm.Potential("of", -(joined @ joined.T).sum())
+    ours, theirs = compiled(graph), nutpie.compile_pymc_model(graph)
+    point = np.random.default_rng(8).normal(size=ours.n_dim)
+    for found, expected in zip(log_density_at(ours, point), log_density_at(theirs, point), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+
+
 def _half_square(x, y):
     return 0.5 * x * x * y
 
