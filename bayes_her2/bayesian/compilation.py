@@ -66,6 +66,9 @@ _TAKE_SIZES = (
 )
 """Operations whose whole numbers are positions or sizes, of any type of integer."""
 
+_MADE_AS = "2"
+"""Part of every key: raised where this module makes other code of the same graph, so that no old code is loaded."""
+
 _FEW = 4
 """Vectors that PyTensor's own code may join: it has a loop for each."""
 
@@ -415,7 +418,7 @@ def _loaded_or_compiled(function: Any, key: str) -> Any:
 
 
 def _key(*parts: str) -> str:
-    made_by = (numba.__version__, pytensor.__version__, f"fastmath {config.numba__fastmath}")
+    made_by = (_MADE_AS, numba.__version__, pytensor.__version__, f"fastmath {config.numba__fastmath}")
     return sha256("\n".join((*parts, *made_by)).encode()).hexdigest()
 
 
