@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bayes_her2.simulation import SEED_DESIGN, CellTypeDesign, Design, simulate_cohorts, write_study
     from bayes_her2.workflow import (
         audit_claims,
+        calibrate_model,
         check_study,
         compare_study,
         measure_study,
@@ -67,6 +68,7 @@ _HOME = {
     "simulation": ("CellTypeDesign", "Design", "SEED_DESIGN", "simulate_cohorts", "write_study"),
     "workflow": (
         "audit_claims",
+        "calibrate_model",
         "check_study",
         "compare_study",
         "measure_study",
@@ -97,6 +99,7 @@ __all__ = [
     "TumourData",
     "abundance_twin",
     "audit_claims",
+    "calibrate_model",
     "check_study",
     "compare_models",
     "compare_refits",

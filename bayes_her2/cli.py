@@ -28,6 +28,8 @@ from bayes_her2.evidence.audit_tables import Settings
 from bayes_her2.evidence.verdicts import VERDICTS
 from bayes_her2.report import render_report
 from bayes_her2.workflow.audit import AuditResult, audit_claims
+from bayes_her2.workflow.calibrate import CELL_TYPES, REPLICATES, Calibrated, calibrate_model, troubled
+from bayes_her2.workflow.calibrate import SEED as CALIBRATION_SEED
 from bayes_her2.workflow.check import Checked, Prepared, check_study
 from bayes_her2.workflow.compare import DEFAULT_KIND, ComparedModels, compare_study
 from bayes_her2.workflow.measure import BEYOND, IMPUTATIONS, Measured, measure_study
@@ -230,6 +232,49 @@ def measurement(
             study, out, joint=joint, imputations=imputations, say=bars.say, draws=bars.draws
         )
     _show_measurement(console, result)
+
+
+@app.command
+def calibrate(
+    model: Annotated[
+        str, Parameter(help="Model to hold against its own data: abundance, or a likelihood of its own.")
+    ],
+    *,
+    out: Out,
+    study: Annotated[
+        Path | None,
+        Parameter(
+            help="Study whose tumours and priors are used; its outcomes are replaced. Default: the seed "
+            f"study's cohorts, {len(CELL_TYPES)} cell types."
+        ),
+    ] = None,
+    replicates: Annotated[int, Parameter(help="Data sets to simulate and fit.")] = REPLICATES,
+    seed: Annotated[int, Parameter(help="Of truths, data and sampler.")] = CALIBRATION_SEED,
+    at_once: Annotated[
+        int | None,
+        Parameter(
+            help="Data sets to fit at the same time. Default: one for each core.",
+            validator=validators.Number(gte=1),
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate data from a model's own priors, fit each set, and see whether posteriors hold the truth as they should.
+
+    Run again to resume: finished data sets are reused. Ask for more to add to them.
+    """
+    console = _console(quiet)
+    with Bars(console) as bars:
+        result = calibrate_model(
+            model,
+            out,
+            study=study,
+            replicates=replicates,
+            seed=seed,
+            at_once=_at_once(at_once),
+            say=bars.say,
+        )
+    _show_calibration(console, result)
 
 
 @app.command
@@ -489,6 +534,46 @@ def _show_multiverse(console: Console, result: MultiverseResult) -> None:
     for name, reasons in result.refused.items():
         console.print(escape(f"Refused: {name}: {'; '.join(reasons)}"))
     console.print(f"Page: {result.page}")
+
+
+def _show_calibration(console: Console, result: Calibrated) -> None:
+    """Print coverage, errors and power of the pooled rows, and what speaks against calibration."""
+    covered, ranks, fits = (result.tables[name] for name in ("coverage", "ranks", "fits"))
+    errors = covered.merge(
+        result.tables["errors_of_claims"].drop(columns="n"), on=["estimand", "scope", "stratum"]
+    )
+    shown = errors[errors["scope"].isin(["pooled", "all"])]
+    _print_table(
+        console,
+        f"{result.model}, {result.n} data sets: intervals that hold the truth, and claims (intervals that exclude no "
+        "effect), pooled rows",
+        pd.DataFrame(
+            {
+                "estimand": shown["estimand"],
+                "stratum": shown["stratum"],
+                "rows": shown["n"],
+                "held (SE)": [f"{r['covered']:.3f} ({r['se']:.3f})" for _, r in shown.iterrows()],
+                "claimed": [f"{v:.2f}" for v in shown["claimed"]],
+                "wrong sign": [f"{v:.3f}" if pd.notna(v) else "" for v in shown["type_s"]],
+                "size over true size": [f"{v:.2f}" if pd.notna(v) else "" for v in shown["type_m"]],
+            }
+        ),
+    )
+    low = int((ranks["p"] < 0.05).sum())
+    console.print(
+        f"Ranks: {low} of {len(ranks)} lines have p < 0.05 ({0.05 * len(ranks):.0f} expected if all are uniform); "
+        f"lowest after Holm's correction {ranks['p_holm'].min():.2g}."
+    )
+    hard = troubled(fits)
+    if hard:
+        console.print(
+            f"Fits with a divergent transition or a high R-hat: {len(hard)} of {len(fits)}; they are counted."
+        )
+    for reason in result.against:
+        console.print(escape(f"Against: {reason}"))
+    if not result.against:
+        console.print("Nothing speaks against calibration.")
+    console.print(f"Tables: {result.folder / 'tables'}")
 
 
 def _show_measurement(console: Console, result: Measured) -> None:

@@ -66,7 +66,7 @@ ESTIMANDS = {
 OUTCOME = "abundance of each cell type, in its own units"
 MEASURE = "a unit mass at 0 and length above it, for each cell type"
 DENSITY = HurdleDensity(GAMMA)
-log_likelihood, replicate = DENSITY.log_likelihood, DENSITY.replicate
+log_likelihood, replicate, replicated = DENSITY.log_likelihood, DENSITY.replicate, DENSITY.replicated
 
 DRIFT_AT = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Values of standardised HER2 at which the sum of E[y] over cell types is shown (relative scale)."""

@@ -34,7 +34,7 @@ OUTCOME = abundance.OUTCOME
 MEASURE = abundance.MEASURE
 FAMILY = BETA
 DENSITY = HurdleDensity(FAMILY)
-log_likelihood, replicate = DENSITY.log_likelihood, DENSITY.replicate
+log_likelihood, replicate, replicated = DENSITY.log_likelihood, DENSITY.replicate, DENSITY.replicated
 
 _OWN = {
     "amount_intercept_mean": Prior(

@@ -26,7 +26,7 @@ OUTCOME = abundance.OUTCOME
 MEASURE = abundance.MEASURE
 FAMILY = CONTAMINATED_GAMMA
 DENSITY = HurdleDensity(FAMILY)
-log_likelihood, replicate = DENSITY.log_likelihood, DENSITY.replicate
+log_likelihood, replicate, replicated = DENSITY.log_likelihood, DENSITY.replicate, DENSITY.replicated
 
 _SHAPES = {
     "log_shape_mean": Prior(

@@ -48,7 +48,7 @@ ESTIMANDS = {
 OUTCOME = abundance.OUTCOME
 MEASURE = abundance.MEASURE
 DENSITY = TobitDensity()
-log_likelihood, replicate = DENSITY.log_likelihood, DENSITY.replicate
+log_likelihood, replicate, replicated = DENSITY.log_likelihood, DENSITY.replicate, DENSITY.replicated
 
 _SHARED = "no shared change beyond 0.6 residual SDs per SD: from 50 to 73 % of tumours with a cell type"
 _CELLS = "cell types differ, but rarely by more than that"

@@ -191,6 +191,23 @@ class ComparableModel(ModelFile, Protocol):
         """Abundances from the posterior predictive: dims chain, draw, tumour, cell_type."""
 
 
+class CalibratedModel(ModelFile, Protocol):
+    """A model file that can be held against data simulated from it (`bayes_her2.bayesian.calibration`)."""
+
+    def replicated(self, draw: Any, data: Any, rng: np.random.Generator) -> Any:
+        """Return the same tumours with outcomes from the model at one draw of its parameters.
+
+        Parameters
+        ----------
+        draw
+            As a posterior: dims chain and draw, one each.
+        data
+            Data whose covariates, cohorts and strata, and what is modelled, stay as they are.
+        rng
+            Source of randomness.
+        """
+
+
 def load_model(name: str) -> ModelFile:
     """Return the model file of that name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bayes_her2.workflow.audit import AuditResult, audit_claims, claims_tables
+from bayes_her2.workflow.calibrate import Calibrated, calibrate_model
 from bayes_her2.workflow.check import Checked, check_study
 from bayes_her2.workflow.compare import ComparedModels, compare_study
 from bayes_her2.workflow.measure import Measured, measure_study
@@ -13,12 +14,14 @@ from bayes_her2.workflow.run import RunResult, run_demo, run_study
 __all__ = [
     "AuditResult",
     "Bars",
+    "Calibrated",
     "Checked",
     "ComparedModels",
     "Measured",
     "MultiverseResult",
     "RunResult",
     "audit_claims",
+    "calibrate_model",
     "check_study",
     "claims_tables",
     "compare_study",

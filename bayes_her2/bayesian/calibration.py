@@ -1,0 +1,212 @@
+"""Simulation-based calibration: truths from the prior, data from the truths, and where posteriors put the truths.
+
+If a parameter is drawn from the prior and data from the model at that parameter, the parameter is one more draw from
+the posterior of these data: among independent posterior draws each of its ranks is as probable as any other (Talts et
+al. 2018). That holds for every function of parameters and covariates, so it is asked of the estimands that a report
+prints, at the sizes of the study's own cohorts and strata. A sampler that has not converged, a density that is not the
+one the data are from, or an estimand computed otherwise than it says shows as ranks that are not uniform.
+
+simuk does this for PyMC models, by `pymc.sample` for each data set and for single variables of the graph. Here the
+model's code is compiled once for all data sets, the ranks are those of estimands (functions of several variables and of
+the tumours), and finished data sets are kept; hence a loop of our own.
+
+References
+----------
+Talts, Betancourt, Simpson, Vehtari & Gelman (2018), arXiv 1804.06788. Sailynoja, Burkner & Vehtari (2022), Statistics
+and Computing 32:32, doi 10.1007/s11222-022-10090-6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import pymc as pm
+import xarray as xr
+
+from bayes_her2.bayesian.compilation import compiled
+from bayes_her2.bayesian.decisions import local_false_sign_rate
+from bayes_her2.bayesian.diagnostics import diagnose
+from bayes_her2.bayesian.fit import Sampling, sample
+from bayes_her2.bayesian.model import CalibratedModel
+from bayes_her2.bayesian.predictive import quietly
+from bayes_her2.bayesian.priors import Prior
+from bayes_her2.data import AnalysisSet
+from bayes_her2.estimates import kind_of, null_value
+
+RANKS = 99
+"""Posterior draws among which a truth is ranked, of as many as the sampler made: these are nearly independent."""
+SETTINGS = Sampling(chains=2, tune=500, draws=500, target_accept=0.9)
+"""Of one data set: 1,000 draws, of which every tenth is ranked against."""
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One data set: where its truths lie, and how its fit went.
+
+    Attributes
+    ----------
+    table
+        One row for each label of each estimand: ``estimand``, ``scope``, ``outcome``, ``stratum``, ``cohort`` (each ''
+        where it has no such label), ``truth``, ``rank`` (of the truth among `RANKS` draws, 0 to 99), ``mean`` and
+        ``sd`` of all draws, ``lower``, ``point``, ``upper``, ``lfsr`` (local false sign rate; NaN for levels). Ratios
+        are on the log scale.
+    r_hat, ess
+        Highest R-hat and lowest bulk or tail effective sample size of the estimands.
+    n_divergent
+        Divergent transitions.
+    seconds
+        Wall time.
+    """
+
+    table: pd.DataFrame
+    r_hat: float
+    ess: float
+    n_divergent: int
+    seconds: float
+
+
+def prior_truths(
+    model: CalibratedModel, data: AnalysisSet, priors: Mapping[str, Prior], n: int, seed: int
+) -> xr.Dataset:
+    """Draw parameters from the prior.
+
+    Parameters
+    ----------
+    model, data, priors
+        As the model is built.
+    n
+        Draws.
+    seed
+        Of the draws.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable of the graph that is not data, with the dims chain (1) and draw (`n`), as a posterior has them.
+    """
+    graph = model.build(data, priors)
+    names = [v.name for v in (*graph.free_RVs, *graph.deterministics)]
+    tree = quietly(
+        lambda: pm.sample_prior_predictive(
+            n, model=graph, var_names=names, random_seed=seed, compile_kwargs={"mode": "FAST_COMPILE"}
+        )
+    )
+    return tree["prior"].to_dataset()
+
+
+def calibrate_one(
+    model: CalibratedModel,
+    data: AnalysisSet,
+    priors: Mapping[str, Prior],
+    truth: xr.Dataset,
+    *,
+    seed: int,
+    number: int,
+    settings: Sampling = SETTINGS,
+    interval: float = 0.95,
+) -> Replicate:
+    """Simulate one data set, fit it, and find where its truths lie.
+
+    Parameters
+    ----------
+    model
+        A model file that can replicate its data.
+    data
+        Tumours: their covariates, cohorts and strata, and what is modelled of each cell type. Their outcomes are
+        replaced.
+    priors
+        That the truth is from, and that the model is fitted with.
+    truth
+        One draw of `prior_truths` (dims chain and draw, one each).
+    seed, number
+        Of the study of calibration, and which of its data sets this is: the result depends on these alone.
+    settings
+        Of the sampler; its seed is replaced.
+    interval
+        Probability of the intervals.
+    """
+    start = perf_counter()
+    rng = np.random.default_rng([seed, number])
+    made = model.replicated(truth, data, rng)
+    own = int(np.random.default_rng([seed, number, 1]).integers(2**31))
+    tree = sample(compiled(model.build(made, priors)), replace(settings, seed=own), progress=False)
+    posterior = tree["posterior"].to_dataset()
+    with np.errstate(divide="ignore", invalid="ignore"):  # odds of probabilities that round to 0 or 1
+        draws = model.estimand_draws(posterior, made, priors, np.random.default_rng([seed, number, 2]))
+        truths = model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3]))
+    known = {key: array.where(np.isfinite(array).all(("chain", "draw"))) for key, array in draws.items()}
+    found = diagnose({f"{e}, {s}": array for (e, s), array in known.items()}, 0).table
+    return Replicate(
+        where_truths_lie(truths, draws, interval),
+        float(found["r_hat_max"].max()),
+        float(found[["ess_bulk_min", "ess_tail_min"]].min().min()),
+        int(tree["sample_stats"]["diverging"].sum()),
+        perf_counter() - start,
+    )
+
+
+def where_truths_lie(
+    truths: Mapping[tuple[str, str], xr.DataArray],
+    draws: Mapping[tuple[str, str], xr.DataArray],
+    interval: float = 0.95,
+) -> pd.DataFrame:
+    """Rank of each truth among draws, with what a report would print of these.
+
+    Parameters
+    ----------
+    truths
+        (estimand, scope) -> the true value, with dims chain and draw (one each) and labelled others.
+    draws
+        The same of the posterior.
+    interval
+        Probability of the equal-tailed interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As in `Replicate`. What is not estimable has no row, nor has an odds ratio of probabilities that round to 0 or
+        1, in the truth or in a draw.
+    """
+    tables = []
+    tail = (1.0 - interval) / 2.0
+    for key, array in draws.items():
+        labels = [str(d) for d in array.dims if d not in ("chain", "draw")]
+        values = array.transpose("chain", "draw", *labels).to_numpy()
+        values = values.reshape(-1, *values.shape[2:])
+        true = truths[key].isel(chain=0, draw=0, drop=True).transpose(*labels)
+        index = array.isel(chain=0, draw=0, drop=True).to_series().index if labels else None
+        flat = values.reshape(len(values), -1)
+        same = true.sel({d: array[d] for d in labels}).to_numpy().ravel()
+        finite = np.isfinite(flat).all(axis=0) & np.isfinite(same)
+        flat, same = np.where(finite, flat, np.nan), np.where(finite, same, np.nan)
+        chosen = flat[np.arange(RANKS) * len(flat) // RANKS]
+        null = 0.0 if kind_of(key[0]) == "ratio" else null_value(key[0])
+        lower, point, upper = np.quantile(flat, [tail, 0.5, 1.0 - tail], axis=0)
+        table = pd.DataFrame(
+            {
+                "estimand": key[0],
+                "scope": key[1],
+                "truth": same,
+                "rank": (chosen < same).sum(axis=0),
+                "mean": flat.mean(axis=0),
+                "sd": flat.std(axis=0),
+                "lower": lower,
+                "point": point,
+                "upper": upper,
+                "lfsr": local_false_sign_rate(flat - null),
+            }
+        )
+        named = index.to_frame(index=False).astype("str") if index is not None else pd.DataFrame()
+        for column, dims in (
+            ("outcome", ("cell_type", "outcome")),
+            ("stratum", ("stratum",)),
+            ("cohort", ("cohort",)),
+        ):
+            having = [d for d in dims if d in named]
+            table[column] = named[having[0]].to_numpy() if having else ""
+        tables.append(table[finite])
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,143 @@
+"""Summaries of simulated data sets against cases whose answer is known: normal means, whose posteriors are exact."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from bayes_her2.bayesian.calibration import RANKS
+from bayes_her2.bayesian.calibration_summary import (
+    _holm,
+    band,
+    coverage,
+    discoveries,
+    errors_of_claims,
+    power,
+    uniformity,
+    verdict,
+)
+
+CELLS = ("Alpha", "Beta", "Gamma")
+
+
+def normal_means(n, *, seed=1, shift=0.0, spread=1.0, error=1.0):
+    """Truths from N(0, 1), an observation with an SD of `error`, and the exact posterior (or a wrong one)."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for replicate in range(n):
+        truth = rng.normal(size=len(CELLS))
+        seen = truth + error * rng.normal(size=len(CELLS))
+        weight = 1.0 / (1.0 + error**2)
+        mean, sd = weight * seen + shift, spread * error * np.sqrt(weight)
+        draws = mean + sd * rng.normal(size=(RANKS, len(CELLS)))
+        for i, cell in enumerate(CELLS):
+            side = norm.cdf(mean[i] / sd)
+            rows.append(
+                {
+                    "replicate": replicate,
+                    "estimand": "amount",
+                    "scope": "pooled",
+                    "outcome": cell,
+                    "stratum": "HR+",
+                    "cohort": "",
+                    "truth": truth[i],
+                    "rank": int((draws[:, i] < truth[i]).sum()),
+                    "lower": mean[i] - 1.96 * sd,
+                    "point": mean[i],
+                    "upper": mean[i] + 1.96 * sd,
+                    "lfsr": min(side, 1.0 - side),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_exact_posteriors_are_found_calibrated():
+    table = normal_means(200)
+    ranks, covered = uniformity(table), coverage(table, 0.95)
+    assert list(ranks["outcome"]) == list(CELLS)
+    assert (ranks["n"] == 200).all()
+    assert verdict(ranks, covered) == ()
+    row = covered.iloc[0]
+    assert row["covered"] == pytest.approx(0.95, abs=4 * row["se"])
+    assert row["se"] == pytest.approx(np.sqrt(0.95 * 0.05 / 600), rel=0.3)
+
+
+@pytest.mark.parametrize("wrong", [{"shift": 0.3}, {"spread": 0.6}, {"spread": 1.8}], ids=str)
+def test_posteriors_that_are_shifted_too_narrow_or_too_wide_are_not(wrong):
+    table = normal_means(200, **wrong)
+    found = verdict(uniformity(table), coverage(table, 0.95))
+    assert any("ranks are not uniform" in line for line in found)
+
+
+def test_p_values_of_uniform_ranks_are_uniform_themselves():
+    """600 independent lines: a share below 0.05 and below 0.5 as often as that."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {
+            "replicate": np.tile(np.arange(40), 600),
+            "rank": rng.integers(0, RANKS + 1, size=40 * 600),
+            "estimand": "amount",
+            "scope": "pooled",
+            "outcome": np.repeat(np.arange(600), 40).astype(str),
+            "stratum": "HR+",
+            "cohort": "",
+        }
+    )
+    p = uniformity(table)["p"]
+    for limit in (0.05, 0.5):
+        assert (p <= limit).mean() == pytest.approx(limit, abs=4 * np.sqrt(limit * (1 - limit) / 600))
+
+
+def test_the_band_holds_as_many_uniform_samples_as_it_says():
+    n, made = 100, band(100)
+    rng = np.random.default_rng(4)
+    inner = made.iloc[1:-1]
+    inside = 0
+    for _ in range(2_000):
+        off = np.searchsorted(np.sort(rng.uniform(size=n)), inner["at"], side="right") / n - inner["at"]
+        inside += bool(((off >= inner["lower"] - 1e-12) & (off <= inner["upper"] + 1e-12)).all())
+    assert inside / 2_000 == pytest.approx(0.95, abs=0.02)
+
+
+def test_holm_is_what_it_is_by_hand():
+    assert _holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_errors_of_claims_by_their_definition():
+    table = normal_means(2_000, error=0.7)
+    row = errors_of_claims(table).iloc[0]
+    claims = table[(table["lower"] > 0) | (table["upper"] < 0)]
+    assert row["claimed"] == pytest.approx(len(claims) / len(table))
+    wrong = np.sign(claims["point"]) != np.sign(claims["truth"])
+    assert row["type_s"] == pytest.approx(wrong.mean())
+    # A posterior mean is unbiased for the truth given the data, so claims of an exact posterior do not exaggerate
+    # their signed size.
+    signed = (claims["truth"] * np.sign(claims["point"])).sum()
+    assert claims["point"].abs().sum() / signed == pytest.approx(1.0, abs=0.05)
+    assert row["type_m"] == pytest.approx(claims["point"].abs().sum() / claims["truth"].abs().sum())
+
+
+def test_the_rule_on_false_signs_keeps_what_it_promises_and_a_wrong_posterior_does_not():
+    right = discoveries(normal_means(2_000), 0.05).iloc[0]
+    assert right["n_claims"] > 500
+    assert right["kept"] == pytest.approx(right["promised"], abs=4 * right["se"])
+    wrong = discoveries(normal_means(2_000, spread=0.4), 0.05).iloc[0]
+    assert wrong["kept"] > wrong["promised"] + 4 * wrong["se"]
+
+
+def test_power_grows_with_the_effect_and_is_that_of_the_normal_case():
+    made = power(normal_means(4_000, error=0.5)).set_index("at_least")
+    assert list(made["n"]) == sorted(made["n"], key=list(made["n"]).index)
+    assert made["seen"].is_monotonic_increasing
+    assert made["n"].sum() == 12_000
+    # |truth| in [0.5, 1): the posterior's mean is 0.8 (truth + error), its SD 0.447, so beyond 0.876 on the right side
+    grid = np.linspace(0.5, 1.0, 2_001)
+    seen = norm.sf((1.96 * 0.4472 / 0.8 - grid) / 0.5)
+    expected = (seen * norm.pdf(grid)).sum() / norm.pdf(grid).sum()
+    assert made.loc[0.5, "seen"] == pytest.approx(expected, abs=4 * made.loc[0.5, "se"])
+
+
+def test_few_data_sets_are_not_asked_for_uniformity():
+    assert uniformity(normal_means(19)).empty

@@ -1,0 +1,168 @@
+"""Calibration from the command line: twenty data sets of a small design, resumed, and its bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from bayes_her2.models import abundance
+from rich.console import Console
+from simulated_studies import small_design
+
+from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
+from bayes_her2.bayesian.calibration_summary import verdict
+from bayes_her2.cli import _show_calibration, exit_code
+from bayes_her2.simulation import simulate_cohorts
+from bayes_her2.simulation.demo import write_study
+from bayes_her2.workflow import calibrate as workflow
+from bayes_her2.workflow.calibrate import (
+    Calibrated,
+    _seed_of_block,
+    calibrate_model,
+    small_seed_design,
+    troubled,
+)
+from bayes_her2.workflow.check import check_study
+
+pytestmark = pytest.mark.sampling
+
+N = 20
+SEED = 7
+SHORT = replace(SETTINGS, chains=1, tune=300, draws=300)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """Two cohorts of 70 tumours, two cell types: a fit takes seconds."""
+    design = small_design(2)
+    cohorts = tuple(replace(c, n_hr_positive=45, n_hr_negative=25) for c in design.cohorts)
+    design = replace(design, cohorts=cohorts, cell_types=design.cell_types[::3])
+    return write_study(
+        tmp_path_factory.mktemp("tiny"), simulate_cohorts(np.random.default_rng(3), design), seed=3
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tiny, tmp_path_factory) -> Calibrated:
+    out = tmp_path_factory.mktemp("calibration") / "out"
+    return calibrate_model("abundance", out, study=tiny, replicates=N, seed=SEED, at_once=2, settings=SHORT)
+
+
+@pytest.fixture(scope="module")
+def folder(made) -> Path:
+    return made.folder
+
+
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {
+        p.stem: pd.read_csv(p, keep_default_na=False, na_values=[""])
+        for p in (folder / "tables").glob("*.csv")
+    }
+
+
+def test_nothing_speaks_against_the_main_model(folder):
+    made = tables(folder)
+    assert verdict(made["ranks"], made["coverage"]) == ()
+    assert json.loads((folder / "provenance.json").read_text())["against"] == []
+    pooled = made["coverage"].set_index(["estimand", "scope", "stratum"]).loc[("amount", "pooled", "HR+")]
+    assert pooled["n"] == 2 * N
+    assert len(made["fits"]) == N
+    assert len(troubled(made["fits"])) <= 3
+
+
+def test_what_is_printed_says_how_many_and_what_speaks_against(made):
+    console = Console(record=True, width=160)
+    _show_calibration(console, made)
+    text = console.export_text()
+    assert "abundance, 20 data sets" in text
+    assert "Nothing speaks against calibration." in text
+    assert str(made.folder) in text
+
+
+def test_every_part_of_the_summary_is_there(folder):
+    made = tables(folder)
+    assert set(made) == {"ranks", "coverage", "errors_of_claims", "discoveries", "power", "fits"}
+    assert {"presence", "amount", "overall", "high_abundance"} <= set(made["ranks"]["estimand"])
+    assert {"pooled", "cohort", "new cohort"} == set(made["ranks"]["scope"]) - {"strata"}
+    assert made["power"]["n"].sum() == made["errors_of_claims"]["n"].sum()
+
+
+def test_a_data_set_depends_on_the_seed_and_its_number_alone(folder, tiny):
+    """Fitted here, alone, it is what a process of twenty wrote; and its rank is among 0 to 99."""
+    checked = check_study(tiny, only=("abundance",))
+    data = checked.prepared.tumours.for_model("abundance")
+    job = workflow.Job("abundance", data, checked.study)
+    truths = workflow.prior_truths(abundance, data, job.priors, workflow._BLOCK, _seed_of_block(SEED, 0))
+    alone = calibrate_one(
+        abundance, data, job.priors, truths.isel(draw=[4]), seed=SEED, number=4, settings=SHORT
+    )
+    kept = pd.read_parquet(folder / "replicates" / "0005.parquet")
+    same = alone.table.assign(replicate=5)
+    pd.testing.assert_frame_equal(kept, same[kept.columns], check_dtype=False)
+    assert kept["rank"].between(0, 99).all()
+
+
+def test_finished_data_sets_are_reused_and_a_broken_one_is_made_again(folder, tiny):
+    files = sorted((folder / "replicates").iterdir())
+    before = {path.name: (path.stat().st_mtime_ns, pd.read_parquet(path)) for path in files}
+    files[1].unlink()
+    files[2].write_bytes(files[2].read_bytes()[:100])
+    again = calibrate_model("abundance", folder, study=tiny, replicates=N, seed=SEED, settings=SHORT)
+    assert again.reused == N - 2
+    assert again.against == ()
+    for i, path in enumerate(files):
+        time, table = before[path.name]
+        if i in (1, 2):
+            columns = ["replicate", "estimand", "scope", "outcome", "stratum", "cohort", "truth"]
+            pd.testing.assert_frame_equal(pd.read_parquet(path)[columns], table[columns])
+        else:
+            assert path.stat().st_mtime_ns == time
+
+
+def test_another_seed_does_not_take_up_these_data_sets(folder, tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(workflow, "do_all", lambda jobs, *rest, **named: asked.extend(jobs))
+    monkeypatch.setattr(workflow, "_read_all", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_model("abundance", folder, study=tiny, replicates=N, seed=SEED + 1, settings=SHORT)
+    assert len(asked) == N
+    assert (
+        folder / "tables" / "ranks.csv"
+    ).exists()  # of the calibration before: it stays until there is another
+    assert not (folder / ".unfinished").exists()
+
+
+def test_the_seed_studys_design_has_its_strata_and_six_cell_types():
+    design = small_seed_design()
+    assert [c.n_hr_negative for c in design.cohorts] == [22, 13, 63]
+    assert len(design.cell_types) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["rank_correlation"],
+            "'rank_correlation': is not a model that can be held against data simulated from it",
+        ),
+        (["abundanse"], "known: abundance, abundance_weibull"),
+        (["abundance", "--replicates", "19"], "--replicates 19: 20 at least"),
+        (["abundance", "--study", "no.toml"], "no.toml"),
+    ],
+)
+def test_bad_input_is_one_message_and_nothing_is_written(arguments, message, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert exit_code(["calibrate", *arguments, "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_model_that_does_not_suit_the_study_is_refused(tiny, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert exit_code(["calibrate", "abundance_beta", "--study", str(tiny), "--out", str(out)]) == 2
+    assert "abundance_beta: it is a model of shares between 0 and 1" in capsys.readouterr().err
+    assert not out.exists()
