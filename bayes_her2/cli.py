@@ -542,7 +542,7 @@ def _show_calibration(console: Console, result: Calibrated) -> None:
     errors = covered.merge(
         result.tables["errors_of_claims"].drop(columns="n"), on=["estimand", "scope", "stratum"]
     )
-    shown = errors[errors["scope"].isin(["pooled", "all"])]
+    shown = errors[errors["scope"] == "pooled"]
     _print_table(
         console,
         f"{result.model}, {result.n} data sets: intervals that hold the truth, and claims (intervals that exclude no "

@@ -183,6 +183,11 @@ class Beta(AmountFamily):
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         return stats.beta(mean * shape, (1.0 - mean) * shape)
 
+    def random(self, rng: np.random.Generator, eta: np.ndarray, shape: np.ndarray, size: Any) -> np.ndarray:
+        """Random shares; one that rounds to 0 or 1, where the density has no value, is the number next to it."""
+        drawn = super().random(rng, eta, shape, size)
+        return np.asarray(np.clip(drawn, np.finfo(float).tiny, np.nextafter(1.0, 0.0)))
+
     def variation(self, shape: float) -> float:  # noqa: D102
         small = 0.05  # a typical share
         return float(np.sqrt((1.0 - small) / (small * (1.0 + shape))))

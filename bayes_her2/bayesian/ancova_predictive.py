@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayes_her2.bayesian.ancova import ancova
 from bayes_her2.bayesian.ancova_estimands import coefficients
-from bayes_her2.bayesian.predictive import PREDICTIVE_DRAWS, PRIOR_DRAWS, quietly
+from bayes_her2.bayesian.predictive import PREDICTIVE_DRAWS, PRIOR_DRAWS, drawn_from_prior
 from bayes_her2.data import AnalysisSet
 
 LARGE_SLOPE = 1.0
@@ -47,14 +47,7 @@ def ancova_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
     names = {v.name for v in graph.free_RVs}
     level = "intercept_by_cohort" if "intercept_by_cohort" in names else "intercept"
     interactions = [n for n in ("her2_x_hr", "her2_x_ihc") if n in names]
-    drawn = quietly(
-        lambda: pm.sample_prior_predictive(
-            PRIOR_DRAWS,
-            model=graph,
-            var_names=[level, "slope", "log_residual_sd", *interactions],
-            random_seed=seed,
-        )
-    )["prior"].to_dataset()
+    drawn = drawn_from_prior(graph, [level, "slope", "log_residual_sd", *interactions], PRIOR_DRAWS, seed)
     standardised = (data.outcome - data.outcome.mean()) / data.outcome_sd
     by_cohort = standardised.groupby(data.tumours["cohort"])
     rows = [

@@ -18,23 +18,22 @@ and Computing 32:32, doi 10.1007/s11222-022-10090-6.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 import pandas as pd
-import pymc as pm
 import xarray as xr
 
-from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.decisions import local_false_sign_rate
 from bayes_her2.bayesian.diagnostics import diagnose
 from bayes_her2.bayesian.fit import Sampling, sample
 from bayes_her2.bayesian.model import CalibratedModel
-from bayes_her2.bayesian.predictive import quietly
+from bayes_her2.bayesian.predictive import drawn_from_prior
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.data import AnalysisSet
+from bayes_her2.errors import BayesHer2Error
 from bayes_her2.estimates import kind_of, null_value
 
 RANKS = 99
@@ -70,7 +69,7 @@ class Replicate:
 
 
 def prior_truths(
-    model: CalibratedModel, data: AnalysisSet, priors: Mapping[str, Prior], n: int, seed: int
+    model: CalibratedModel, data: AnalysisSet, priors: Mapping[str, Prior], n: int, seeds: Sequence[int]
 ) -> xr.Dataset:
     """Draw parameters from the prior.
 
@@ -80,8 +79,8 @@ def prior_truths(
         As the model is built.
     n
         Draws.
-    seed
-        Of the draws.
+    seeds
+        Of the draws, together.
 
     Returns
     -------
@@ -89,13 +88,12 @@ def prior_truths(
         Every variable of the graph that is not data, with the dims chain (1) and draw (`n`), as a posterior has them.
     """
     graph = model.build(data, priors)
-    names = [v.name for v in (*graph.free_RVs, *graph.deterministics)]
-    tree = quietly(
-        lambda: pm.sample_prior_predictive(
-            n, model=graph, var_names=names, random_seed=seed, compile_kwargs={"mode": "FAST_COMPILE"}
-        )
-    )
-    return tree["prior"].to_dataset()
+    names = [str(v.name) for v in (*graph.free_RVs, *graph.deterministics)]
+    return drawn_from_prior(graph, names, n, _seed(*seeds))
+
+
+def _seed(*seeds: int) -> int:
+    return int(np.random.default_rng(seeds).integers(2**31))
 
 
 def calibrate_one(
@@ -123,21 +121,32 @@ def calibrate_one(
     truth
         One draw of `prior_truths` (dims chain and draw, one each).
     seed, number
-        Of the study of calibration, and which of its data sets this is: the result depends on these alone.
+        Of the calibration, and which of its data sets this is: with truth and code, these determine the result.
     settings
         Of the sampler; its seed is replaced.
     interval
         Probability of the intervals.
+
+    Raises
+    ------
+    BayesHer2Error
+        The sampler finds no point to begin at.
     """
     start = perf_counter()
     rng = np.random.default_rng([seed, number])
     made = model.replicated(truth, data, rng)
-    own = int(np.random.default_rng([seed, number, 1]).integers(2**31))
-    tree = sample(compiled(model.build(made, priors)), replace(settings, seed=own), progress=False)
+    own = replace(settings, seed=_seed(seed, number, 1))
+    try:
+        tree = sample(model.build(made, priors), own, progress=False)
+    except RuntimeError as error:
+        raise BayesHer2Error(
+            f"data set {number + 1}: the sampler could not begin ({str(error).splitlines()[0]}). What is simulated at "
+            "a draw of the priors has to be data that the model can be fitted to: see its priors, or give others "
+            "([priors]). Finished data sets are kept."
+        ) from error
     posterior = tree["posterior"].to_dataset()
-    with np.errstate(divide="ignore", invalid="ignore"):  # odds of probabilities that round to 0 or 1
-        draws = model.estimand_draws(posterior, made, priors, np.random.default_rng([seed, number, 2]))
-        truths = model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3]))
+    draws = model.estimand_draws(posterior, made, priors, np.random.default_rng([seed, number, 2]))
+    truths = model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3]))
     known = {key: array.where(np.isfinite(array).all(("chain", "draw"))) for key, array in draws.items()}
     found = diagnose({f"{e}, {s}": array for (e, s), array in known.items()}, 0).table
     return Replicate(

@@ -8,6 +8,11 @@ tumours and cohorts and how many, is then loaded instead of compiled. The densit
 into an expression stay in the code, and in the key under which it is kept.
 
 This rests on functions that nutpie keeps to itself. Where it has others, `compiled` leaves all of it to nutpie.
+
+Arithmetic is strict, whatever PyTensor's setting ``numba__fastmath`` is: sums in the order of their terms, products not
+fused into them. So one point has one density to the last bit, and one seed one chain, in every process. With fast
+arithmetic each piece of code rounds as the code around it lets it, and in the process that compiled an operation that
+one is used in place of the copies of it that other code has.
 """
 
 from __future__ import annotations
@@ -141,7 +146,6 @@ def nutpie_is_known() -> bool:
         "_wrap_with_lock",
         "_prepare_dims_and_coords",
         "make_user_data",
-        "address_as_void_pointer",
     )
     return (
         is_dataclass(model)
@@ -150,6 +154,7 @@ def nutpie_is_known() -> bool:
     )
 
 
+@config.change_flags(numba__fastmath=False)  # type: ignore[untyped-decorator]
 def compiled(graph: pm.Model) -> CompiledModel:
     """Compile a model once, for as many samplings as are needed.
 
@@ -255,11 +260,6 @@ class _Argument:
     values: np.ndarray
 
     @property
-    def kind(self) -> str:
-        """Type of its numbers."""
-        return str(self.values.dtype.name)
-
-    @property
     def is_number(self) -> bool:
         return _is_number(self.variable)
 
@@ -271,14 +271,12 @@ class _Argument:
     def from_record(self, context: Any, builder: Any, record: Any, address: int, shape: int) -> Any:
         """Take it from the record, in the code that calls the graph's: the value to give to this."""
         number = numba.from_dtype(self.values.dtype)
-
-        def word(place: int) -> Any:
-            return builder.load(builder.gep(record, [context.get_constant(_TYPES.intp, place)]))
-
-        data = builder.inttoptr(word(address), context.get_data_type(number).as_pointer())
+        data = builder.inttoptr(
+            _word(context, builder, record, address), context.get_data_type(number).as_pointer()
+        )
         if self.is_number:
             return context.unpack_value(builder, number, data)
-        sizes = [word(shape + axis) for axis in range(self.values.ndim)]
+        sizes = [_word(context, builder, record, shape + axis) for axis in range(self.values.ndim)]
         itemsize = context.get_constant(_TYPES.intp, self.values.dtype.itemsize)
         strides: list[Any] = []
         step = itemsize
@@ -288,6 +286,11 @@ class _Argument:
         made = context.make_array(self.compiled_type)(context, builder)
         populate_array(made, data=data, shape=sizes, strides=strides, itemsize=itemsize, meminfo=None)
         return made._getvalue()
+
+
+def _word(context: Any, builder: Any, start: Any, place: int) -> Any:
+    """Code that reads the word at a place, counted in numbers of 8 bytes."""
+    return builder.load(builder.gep(start, [context.get_constant(_TYPES.intp, place)]))
 
 
 class _Code:
@@ -448,13 +451,9 @@ def _caller(
             given = [
                 a.from_record(context, builder, words, *place) for a, place in zip(arguments, at, strict=True)
             ]
-
-            def read(start: Any, place: int) -> Any:
-                return builder.load(builder.gep(start, [context.get_constant(_TYPES.intp, place)]))
-
-            codes = builder.inttoptr(read(words, addresses), word.as_pointer())
+            codes = builder.inttoptr(_word(context, builder, words, addresses), word.as_pointer())
             kind = context.call_conv.get_function_type(returned, taken).as_pointer()
-            code = builder.inttoptr(read(codes, index), kind)
+            code = builder.inttoptr(_word(context, builder, codes, index), kind)
             status, found = context.call_conv.call_function(
                 builder, code, returned, taken, [values[0], *given]
             )

@@ -220,7 +220,8 @@ class _HurdleAverages(AmountLevels, Averages):
             share = (p * above) @ weight / weight.sum()
             return np.asarray(np.log(share) - np.log1p(-share))
 
-        result["high_abundance"] = odds(p1, means[1] if means else None) - odds(
-            p0, means[0] if means else None
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):  # a share that rounds to 0 or 1 has no odds
+            result["high_abundance"] = odds(p1, means[1] if means else None) - odds(
+                p0, means[0] if means else None
+            )
         return result

@@ -137,15 +137,19 @@ def prior_draws(graph: pm.Model, coefficients: Sequence[str], seed: int) -> xr.D
     """Prior draws of coefficients, with their values by cohort where the graph has them."""
     names = {v.name for v in (*graph.free_RVs, *graph.deterministics)}
     wanted = [n for name in coefficients for n in (f"{name}_by_cohort", name) if n in names]
+    return drawn_from_prior(graph, wanted, PRIOR_DRAWS, seed)
+
+
+def drawn_from_prior(graph: pm.Model, names: Sequence[str], n: int, seed: int) -> xr.Dataset:
+    """Prior draws of variables of a graph: dims chain (1) and draw (`n`)."""
     return quietly(
         lambda: pm.sample_prior_predictive(
-            PRIOR_DRAWS,
+            n,
             model=graph,
-            var_names=wanted,
+            var_names=names,
             random_seed=seed,
-            compile_kwargs={
-                "mode": "FAST_COMPILE"
-            },  # run once: compiling for speed takes longer than drawing
+            # Run once: compiling for speed takes longer than drawing.
+            compile_kwargs={"mode": "FAST_COMPILE"},
         )
     )["prior"].to_dataset()
 

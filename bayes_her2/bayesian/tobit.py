@@ -218,6 +218,7 @@ class _TobitAverages(Averages):
         limit = np.sqrt(cutoff) / sd
         if (cutoff > 0).any() or part.presence_modelled:
             odds = [(ndtr(eta - limit) @ share, ndtr(limit - eta) @ share) for eta in (before, after)]
-            logits = [np.log(above) - np.log(below) for above, below in odds]
-            result["high_abundance"] = logits[1] - logits[0]
+            with np.errstate(divide="ignore", invalid="ignore"):  # a share that rounds to 0 or 1 has no odds
+                logits = [np.log(above) - np.log(below) for above, below in odds]
+                result["high_abundance"] = logits[1] - logits[0]
         return result

@@ -37,6 +37,7 @@ CLINICAL_OUTCOMES = (
 )
 """The seed study's clinical variables, cut in two where it cuts them."""
 
+STUDY_NAME = "Simulated cohorts"
 _ID_COLUMN = "Patient ID"
 _STUDY_FILE = "study.toml"
 _TRUTH_FILE = "truth.csv"
@@ -104,7 +105,7 @@ def study_text(cohorts: tuple[CohortTable, ...], seed: int, *, published: bool =
         "# not about tumours.",
         "",
         "[study]",
-        'name = "Simulated cohorts"',
+        f"name = {_quoted(STUDY_NAME)}",
         'description = "Simulated tumours in cohorts shaped like those of Pizzamiglio et al. 2025 '
         '(doi 10.1038/s41523-025-00867-z); every effect is planted and known."',
         f"seed = {seed}",

@@ -6,7 +6,6 @@ import datetime as dt
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,15 +14,6 @@ import xarray as xr
 
 from bayes_her2.bayesian import calibration as calibration_module
 from bayes_her2.bayesian.calibration import SETTINGS, Replicate, calibrate_one, prior_truths
-from bayes_her2.bayesian.calibration_summary import (
-    MIN_REPLICATES,
-    coverage,
-    discoveries,
-    errors_of_claims,
-    power,
-    uniformity,
-    verdict,
-)
 from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.diagnostics import MAX_R_HAT
 from bayes_her2.bayesian.fit import Progress, Sampling, fit_hash
@@ -34,13 +24,23 @@ from bayes_her2.bayesian.model import (
     alternatives_to,
     load_model,
     main_model_of,
+    unsuited,
+)
+from bayes_her2.comparison.calibration import (
+    MIN_REPLICATES,
+    coverage,
+    discoveries,
+    errors_of_claims,
+    power,
+    uniformity,
+    verdict,
 )
 from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash
 from bayes_her2.simulation import SEED_DESIGN, Design
-from bayes_her2.simulation.demo import write_demo
+from bayes_her2.simulation.demo import STUDY_NAME, write_demo
 from bayes_her2.workflow.analysis import Job
 from bayes_her2.workflow.check import check_study
 from bayes_her2.workflow.progress import Clock, Say, silent
@@ -73,7 +73,7 @@ def calibrated_models() -> tuple[str, ...]:
 
 
 def small_seed_design() -> Design:
-    """Return the seed study's cohorts, with `CELL_TYPES` alone."""
+    """Return the seed study's cohorts, with `CELL_TYPES` alone, as shares: a scale that every model can have."""
     cohorts = tuple(
         replace(
             cohort,
@@ -82,7 +82,7 @@ def small_seed_design() -> Design:
         for cohort in SEED_DESIGN.cohorts
     )
     kept = tuple(c for c in SEED_DESIGN.cell_types if c.name in CELL_TYPES)
-    return replace(SEED_DESIGN, cohorts=cohorts, cell_types=kept, ineligible=False)
+    return replace(SEED_DESIGN, cohorts=cohorts, cell_types=kept, scale="relative", ineligible=False)
 
 
 @dataclass(frozen=True)
@@ -204,32 +204,28 @@ def calibrate_model(
     clock = Clock(say)
     folder = ResultsFolder(Path(out))
     if study is None:
+        folder.check(_title(STUDY_NAME, model))  # before the files of another study are replaced
         study = write_demo(folder.out / "simulated", seed, small_seed_design())
     with clock("Reading and preparing the files"):
         main = main_model_of(model)
         checked = check_study(study, only=(main,))
-        if checked.prepared is None:
-            raise DataError(
-                f"{study}: has no [[cohort]], so there are no tumours whose design could be calibrated."
-            )
+        assert checked.prepared is not None  # a study without cohorts was refused
         job = Job(model, checked.prepared.tumours.for_model(main), checked.study)
-        unsuited = getattr(job.model, "unsuited", lambda data: "")(job.data)
-        if unsuited:
-            raise DataError(f"{model}: {unsuited}")
-    folder.open(
-        checked.study.decisions_hash, {model: job.priors_hash}, f"{checked.study.name}: {KIND} of {model}"
-    )
+        reason = unsuited(job.model, job.data)
+        if reason:
+            raise DataError(f"{model}: {reason}")
+    folder.open(checked.study.decisions_hash, {model: job.priors_hash}, _title(checked.study.name, model))
     folder.text("study.toml", checked.study.path.read_text(encoding="utf-8"))
     interval = checked.study.decisions.interval
     key = _key(job, seed, settings, interval)
-    jobs, reused = _jobs(
-        job, folder, replicates, seed, replace(settings, cores=1 if at_once > 1 else 2), interval, key
-    )
+    own = replace(settings, cores=1) if at_once > 1 else settings
+    jobs, reused = _jobs(job, folder, replicates, seed, own, interval, key)
     if reused:
         say(f"{reused} of {replicates} data sets are found finished")
     if jobs:
-        with clock(f"{model}: compiling"):
-            _compile_elsewhere(job)
+        if at_once > 1:
+            with clock(f"{model}: compiling"):  # once, for all processes to load
+                compiled(job.model.build(job.data, job.priors))
         with clock(f"{model}: {len(jobs)} data sets simulated and fitted"):
             do_all(jobs, do_data_set, folder, at_once=at_once, say=say, draws=None)
     with clock("Ranks, coverage, errors and power"), folder.whole_or_nothing():
@@ -262,19 +258,8 @@ def calibrate_model(
     return Calibrated(folder.out, model, replicates, tables, reused, against)
 
 
-def _compile_elsewhere(job: Job) -> None:
-    """Put a model's code on disk, so that every process loads it.
-
-    Code rounds otherwise in the process that compiled it: there, what it has compiled of single operations is used in
-    place of what the whole has of them.
-    """
-    process = get_context("spawn").Process(target=_compile, args=(job,), daemon=True)
-    process.start()
-    process.join()
-
-
-def _compile(job: Job) -> None:
-    compiled(job.model.build(job.data, job.priors))
+def _title(study: str, model: str) -> str:
+    return f"{study}: {KIND} of {model}"
 
 
 def _check(model: str, replicates: int) -> None:
@@ -314,14 +299,10 @@ def _jobs(
     for number in wanted:
         block, place = divmod(number, _BLOCK)
         if block not in truths:
-            truths[block] = prior_truths(model, data, job.priors, _BLOCK, _seed_of_block(seed, block))
+            truths[block] = prior_truths(model, data, job.priors, _BLOCK, [seed, block])
         truth = truths[block].isel(draw=[place])
         jobs.append(DataSetJob(f"{number + 1:04d}", number, job, truth, seed, settings, interval, key))
     return jobs, replicates - len(wanted)
-
-
-def _seed_of_block(seed: int, block: int) -> int:
-    return int(hash_of({"seed": seed, "block": block})[:8], 16)
 
 
 def do_data_set(

@@ -103,14 +103,46 @@ class ResultsFolder:
         DataError
             The folder holds something else, another study's results, or results under another decision rule.
         """
+        known = self.check(study)
+        self.out.mkdir(parents=True, exist_ok=True)
+        before = known.get("priors", {})
+        same = all(before.get(model, own) == own for model, own in priors.items())
+        if known and (known.get("decisions_hash") != decisions or not same):
+            raise DataError(
+                f"{self.out}: was begun under other priors, region of practical equivalence or decision rule. "
+                "These are fixed before the first draw: choose another folder for the changed study, or delete this."
+            )
+        now = {"study": study, "decisions_hash": decisions, "priors": {**before, **priors}}
+        if now != known:
+            write_text(self.record, json.dumps(now, indent=2) + "\n")
+        self.remove_half_written()
+        shutil.rmtree(self.staging, ignore_errors=True)
+        (self.staging / "tables").mkdir(parents=True)
+
+    @property
+    def record(self) -> Path:
+        """File that says whose results the folder holds, and under which decisions."""
+        return self.out / "decisions.json"
+
+    def check(self, study: str) -> dict[str, Any]:
+        """Return the record of an earlier run, or nothing of an empty or a new folder; write nothing.
+
+        Parameters
+        ----------
+        study
+            As in `open`.
+
+        Raises
+        ------
+        DataError
+            The folder is a file, holds something else, or another study's results.
+        """
         if self.out.exists() and not self.out.is_dir():
             raise DataError(f"{self.out}: is a file. Give a folder for the results (--out).")
-        self.out.mkdir(parents=True, exist_ok=True)
-        record = self.out / "decisions.json"
         known: dict[str, Any] = {}
-        if record.exists():
-            known = json.loads(record.read_text(encoding="utf-8"))
-        else:
+        if self.record.exists():
+            known = json.loads(self.record.read_text(encoding="utf-8"))
+        elif self.out.exists():
             others = [p.name for p in self.out.iterdir() if p.name not in (STAGING, "posterior", "simulated")]
             if others:
                 raise DataError(
@@ -122,19 +154,7 @@ class ResultsFolder:
                 f"{self.out}: holds the results of another study, {known['study']!r}, which those of {study!r} would "
                 "overwrite. Choose another folder (--out), or delete this one."
             )
-        before = known.get("priors", {})
-        same = all(before.get(model, own) == own for model, own in priors.items())
-        if known and (known.get("decisions_hash") != decisions or not same):
-            raise DataError(
-                f"{self.out}: was begun under other priors, region of practical equivalence or decision rule. "
-                "These are fixed before the first draw: choose another folder for the changed study, or delete this."
-            )
-        now = {"study": study, "decisions_hash": decisions, "priors": {**before, **priors}}
-        if now != known:
-            write_text(record, json.dumps(now, indent=2) + "\n")
-        self.remove_half_written()
-        shutil.rmtree(self.staging, ignore_errors=True)
-        (self.staging / "tables").mkdir(parents=True)
+        return known
 
     def remove_half_written(self) -> None:
         """Remove what a process that was ended had begun to write."""

@@ -22,6 +22,7 @@ from bayes_her2.inputs import Study
 from bayes_her2.preprocessing import cell_composition, macrophage_ratio, table_one
 from bayes_her2.report import render_report
 from bayes_her2.simulation import write_demo
+from bayes_her2.simulation.demo import STUDY_NAME
 from bayes_her2.workflow.analysis import Analysed, Job
 from bayes_her2.workflow.audit import claims_tables, verdict_lines
 from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, Prepared, check_study
@@ -75,6 +76,7 @@ def run_demo(
     at_once, say, draws
         As in `run_study`.
     """
+    ResultsFolder(Path(out)).check(STUDY_NAME)  # before the files of another study are replaced
     say("Simulating three cohorts of the seed study's sizes, with planted effects")
     study = write_demo(Path(out) / "simulated", DEMO_SEED, published=True)
     return run_study(study, out, only=only, at_once=at_once, say=say, draws=draws)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from bayes_her2.models import abundance, abundance_tobit
+from bayes_her2.models import abundance, abundance_beta, abundance_tobit
 
-from bayes_her2.bayesian.calibration import RANKS, prior_truths, where_truths_lie
+from bayes_her2.bayesian.amounts import BETA
+from bayes_her2.bayesian.calibration import RANKS, calibrate_one, prior_truths, where_truths_lie
+from bayes_her2.errors import BayesHer2Error
 
 LABELS = {"stratum": ["HR+", "HR-"], "cell_type": ["Alpha", "Beta"]}
 
@@ -68,7 +72,7 @@ def test_estimands_without_labels_have_one_row():
 
 def test_truths_are_prior_draws_of_every_variable(small_data):
     priors = abundance.priors_for(small_data)
-    truths = prior_truths(abundance, small_data, priors, 400, 5)
+    truths = prior_truths(abundance, small_data, priors, 400, [5])
     graph = abundance.build(small_data, priors)
     assert set(truths.data_vars) == {v.name for v in (*graph.free_RVs, *graph.deterministics)}
     assert truths.sizes["chain"] == 1
@@ -76,13 +80,31 @@ def test_truths_are_prior_draws_of_every_variable(small_data):
     sigma = priors["presence_slope_mean"].params["sigma"]
     assert mean.mean() == pytest.approx(0.0, abs=4 * sigma / 20)
     assert mean.std() == pytest.approx(sigma, rel=4 / np.sqrt(2 * 400))
-    xr.testing.assert_equal(truths, prior_truths(abundance, small_data, priors, 400, 5))
+    xr.testing.assert_equal(truths, prior_truths(abundance, small_data, priors, 400, [5]))
+
+
+def test_a_data_set_whose_density_has_no_value_is_named(small_data):
+    """A share of 1 has no density under the beta likelihood: the sampler finds no point to begin at."""
+    priors = abundance_beta.priors_for(small_data)
+    whole = small_data.with_abundance(small_data.abundance * 0.0 + 1.0)
+    model = SimpleNamespace(build=abundance_beta.build, replicated=lambda *anything: whole)
+    with pytest.raises(
+        BayesHer2Error, match=r"data set 8: the sampler could not begin \(All initialization points"
+    ):
+        calibrate_one(model, small_data, priors, None, seed=1, number=7)
+
+
+def test_shares_that_round_to_0_or_1_stay_inside():
+    eta, shape = np.array([-30.0, 30.0, 0.0]), np.array([1e-2, 1e-2, 1e-3])
+    drawn = BETA.random(np.random.default_rng(1), np.tile(eta, (200, 1)), np.tile(shape, (200, 1)), None)
+    assert ((drawn > 0) & (drawn < 1)).all()
+    assert np.isfinite(BETA.log_density(drawn, eta, shape)).all()
 
 
 @pytest.mark.parametrize("model", [abundance, abundance_tobit], ids=["hurdle", "Tobit"])
 def test_a_replicated_set_has_the_same_tumours_and_other_abundances(model, small_data):
     priors = model.priors_for(small_data)
-    truth = prior_truths(model, small_data, priors, 2, 6).isel(draw=[0])
+    truth = prior_truths(model, small_data, priors, 2, [6]).isel(draw=[0])
     made = model.replicated(truth, small_data, np.random.default_rng(1))
     pd.testing.assert_frame_equal(made.tumours, small_data.tumours)
     columns = ["presence_modelled", "amount_modelled"]

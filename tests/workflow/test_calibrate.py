@@ -14,14 +14,13 @@ from rich.console import Console
 from simulated_studies import small_design
 
 from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
-from bayes_her2.bayesian.calibration_summary import verdict
 from bayes_her2.cli import _show_calibration, exit_code
+from bayes_her2.comparison.calibration import verdict
 from bayes_her2.simulation import simulate_cohorts
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow import calibrate as workflow
 from bayes_her2.workflow.calibrate import (
     Calibrated,
-    _seed_of_block,
     calibrate_model,
     small_seed_design,
     troubled,
@@ -87,7 +86,7 @@ def test_every_part_of_the_summary_is_there(folder):
     made = tables(folder)
     assert set(made) == {"ranks", "coverage", "errors_of_claims", "discoveries", "power", "fits"}
     assert {"presence", "amount", "overall", "high_abundance"} <= set(made["ranks"]["estimand"])
-    assert {"pooled", "cohort", "new cohort"} == set(made["ranks"]["scope"]) - {"strata"}
+    assert set(made["ranks"]["scope"]) == {"pooled", "cohort", "new cohort"}
     assert made["power"]["n"].sum() == made["errors_of_claims"]["n"].sum()
 
 
@@ -96,7 +95,7 @@ def test_a_data_set_depends_on_the_seed_and_its_number_alone(folder, tiny):
     checked = check_study(tiny, only=("abundance",))
     data = checked.prepared.tumours.for_model("abundance")
     job = workflow.Job("abundance", data, checked.study)
-    truths = workflow.prior_truths(abundance, data, job.priors, workflow._BLOCK, _seed_of_block(SEED, 0))
+    truths = workflow.prior_truths(abundance, data, job.priors, workflow._BLOCK, [SEED, 0])
     alone = calibrate_one(
         abundance, data, job.priors, truths.isel(draw=[4]), seed=SEED, number=4, settings=SHORT
     )
@@ -159,6 +158,31 @@ def test_bad_input_is_one_message_and_nothing_is_written(arguments, message, tmp
     assert exit_code(["calibrate", *arguments, "--out", str(out)]) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("command", [["calibrate", "abundance"], ["demo"]], ids=["calibrate", "demo"])
+def test_what_is_in_the_way_of_the_simulated_files_is_left_as_it_is(command, tmp_path, capsys):
+    file, other = tmp_path / "file", tmp_path / "other"
+    file.write_text("mine")
+    simulated = other / "simulated" / "study.toml"
+    simulated.parent.mkdir(parents=True)
+    simulated.write_text("another study's")
+    (other / "decisions.json").write_text('{"study": "Another"}')
+    assert exit_code([*command, "--out", str(file)]) == 2
+    assert exit_code([*command, "--out", str(other)]) == 2
+    said = capsys.readouterr().err
+    assert "file: is a file" in said
+    assert "holds the results of another study, 'Another'" in said
+    assert file.read_text() == "mine"
+    assert simulated.read_text() == "another study's"
+
+
+def test_a_study_without_cohorts_is_refused(tmp_path, capsys):
+    study = tmp_path / "study.toml"
+    study.write_text('[study]\nname = "Published"\nseed = 1\n[published]\nevidence = true\n')
+    assert exit_code(["calibrate", "abundance", "--study", str(study), "--out", str(tmp_path / "out")]) == 2
+    assert "the study has no [[cohort]]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_does_not_suit_the_study_is_refused(tiny, tmp_path, capsys):

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom, norm
+from scipy.stats import binom, t
+from statsmodels.stats.multitest import multipletests
 
 from bayes_her2.bayesian.calibration import RANKS
 from bayes_her2.bayesian.decisions import s_values
@@ -53,22 +54,6 @@ def _least_tails_if_uniform(n: int) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
-def band(n: int, probability: float = 0.95) -> pd.DataFrame:
-    """Band that holds the whole empirical distribution of `n` uniform ranks with a probability.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``at`` (0 to 1), ``lower``, ``upper``: of the empirical distribution less its expectation.
-    """
-    each = float(np.quantile(_least_tails_if_uniform(n), 1.0 - probability))
-    at = np.arange(1, n) / n
-    lower, upper = binom.ppf(each, n, at) / n, binom.isf(each, n, at) / n
-    inner = pd.DataFrame({"at": at, "lower": lower - at, "upper": upper - at})
-    ends = [pd.DataFrame({"at": [x], "lower": [0.0], "upper": [0.0]}) for x in (0.0, 1.0)]
-    return pd.concat([ends[0], inner, ends[1]], ignore_index=True)
-
-
 def uniformity(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
     """Whether the ranks of each line are uniform.
 
@@ -96,19 +81,12 @@ def uniformity(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
         p = (np.searchsorted(null, found * (1.0 + 1e-9), side="right") + 1) / (len(null) + 1)
         rows.append((*key, len(own), float(own.mean()), p))
     made = pd.DataFrame(rows, columns=[*LINE, "n", "mean_rank", "p"])
-    return made.assign(p_holm=_holm(made["p"].to_numpy(float)))
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+    p_holm = multipletests(made["p"].to_numpy(float), method="holm")[1] if rows else made["p"]
+    return made.assign(p_holm=p_holm)
 
 
 def share(hits: pd.Series[bool], replicate: pd.Series[int]) -> tuple[float, float]:
-    """Share of rows, and its standard error from the spread between data sets.
+    """Share of rows, and its standard error from the spread between data sets; NaN of no rows.
 
     Parameters
     ----------
@@ -117,6 +95,8 @@ def share(hits: pd.Series[bool], replicate: pd.Series[int]) -> tuple[float, floa
     replicate
         Row -> data set.
     """
+    if hits.empty:
+        return float("nan"), float("nan")
     own = pd.DataFrame({"hit": hits.astype(float), "one": 1.0}).groupby(replicate).sum()
     total, estimate = own["one"].sum(), own["hit"].sum() / own["one"].sum()
     if len(own) < 2:
@@ -138,14 +118,15 @@ def coverage(table: pd.DataFrame, nominal: float) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        `GROUP`, ``n`` (rows), ``n_replicates``, ``nominal``, ``covered``, ``se``, ``z`` ((covered - nominal) / se).
+        `GROUP`, ``n`` (rows), ``n_replicates``, ``nominal``, ``covered``, ``se``, ``z`` (distance from nominal in
+        standard errors, which are no less than those of independent rows at the nominal probability).
     """
     hit = (table["lower"] <= table["truth"]) & (table["truth"] <= table["upper"])
     rows = []
     for key, own in hit.groupby([table[c] for c in GROUP], sort=False):
         replicate = table.loc[own.index, "replicate"]
         covered, se = share(own, replicate)
-        z = (covered - nominal) / se if se > 0 else float("nan")
+        z = (covered - nominal) / max(se, np.sqrt(nominal * (1.0 - nominal) / len(own)))
         rows.append((*key, len(own), replicate.nunique(), nominal, covered, se, z))
     return pd.DataFrame(rows, columns=[*GROUP, "n", "n_replicates", "nominal", "covered", "se", "z"])
 
@@ -174,7 +155,7 @@ def errors_of_claims(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, own in effects.groupby(list(GROUP), sort=False):
         claims = own[own["claimed"]]
-        wrong = share(claims["wrong"], claims["replicate"]) if len(claims) else (np.nan, np.nan)
+        wrong = share(claims["wrong"], claims["replicate"])
         size = claims["truth"].abs().sum()
         magnified = claims["point"].abs().sum() / size if size > 0 else np.nan
         rows.append((*key, len(own), float(own["claimed"].mean()), *wrong, magnified))
@@ -203,7 +184,7 @@ def discoveries(table: pd.DataFrame, limit: float) -> pd.DataFrame:
     rows = []
     for key, own in effects.groupby(list(GROUP), sort=False):
         claims = own[own["claimed"]]
-        kept = share(claims["wrong"], claims["replicate"]) if len(claims) else (np.nan, np.nan)
+        kept = share(claims["wrong"], claims["replicate"])
         rows.append((*key, len(own), len(claims), float(claims["lfsr"].mean()), *kept))
     return pd.DataFrame(rows, columns=[*GROUP, "n", "n_claims", "promised", "kept", "se"])
 
@@ -242,7 +223,8 @@ def verdict(ranks: pd.DataFrame, covered: pd.DataFrame, *, alpha: float = 0.05) 
         f"{_named(row)}: ranks are not uniform (p {row['p']:.2g}, {row['p_holm']:.2g} by Holm over {len(ranks)} lines)"
         for _, row in ranks[ranks["p_holm"] < alpha].iterrows()
     ]
-    limit = float(norm.isf(alpha / 2 / max(len(covered), 1)))
+    # A standard error from few data sets is uncertain itself: the limit is Student's.
+    limit = t.isf(alpha / 2 / max(len(covered), 1), covered["n_replicates"] - 1)
     off = covered[(covered["z"].abs() > limit) & (covered["n_replicates"] >= MIN_REPLICATES)]
     found += [
         f"{_named(row)}: {row['covered']:.3f} of {row['n']} intervals hold the truth (SE {row['se']:.3f}; nominal "
