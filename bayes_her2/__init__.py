@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         multiverse_study,
         run_demo,
         run_study,
+        sensitivity_study,
     )
 
 __version__ = "0.1.0"
@@ -75,6 +76,7 @@ _HOME = {
         "multiverse_study",
         "run_demo",
         "run_study",
+        "sensitivity_study",
     ),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -118,6 +120,7 @@ __all__ = [
     "render_report",
     "run_demo",
     "run_study",
+    "sensitivity_study",
     "simulate_cohorts",
     "stratified_folds",
     "write_study",

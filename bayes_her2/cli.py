@@ -36,7 +36,10 @@ from bayes_her2.workflow.measure import BEYOND, IMPUTATIONS, Measured, measure_s
 from bayes_her2.workflow.multiverse import MultiverseResult, multiverse_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
-from bayes_her2.workflow.universes import BY_NAME
+from bayes_her2.workflow.sensitivity import sensitivity_study
+from bayes_her2.workflow.universes import BY_NAME, MAIN, PRIOR_UNIVERSES
+
+OTHER_PRIORS = tuple(universe.name for universe in PRIOR_UNIVERSES if universe.name != MAIN)
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -194,6 +197,40 @@ def multiverse(
     console = _console(quiet)
     with Bars(console) as bars:
         result = multiverse_study(
+            study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws
+        )
+    _show_multiverse(console, result)
+
+
+@app.command
+def sensitivity(
+    study: Path,
+    *,
+    out: Out,
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--only",
+            negative="",
+            help=f"Priors to set against the main analysis's (may be repeated): {', '.join(OTHER_PRIORS)}. Default: "
+            "all.",
+        ),
+    ] = (),
+    at_once: AtOnce = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit the main model under other priors, and say which conclusions and verdicts rest on them.
+
+    Run again to resume: finished fits are reused.
+
+    Parameters
+    ----------
+    study
+        The study file (TOML).
+    """
+    console = _console(quiet)
+    with Bars(console) as bars:
+        result = sensitivity_study(
             study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws
         )
     _show_multiverse(console, result)
@@ -573,7 +610,7 @@ def _show_calibration(console: Console, result: Calibrated) -> None:
         console.print(escape(f"Against: {reason}"))
     if not result.against:
         console.print("Nothing speaks against calibration.")
-    console.print(f"Tables: {result.folder / 'tables'}")
+    console.print(f"Page: {result.page}")
 
 
 def _show_measurement(console: Console, result: Measured) -> None:

@@ -35,6 +35,7 @@ from bayes_her2.bayesian.factor import tumour_factor
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
+from bayes_her2.bayesian.other_priors import Change, OtherPriors
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
     hurdle_prior_predictive,
@@ -176,6 +177,68 @@ PRIORS: dict[str, Prior] = {
         "on real cohorts the shape of one cell type differs up to fourfold between platforms",
     ),
 }
+
+
+_EFFECTS = (
+    "*_slope_mean",
+    "*_slope_between_cells_sd",
+    "*_interaction_mean",
+    "*_interaction_between_cells_sd",
+)
+OTHER_PRIORS = (
+    OtherPriors(
+        "cohorts_half",
+        "Cohorts: SD / 2",
+        "SDs between cohorts have half the scale: slopes, HR terms, interactions, intercepts and shapes.",
+        (Change("*_between_cohorts_sd", factor=0.5),),
+    ),
+    OtherPriors(
+        "cohorts_double",
+        "Cohorts: SD x 2",
+        "SDs between cohorts have twice the scale.",
+        (Change("*_between_cohorts_sd", factor=2.0),),
+    ),
+    OtherPriors(
+        "cohorts_half_t",
+        "Cohorts: half-t",
+        "SDs between cohorts have a half-t prior with 3 degrees of freedom and the same scale.",
+        (Change("*_between_cohorts_sd", nu=3.0),),
+    ),
+    OtherPriors(
+        "interaction_half",
+        "Interaction: SD / 2",
+        "Interactions of HER2 with HR status have half the prior SD, in their mean and between cell types.",
+        (Change("*_interaction_mean", factor=0.5), Change("*_interaction_between_cells_sd", factor=0.5)),
+    ),
+    OtherPriors(
+        "interaction_double",
+        "Interaction: SD x 2",
+        "Interactions of HER2 with HR status have twice the prior SD, in their mean and between cell types.",
+        (Change("*_interaction_mean", factor=2.0), Change("*_interaction_between_cells_sd", factor=2.0)),
+    ),
+    OtherPriors(
+        "sceptical",
+        "Sceptical",
+        "HER2 slopes and interactions have a mean of Normal(0, 0.1) and a HalfNormal(0.1) spread between cell types: a "
+        "change beyond 1.5-fold per SD is implausible.",
+        tuple(Change(name, sigma=0.1) for name in _EFFECTS),
+    ),
+    OtherPriors(
+        "flat",
+        "Nearly flat",
+        "HER2 slopes and interactions have a mean of Normal(0, 2.5) and a HalfNormal(2.5) spread between cell types: "
+        "changes of a hundredfold per SD are not ruled out, and cell types hardly inform each other.",
+        tuple(Change(name, sigma=2.5) for name in _EFFECTS),
+    ),
+)
+"""Priors that `bayes-her2 sensitivity` fits the model under, one at a time."""
+PRIOR_GROUPS = {
+    "HER2 slopes": ("slope",),
+    "HER2 x HR": ("interaction",),
+    "HR status": ("hr",),
+    "levels and shapes": ("intercept", "log_shape"),
+}
+"""Groups of priors that are scaled together, by the terms of the linear predictor that they are of."""
 
 
 def priors_for(data: AnalysisSet) -> dict[str, Prior]:

@@ -24,7 +24,8 @@ class Prior:
     Attributes
     ----------
     dist
-        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), ``HalfCauchy`` (``beta``, its scale),
+        ``Normal`` (``mu``, ``sigma``), ``HalfNormal`` (``sigma``), ``HalfStudentT`` (``nu`` degrees of freedom and
+        ``sigma``, its scale), ``HalfCauchy`` (``beta``, its scale),
         ``InverseGamma`` (``alpha``, ``beta``), ``Dirichlet`` (``concentration``, the same for every share), or
         ``NormalMixture`` (``weight_1``, ``mu_1``, ``sigma_1``, ``weight_2``, ...: weights sum to 1).
     params
@@ -44,6 +45,7 @@ class Prior:
         expected = {
             "Normal": {"mu", "sigma"},
             "HalfNormal": {"sigma"},
+            "HalfStudentT": {"nu", "sigma"},
             "HalfCauchy": {"beta"},
             "InverseGamma": {"alpha", "beta"},
             "Dirichlet": {"concentration"},
@@ -60,19 +62,12 @@ class Prior:
                 f"prior {self.dist}: needs the parameters {', '.join(sorted(expected[self.dist]))}, "
                 f"got {', '.join(sorted(self.params)) or 'none'}."
             )
-        positive = {
-            "Dirichlet": "concentration",
-            "NormalMixture": "sigma_1",
-            "HalfCauchy": "beta",
-            "InverseGamma": "beta",
-        }.get(self.dist, "sigma")
-        if not (
-            self.params[positive] > 0
-            and self.params.get("alpha", 1.0) > 0
-            and all(math.isfinite(v) for v in self.params.values())
-        ):
+        above_0 = [name for name in self.params if name in ("sigma", "nu", "beta", "alpha", "concentration")]
+        low = [name for name in above_0 if not self.params[name] > 0]
+        if low or not all(math.isfinite(v) for v in self.params.values()):
             raise DataError(
-                f"prior {self.dist}: {positive} must be above 0 and every parameter finite, got {dict(self.params)}."
+                f"prior {self.dist}: {' and '.join(low or above_0 or ['sigmas'])} must be above 0 and every parameter "
+                f"finite, got {dict(self.params)}."
             )
         if not self.why.strip():
             raise DataError(f"prior {self.dist}: a prior without a reason is a bug; fill in `why`.")
@@ -110,7 +105,7 @@ class Prior:
         if self.dist == "NormalMixture":
             parts = zip(*self.components(), strict=True)
             return " + ".join(f"{w:.3g} Normal({mu:.3g}, {sigma:.3g})" for w, mu, sigma in parts)
-        order = ("mu", "sigma", "alpha", "beta", "concentration")
+        order = ("nu", "mu", "sigma", "alpha", "beta", "concentration")
         inside = ", ".join(f"{self.params[name]:g}" for name in order if name in self.params)
         return f"{self.dist}({inside})"
 
@@ -132,8 +127,8 @@ class Prior:
             parts = [pm.Normal.dist(mu, sigma) for mu, sigma in zip(mus, sigmas, strict=True)]
             return pm.Mixture(name, w=weights, comp_dists=parts, dims=dims)
         kwargs: dict[str, Any] = dict(self.params)
-        if self.dist in ("HalfNormal", "HalfCauchy") and transform is None:
-            transform = LogSpread(self.params["sigma" if self.dist == "HalfNormal" else "beta"])
+        if self.dist.startswith("Half") and transform is None:
+            transform = LogSpread(self.params["beta" if self.dist == "HalfCauchy" else "sigma"])
         if transform is not None:
             kwargs["default_transform"] = transform
         return getattr(pm, self.dist)(name, dims=dims, **kwargs)
@@ -151,6 +146,8 @@ class Prior:
             return stats.norm(self.params["mu"], self.params["sigma"])
         if self.dist == "NormalMixture":
             return NormalMixture(*self.components())
+        if self.dist == "HalfStudentT":
+            return HalfStudentT(self.params["nu"], self.params["sigma"])
         if self.dist == "HalfCauchy":
             return stats.halfcauchy(scale=self.params["beta"])
         if self.dist == "InverseGamma":
@@ -227,6 +224,63 @@ class NormalMixture:
         return np.asarray(self._of_scipy.sample(() if size is None else size, rng=random_state))
 
 
+@dataclass(frozen=True)
+class HalfStudentT:
+    """Absolute value of Student's t around 0, with the methods of a frozen distribution of scipy.stats.
+
+    Attributes
+    ----------
+    nu
+        Degrees of freedom.
+    sigma
+        Scale.
+    """
+
+    nu: float
+    sigma: float
+
+    @property
+    def _whole(self) -> Any:
+        return stats.t(self.nu, scale=self.sigma)
+
+    def logpdf(self, x: Any) -> Any:
+        """Log density."""
+        return np.where(np.asarray(x) >= 0, np.log(2.0) + self._whole.logpdf(x), -np.inf)
+
+    def pdf(self, x: Any) -> Any:
+        """Density."""
+        return np.exp(self.logpdf(x))
+
+    def cdf(self, x: Any) -> Any:
+        """Distribution function."""
+        return np.maximum(2.0 * self._whole.cdf(x) - 1.0, 0.0)
+
+    def ppf(self, q: Any) -> Any:
+        """Quantiles."""
+        return self._whole.ppf((1.0 + np.asarray(q)) / 2.0)
+
+    def mean(self) -> float:
+        """Mean; infinite with at most one degree of freedom."""
+        if self.nu <= 1:
+            return math.inf
+        ratio = math.exp(math.lgamma((self.nu + 1) / 2) - math.lgamma(self.nu / 2))
+        return 2 * self.sigma * ratio * math.sqrt(self.nu / math.pi) / (self.nu - 1)
+
+    def std(self) -> float:
+        """Return the standard deviation; infinite with at most two degrees of freedom."""
+        return math.sqrt(float(self._whole.var()) - self.mean() ** 2) if self.nu > 2 else math.inf
+
+    def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:
+        """Draws."""
+        return np.asarray(
+            np.abs(self._whole.rvs(size=() if size is None else size, random_state=random_state))
+        )
+
+
+SAME_SUPPORT = ({"HalfNormal", "HalfStudentT"},)
+"""Distributions that a study may put in place of each other: their parameters say the same of their scale."""
+
+
 def resolve_priors(
     defaults: Mapping[str, Prior], overrides: Mapping[str, Any], model: str
 ) -> dict[str, Prior]:
@@ -253,7 +307,8 @@ def resolve_priors(
         )
     resolved = dict(defaults)
     for name, setting in overrides.items():
-        if setting.dist != defaults[name].dist:
+        dists = {setting.dist, defaults[name].dist}
+        if len(dists) > 1 and not any(dists <= same for same in SAME_SUPPORT):
             raise DataError(
                 f"[priors.{model}.{name}]: dist is {setting.dist}, but this parameter takes a "
                 f"{defaults[name].dist}: its support is part of the model (an SD is above 0, a mean is not)."

@@ -13,6 +13,7 @@ Psychological Science 9, 641-651, doi 10.1177/1745691614551642 (errors of type S
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,7 @@ FAMILY = ("replicate", "estimand", "scope", "stratum", "cohort")
 SIZES = (0.0, 0.1, 0.25, 0.5, 1.0, np.inf)
 """Limits of |log ratio| between which power is given: ratios of 1.11, 1.28, 1.65 and 2.72."""
 _SIMULATED = 20_000
+_AT = np.arange(1, 20) / 20
 MIN_REPLICATES = 20
 """Fewer say nothing of uniformity."""
 
@@ -54,6 +56,15 @@ def _least_tails_if_uniform(n: int) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
+def _spread_by_line(table: pd.DataFrame, seed: int) -> Iterator[tuple[Any, pd.Series[Any]]]:
+    """Give ranks between 0 and 1 of each line that has enough data sets."""
+    rng = np.random.default_rng(seed)
+    spread = (table["rank"] + rng.uniform(size=len(table))) / (RANKS + 1)
+    for key, own in spread.groupby([table[c] for c in LINE], sort=False):
+        if len(own) >= MIN_REPLICATES:
+            yield key, own
+
+
 def uniformity(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
     """Whether the ranks of each line are uniform.
 
@@ -70,12 +81,8 @@ def uniformity(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
         `LINE`, ``n`` (data sets), ``mean_rank`` (0 to 1; expected 0.5), ``p`` (simulated, no less than 1 in 20,000),
         ``p_holm`` (over all lines). Lines of fewer than 20 data sets are left out.
     """
-    rng = np.random.default_rng(seed)
-    spread = (table["rank"] + rng.uniform(size=len(table))) / (RANKS + 1)
     rows = []
-    for key, own in spread.groupby([table[c] for c in LINE], sort=False):
-        if len(own) < MIN_REPLICATES:
-            continue
+    for key, own in _spread_by_line(table, seed):
         null = _least_tails_if_uniform(len(own))
         found = float(_least_tail(own.to_numpy()[None, :])[0])
         p = (np.searchsorted(null, found * (1.0 + 1e-9), side="right") + 1) / (len(null) + 1)
@@ -83,6 +90,38 @@ def uniformity(table: pd.DataFrame, seed: int = 1) -> pd.DataFrame:
     made = pd.DataFrame(rows, columns=[*LINE, "n", "mean_rank", "p"])
     p_holm = multipletests(made["p"].to_numpy(float), method="holm")[1] if rows else made["p"]
     return made.assign(p_holm=p_holm)
+
+
+def rank_ecdf(table: pd.DataFrame, seed: int = 1, *, alpha: float = 0.05) -> pd.DataFrame:
+    """Empirical distribution of the ranks of each line, with the bands that uniform ranks stay in.
+
+    Parameters
+    ----------
+    table, seed
+        As in `uniformity`.
+    alpha
+        Probability that a line of uniform ranks leaves its band, anywhere on 1/N, ..., (N-1)/N.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `LINE`, ``n`` (data sets, N), ``at`` (0.05 to 0.95 by 0.05), ``below`` (share of ranks no larger), ``lower`` and
+        ``upper`` (band of one line), ``lower_all`` and ``upper_all`` (band that all lines stay in together with
+        probability 1 - `alpha` at least, by Bonferroni's inequality).
+    """
+    lines = list(_spread_by_line(table, seed))
+    tables = []
+    for key, own in lines:
+        n = len(own)
+        count = np.searchsorted(np.sort(own.to_numpy()), _AT, side="right")
+        made = {"n": n, "at": _AT, "below": count / n}
+        for name, level in (("", alpha), ("_all", alpha / len(lines))):
+            # A band holds the counts whose pointwise tail probability is above that which so few uniform lines reach.
+            tail = np.quantile(_least_tails_if_uniform(n), level)
+            made |= {f"lower{name}": binom.ppf(tail, n, _AT) / n, f"upper{name}": binom.isf(tail, n, _AT) / n}
+        tables.append(pd.DataFrame(dict(zip(LINE, key, strict=True)) | made))
+    columns = [*LINE, "n", "at", "below", "lower", "upper", "lower_all", "upper_all"]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
 
 
 def share(hits: pd.Series[bool], replicate: pd.Series[int]) -> tuple[float, float]:

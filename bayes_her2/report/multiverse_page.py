@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from bayes_her2.data import DIFFERENCE, STRATA
 from bayes_her2.report import formats
-from bayes_her2.report.figures import ALERT, BAND, GREY, INK, WIDTH, Drawing, drawn, image_of
+from bayes_her2.report.figures import ALERT, BAND, GREY, INK, WIDTH, Drawing, Image, drawn, image_of
 from bayes_her2.report.load import Results, Row, Rows
 from bayes_her2.report.standalone import About, Page, composed, numbered, results_of
 from bayes_her2.report.tables import Cell, Column, Line, Table
@@ -70,7 +70,7 @@ def multiverse_page(rows: Mapping[str, Rows], about: About, *, notices: Mapping[
         drawn(results, [multiverse]),
         about=about,
         level=formats.level(about.interval),
-        notices={_title(results, name): texts for name, texts in notices.items()},
+        notices={title_of(results, name): texts for name, texts in notices.items()},
         fragile=fragile(results),
     )
 
@@ -78,35 +78,38 @@ def multiverse_page(rows: Mapping[str, Rows], about: About, *, notices: Mapping[
 # --- what is shown ---------------------------------------------------------------------------
 
 
-def _fitted(results: Results) -> tuple[Row, ...]:
+def fitted(results: Results) -> tuple[Row, ...]:
     """Universes with results, in the order of the summary."""
     return tuple(row for row in results.rows("multiverse_summary") if row["status"] == "fitted")
 
 
-def _title(results: Results, universe: str) -> str:
+def title_of(results: Results, universe: str) -> str:
+    """Title of a universe by its name."""
     return next(
         (str(r["title"]) for r in results.rows("multiverse_summary") if r["universe"] == universe), universe
     )
 
 
-def _headlines(results: Results) -> tuple[Row, ...]:
+def headlines(results: Results) -> tuple[Row, ...]:
+    """Rows of headline estimands."""
     return tuple(row for row in results.rows("multiverse") if row["headline"])
 
 
-def _strata(results: Results) -> tuple[str, ...]:
-    present = {row["stratum"] for row in _headlines(results) if row["main_side"] != NONE}
+def strata_of(results: Results) -> tuple[str, ...]:
+    """HR strata in which the main analysis has an estimate."""
+    present = {row["stratum"] for row in headlines(results) if row["main_side"] != NONE}
     return tuple(s for s in (*STRATA, DIFFERENCE) if s in present)
 
 
-def _directions(results: Results) -> list[Row]:
+def directions_of(results: Results) -> list[Row]:
     """Conclusions of the main analysis that have a direction."""
     return [r for r in results.rows("multiverse_stability") if r["main_side"] in (ABOVE, BELOW)]
 
 
 def headline(results: Results) -> str:
     """Say how many directions of the main analysis hold in all universes, and what else changes."""
-    others = [row for row in _fitted(results) if row["universe"] != MAIN]
-    directions = _directions(results)
+    others = [row for row in fitted(results) if row["universe"] != MAIN]
+    directions = directions_of(results)
     firm = [r for r in directions if r["n_same"] == r["n_universes"]]
     lost, gained, turned = (sum(int(row[f"posterior_{kind}"] or 0) for row in others) for kind in CONCLUSIONS)
     unsure = sum(int(row["n_within_monte_carlo_error"] or 0) for row in others)
@@ -122,7 +125,7 @@ def headline(results: Results) -> str:
 def fragile(results: Results) -> tuple[str, ...]:
     """Name the directions of the main analysis that some universe does not share, and those that all share."""
     kept: dict[bool, list[str]] = {True: [], False: []}
-    for row in _directions(results):
+    for row in directions_of(results):
         firm = row["n_same"] == row["n_universes"]
         share = "" if firm else f", {row['n_same']} of {row['n_universes']}"
         kept[firm].append(f"{row['cell_type']} ({row['stratum']}, {row['main_side']} 1{share})")
@@ -134,7 +137,8 @@ def fragile(results: Results) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _interval(row: Row, which: str, estimand: str) -> str:
+def interval_of(row: Row, which: str, estimand: str) -> str:
+    """Interval of a row as it is printed: `which` is what its columns begin with."""
     return formats.interval(row[f"{which}point"], row[f"{which}lower"], row[f"{which}upper"], estimand)
 
 
@@ -160,7 +164,7 @@ def summary_table(results: Results) -> Table:
         Column("Largest shift", words=True),
     ]
     lines = []
-    for row in _fitted(results):
+    for row in fitted(results):
         main = row["universe"] == MAIN
         counts = [
             Cell(
@@ -186,7 +190,7 @@ def summary_table(results: Results) -> Table:
                     Cell(formats.count(row["n_directions"])),
                     *counts,
                     Cell(formats.MISSING if main else formats.count(row["n_verdicts_changed"])),
-                    Cell(formats.MISSING if main else _sd_text(row["median_shift_sd"])),
+                    Cell(formats.MISSING if main else sd_text(row["median_shift_sd"])),
                     largest,
                 ),
                 look="strong" if main else "",
@@ -216,7 +220,8 @@ def summary_table(results: Results) -> Table:
     )
 
 
-def _sd_text(value: float | None) -> str:
+def sd_text(value: float | None) -> str:
+    """Return a shift in SDs as it is printed."""
     return formats.MISSING if value is None else f"{value:.2f} SD"
 
 
@@ -231,9 +236,9 @@ def stability_table(results: Results) -> Table:
     shown = [
         r for r in rows if r["main_side"] != NONE and (r["main_side"] != OPEN or r["n_above"] or r["n_below"])
     ]
-    main = {(r["cell_type"], r["stratum"]): r for r in _headlines(results) if r["universe"] == MAIN}
+    main = {(r["cell_type"], r["stratum"]): r for r in headlines(results) if r["universe"] == MAIN}
     lines = []
-    for stratum in _strata(results):
+    for stratum in strata_of(results):
         own = [r for r in shown if r["stratum"] == stratum]
         for position, row in enumerate(own):
             here = main[row["cell_type"], stratum]
@@ -243,7 +248,7 @@ def stability_table(results: Results) -> Table:
                     stratum,
                     (
                         Cell(str(row["cell_type"]), look="away" if away else ""),
-                        Cell(_interval(here, "main_", "overall"), look="away" if away else ""),
+                        Cell(interval_of(here, "main_", "overall"), look="away" if away else ""),
                         Cell(str(row["main_side"])),
                         Cell(f"{row['n_same']} of {row['n_universes']}"),
                         Cell(formats.count(row["n_above"])),
@@ -310,9 +315,10 @@ def other_readings(results: Results) -> Table | None:
 
 
 def _changed_table(results: Results, name: str, rows: Sequence[Row], caption: str) -> Table:
+    """Rows by universe, with posterior and twin."""
     several = any(not r["headline"] for r in rows)
     lines = []
-    for universe in [str(r["universe"]) for r in _fitted(results)]:
+    for universe in [str(r["universe"]) for r in fitted(results)]:
         own = [r for r in rows if r["universe"] == universe]
         for position, row in enumerate(own):
             posterior, twin = str(row["posterior_change"]), str(row["twin_change"])
@@ -321,20 +327,20 @@ def _changed_table(results: Results, name: str, rows: Sequence[Row], caption: st
             corrected = str(row["twin_bonferroni_change"])
             lines.append(
                 Line(
-                    _title(results, universe) + ("" if several or row["estimand"] == "overall" else " †"),
+                    title_of(results, universe) + ("" if several or row["estimand"] == "overall" else " †"),
                     (
                         Cell(str(row["cell_type"])),
                         Cell(str(row["stratum"])),
                         Cell(formats.percent(row["main_n_zero"], row["main_n"])),
                         *read,
-                        Cell(_interval(row, "main_", str(row["main_estimand"]))),
-                        Cell(_interval(row, "posterior_", str(row["estimand"]))),
+                        Cell(interval_of(row, "main_", str(row["main_estimand"]))),
+                        Cell(interval_of(row, "posterior_", str(row["estimand"]))),
                         Cell(
                             (posterior or "same") + unsure, look="away" if posterior in CONCLUSIONS else "off"
                         ),
                         Cell(formats.signed(row["shift_sd"], 1)),
-                        Cell(_interval(row, "main_twin_", str(row["main_estimand"]))),
-                        Cell(_interval(row, "twin_", str(row["estimand"]))),
+                        Cell(interval_of(row, "main_twin_", str(row["main_estimand"]))),
+                        Cell(interval_of(row, "twin_", str(row["estimand"]))),
                         Cell(twin or "same", look="away" if twin in CONCLUSIONS else "off"),
                         Cell(corrected or "same", look="away" if corrected in CONCLUSIONS else "off"),
                     ),
@@ -379,7 +385,7 @@ def universes_table(results: Results) -> Table:
     lines = []
     for row in results.rows("multiverse_summary"):
         out = row["status"] != "fitted"
-        fit = "" if out or row["fit"] == row["universe"] else f"fit of: {_title(results, str(row['fit']))}"
+        fit = "" if out or row["fit"] == row["universe"] else f"fit of: {title_of(results, str(row['fit']))}"
         quality = formats.MISSING
         if not out:
             quality = f"{row['r_hat_max']:.3f}, {formats.count(int(row['ess_min']))}"
@@ -427,7 +433,7 @@ def universes_table(results: Results) -> Table:
 def values_table(results: Results) -> Table | None:
     """Values changed by cell type and universe, cohorts added up."""
     rows = results.rows("multiverse_values")
-    universes = [str(r["universe"]) for r in _fitted(results)]
+    universes = [str(r["universe"]) for r in fitted(results)]
     changing = [u for u in universes if any(r["n_changed"] for r in rows if r["universe"] == u)]
     if not changing:
         return None
@@ -446,7 +452,7 @@ def values_table(results: Results) -> Table | None:
         "Values that a universe changes or leaves out, by cell type, of the analysed tumours that it shares with the "
         "main analysis. Under the count: the number put in, added, or compared with.",
         "Cell type",
-        tuple(Column(_title(results, u)) for u in changing),
+        tuple(Column(title_of(results, u)) for u in changing),
         tuple(lines),
         "tables/multiverse_values.csv",
         small=True,
@@ -463,7 +469,7 @@ def exclusions_table(results: Results) -> Table | None:
         key = (str(row["universe"]), str(row["change"]), str(row["step"] or ""), str(row["reason"] or ""))
         counts[key] = counts.get(key, 0) + 1
     lines = [
-        Line(_title(results, universe), (Cell(change), Cell(reason), Cell(step), Cell(formats.count(n))))
+        Line(title_of(results, universe), (Cell(change), Cell(reason), Cell(step), Cell(formats.count(n))))
         for (universe, change, step, reason), n in counts.items()
     ]
     return Table(
@@ -487,31 +493,13 @@ def exclusions_table(results: Results) -> Table | None:
 
 def multiverse(results: Results) -> Drawing:
     """Draw the side of 1 of every conclusion in every universe, changed ones outlined."""
-    universes = _fitted(results)
-    strata = _strata(results)
-    cells = list(dict.fromkeys(str(r["cell_type"]) for r in _headlines(results)))
-    by_key = {(r["universe"], r["cell_type"], r["stratum"]): r for r in _headlines(results)}
-    stable = {(r["cell_type"], r["stratum"]): r for r in results.rows("multiverse_stability")}
-    left, right, gap, top, bottom, per_row = 1.95, 0.1, 0.16, 1.98, 0.12, 0.222
-    width = (WIDTH - left - right - gap * (len(strata) - 1)) / len(strata)
-    height = top + bottom + per_row * len(cells)
-    figure = Figure(figsize=(WIDTH, height))
-    for panel, stratum in enumerate(strata):
-        axes = figure.add_axes(
-            (
-                (left + panel * (width + gap)) / WIDTH,
-                bottom / height,
-                width / WIDTH,
-                per_row * len(cells) / height,
-            )
-        )
-        _panel(axes, universes, cells, stratum, by_key, stable, names=panel == 0)
-    _key(figure, 0.1 / WIDTH, height)
-    image = image_of(results, figure)
+    universes = fitted(results)
+    strata = strata_of(results)
+    cells = list(dict.fromkeys(str(r["cell_type"]) for r in headlines(results)))
     level = formats.level(results.study.interval)
-    n_changed = sum(1 for r in _headlines(results) if r["posterior_change"] in CONCLUSIONS)
+    n_changed = sum(1 for r in headlines(results) if r["posterior_change"] in CONCLUSIONS)
     dagger = any(row["estimand"] != "overall" for row in universes)
-    scoped = any(r["scope"] != "pooled" and r["main_side"] != NONE for r in _headlines(results))
+    scoped = any(r["scope"] != "pooled" and r["main_side"] != NONE for r in headlines(results))
     cohort = (
         " Where a pooled row would be borrowed from other cohorts, the only cohort's own row is shown."
         if scoped
@@ -532,7 +520,32 @@ def multiverse(results: Results) -> Drawing:
         f"Grid of {len(cells)} cell types by {len(universes)} universes in {len(strata)} panels "
         f"({formats.listed(strata)}); {n_changed} posterior conclusions differ from the main analysis."
     )
-    return Drawing("multiverse", caption, alt, image)
+    return Drawing("multiverse", caption, alt, sides_image(results))
+
+
+def sides_image(results: Results, *, twins: bool = True) -> Image:
+    """Grid of sides: universes by cell types, a panel for each HR stratum; with or without the twins."""
+    universes = fitted(results)
+    strata = strata_of(results)
+    cells = list(dict.fromkeys(str(r["cell_type"]) for r in headlines(results)))
+    by_key = {(r["universe"], r["cell_type"], r["stratum"]): r for r in headlines(results)}
+    stable = {(r["cell_type"], r["stratum"]): r for r in results.rows("multiverse_stability")}
+    left, right, gap, top, bottom, per_row = 1.95, 0.1, 0.16, 1.98, 0.12, 0.222
+    width = (WIDTH - left - right - gap * (len(strata) - 1)) / len(strata)
+    height = top + bottom + per_row * len(cells)
+    figure = Figure(figsize=(WIDTH, height))
+    for panel, stratum in enumerate(strata):
+        axes = figure.add_axes(
+            (
+                (left + panel * (width + gap)) / WIDTH,
+                bottom / height,
+                width / WIDTH,
+                per_row * len(cells) / height,
+            )
+        )
+        _panel(axes, universes, cells, stratum, by_key, stable, names=panel == 0, twins=twins)
+    _key(figure, 0.1 / WIDTH, height, twins=twins)
+    return image_of(results, figure)
 
 
 def _panel(
@@ -544,6 +557,7 @@ def _panel(
     stable: Mapping[tuple[str, str], Row],
     *,
     names: bool,
+    twins: bool,
 ) -> None:
     """One HR stratum: universes by cell types."""
     n = len(universes)
@@ -564,10 +578,12 @@ def _panel(
     for column, universe in enumerate(universes):
         shown = [by_key[universe["universe"], cell, stratum] for cell in cells]
         for position, row in enumerate(shown):
-            _cell(axes, column, position, row)
+            _cell(axes, column, position, row, twins=twins)
         main = universe["universe"] == MAIN
         _above(axes, column, 0.66, _marked(universe), rotation=90, bold=main, va="bottom")
         for offset, which in ((0.42, "posterior_change"), (0.17, "twin_change")):
+            if which == "twin_change" and not twins:
+                continue
             count = sum(1 for row in shown if row[which] in CONCLUSIONS)
             _above(axes, column, offset, "" if main else str(count), bold=count > 0)
     for position, cell in enumerate(cells):
@@ -588,7 +604,8 @@ def _panel(
     _above(axes, n + 0.42, 0.66, "same side", rotation=90, va="bottom", size=6.6, ha="right")
     if names:
         _above(axes, -0.75, 0.42, "changed: posterior", ha="right", size=6.8)
-        _above(axes, -0.75, 0.17, "changed: twin", ha="right", size=6.8)
+        if twins:
+            _above(axes, -0.75, 0.17, "changed: twin", ha="right", size=6.8)
 
 
 def _above(
@@ -620,10 +637,10 @@ def _above(
     )
 
 
-def _cell(axes: Any, column: int, position: int, row: Row) -> None:
+def _cell(axes: Any, column: int, position: int, row: Row, *, twins: bool) -> None:
     """Posterior and twin of one conclusion, each outlined where it differs from the main analysis."""
     close = bool(row["within_monte_carlo_error"])
-    for which, offset in (("posterior", -SHIFT), ("twin", SHIFT)):
+    for which, offset in (("posterior", -SHIFT), ("twin", SHIFT)) if twins else (("posterior", 0.0),):
         marker, colour, size, _ = LOOKS[str(row[f"{which}_side"])]
         filled = which == "posterior"
         axes.plot(
@@ -652,7 +669,7 @@ def _cell(axes: Any, column: int, position: int, row: Row) -> None:
             )
 
 
-def _key(figure: Figure, x: float, height: float) -> None:
+def _key(figure: Figure, x: float, height: float, *, twins: bool) -> None:
     """Keys in one line at the top."""
     axes = figure.add_axes((x, 1 - 0.34 / height, 1 - x - 0.01, 0.28 / height))
     axes.set_xlim(0, 100)
@@ -661,11 +678,13 @@ def _key(figure: Figure, x: float, height: float) -> None:
     at = 0.6
     for marker, colour, size, words in LOOKS.values():
         axes.plot([at], [0.5], marker=marker, ms=size, mfc=colour, mec=colour, mew=0.8, lw=0)
-        axes.plot([at + 1.1], [0.5], marker=marker, ms=size, mfc="white", mec=colour, mew=0.8, lw=0)
+        if twins:
+            axes.plot([at + 1.1], [0.5], marker=marker, ms=size, mfc="white", mec=colour, mew=0.8, lw=0)
         axes.text(at + 2.0, 0.5, words, va="center", fontsize=7.6)
         at += 4.0 + 0.54 * len(words)
-    axes.text(at, 0.5, "filled: posterior, hollow: twin", va="center", fontsize=7.6)
-    at += 17.0
+    if twins:
+        axes.text(at, 0.5, "filled: posterior, hollow: twin", va="center", fontsize=7.6)
+        at += 17.0
     for style, words in (("-", "changed"), (CLOSE, "changed, may be Monte Carlo error")):
         axes.add_patch(Rectangle((at, 0.16), 1.1, 0.68, fill=False, edgecolor=INK, lw=0.9, ls=style))
         axes.text(at + 1.7, 0.5, words, va="center", fontsize=7.6)

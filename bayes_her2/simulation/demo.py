@@ -143,7 +143,7 @@ def study_text(cohorts: tuple[CohortTable, ...], seed: int, *, published: bool =
         "target_accept = 0.85",
         "",
         "[sampling.abundance]",
-        "draws = 1500",
+        "draws = 2000",
         "",
         "[sampling.high_abundance]",
         "draws = 1300",

@@ -10,6 +10,7 @@ from bayes_her2.workflow.measure import Measured, measure_study
 from bayes_her2.workflow.multiverse import MultiverseResult, multiverse_study
 from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
+from bayes_her2.workflow.sensitivity import sensitivity_study
 
 __all__ = [
     "AuditResult",
@@ -29,4 +30,5 @@ __all__ = [
     "multiverse_study",
     "run_demo",
     "run_study",
+    "sensitivity_study",
 ]

@@ -32,6 +32,7 @@ from bayes_her2.comparison.calibration import (
     discoveries,
     errors_of_claims,
     power,
+    rank_ecdf,
     uniformity,
     verdict,
 )
@@ -39,18 +40,21 @@ from bayes_her2.data import AnalysisSet
 from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash
+from bayes_her2.report.calibration_page import calibration_page
+from bayes_her2.report.standalone import rows_of, write_page
 from bayes_her2.simulation import SEED_DESIGN, Design
 from bayes_her2.simulation.demo import STUDY_NAME, write_demo
 from bayes_her2.workflow.analysis import Job
 from bayes_her2.workflow.check import check_study
 from bayes_her2.workflow.progress import Clock, Say, silent
-from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, move_in_place, record_of
+from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
 from bayes_her2.workflow.side_by_side import do_all
 
 REPLICATES = 200
 SEED = 20261128
 KIND = "calibration"
-PARTS = ("tables", "study.toml", PROVENANCE)
+PAGE = "calibration.html"
+PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
 """What a calibration puts in place, the provenance last: where it stands, the rest belongs to it."""
 CELL_TYPES = (
     "Macrophages M2",
@@ -139,8 +143,9 @@ class Calibrated:
     Attributes
     ----------
     folder
-        Results folder: ``tables/ranks.csv``, ``coverage.csv``, ``errors_of_claims.csv``, ``discoveries.csv``,
-        ``power.csv``, ``fits.csv``; a file for each data set in ``replicates``; ``provenance.json``.
+        Results folder: ``tables/ranks.csv``, ``rank_ecdf.csv``, ``coverage.csv``, ``errors_of_claims.csv``,
+        ``discoveries.csv``, ``power.csv``, ``design.csv``, ``fits.csv``; a file for each data set in
+        ``replicates``; ``provenance.json``.
     model
         Name of the model.
     n
@@ -151,6 +156,8 @@ class Calibrated:
         Data sets that were found finished.
     against
         What speaks against calibration.
+    page
+        ``calibration.html``: figures and tables of all this.
     """
 
     folder: Path
@@ -159,6 +166,7 @@ class Calibrated:
     tables: dict[str, pd.DataFrame]
     reused: int
     against: tuple[str, ...]
+    page: Path
 
 
 def calibrate_model(
@@ -232,15 +240,29 @@ def calibrate_model(
         rows, fits = _read_all(folder, replicates)
         tables = {
             "ranks": uniformity(rows),
+            "rank_ecdf": rank_ecdf(rows),
             "coverage": coverage(rows, interval),
             "errors_of_claims": errors_of_claims(rows),
             "discoveries": discoveries(rows, checked.study.decisions.false_discovery),
             "power": power(rows),
+            "design": _design(cast("AnalysisSet", job.data)),
             "fits": fits,
         }
+        against = verdict(tables["ranks"], tables["coverage"])
+        page = calibration_page(
+            {name: rows_of(table) for name, table in tables.items()},
+            replace(
+                about_of(checked.study, cast("AnalysisSet", job.data).measure), seed=seed, simulated=True
+            ),
+            model=model,
+            replicates=replicates,
+            against=against,
+            troubled=troubled(fits),
+            sampler=f"{settings.chains} chains of {settings.draws} draws after {settings.tune}",
+        )
         for name, table in tables.items():
             folder.table(name, table)
-    against = verdict(tables["ranks"], tables["coverage"])
+        write_page(page, folder.staging, PAGE)
     folder.provenance(
         record_of(checked.study, started, checked.files, clock.seconds)
         | {
@@ -255,7 +277,13 @@ def calibrate_model(
         }
     )
     move_in_place(folder.staging, folder.out, PARTS)
-    return Calibrated(folder.out, model, replicates, tables, reused, against)
+    return Calibrated(folder.out, model, replicates, tables, reused, against, folder.out / PAGE)
+
+
+def _design(data: AnalysisSet) -> pd.DataFrame:
+    """Tumours by cohort and HR stratum."""
+    counted = data.tumours.groupby(["cohort", "hr"]).size()
+    return counted.rename("n").rename_axis(["cohort", "stratum"]).reset_index()
 
 
 def _title(study: str, model: str) -> str:

@@ -1,17 +1,20 @@
-"""The multiverse: one study under every zero policy and other arguable choices, and what depends on them."""
+"""One study in several universes, and what depends on the choice: the multiverse, and the sensitivity to priors."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from bayes_her2 import frequentist
-from bayes_her2.bayesian.fit import Progress
+from bayes_her2.bayesian.density import MAX_DRAWS
+from bayes_her2.bayesian.fit import Fit, Progress
+from bayes_her2.bayesian.model import ComparableModel
+from bayes_her2.bayesian.power_scaling import log_prior, power_scaling
 from bayes_her2.comparison import concordance
 from bayes_her2.comparison.multiverse import (
     against_main,
@@ -24,19 +27,54 @@ from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Rope
 from bayes_her2.preprocessing.zero_policies import changed_values
+from bayes_her2.report.load import Rows
 from bayes_her2.report.multiverse_page import multiverse_page
-from bayes_her2.report.standalone import rows_of, write_page
+from bayes_her2.report.standalone import About, Page, rows_of, write_page
 from bayes_her2.workflow.analysis import Job, fit_or_reuse
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
 from bayes_her2.workflow.side_by_side import do_all
-from bayes_her2.workflow.universes import MAIN, Made, Source, Universe, chosen, scale_words
+from bayes_her2.workflow.universes import MAIN, UNIVERSES, Made, Source, Universe, chosen, scale_words
 
-PAGE = "multiverse.html"
-KIND = "multiverse"
-PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
-"""What a multiverse puts in place, the provenance last: where it stands, the rest belongs to it."""
+MakePage = Callable[[Mapping[str, Rows], About, Mapping[str, Sequence[str]]], Page]
+
+
+@dataclass(frozen=True)
+class View:
+    """Which universes a study is analysed in, and what is made of it.
+
+    Attributes
+    ----------
+    kind
+        What it is called in titles and provenance; also the name of its page.
+    known
+        Its universes, the main analysis first.
+    make_page
+        Rows of tables, head of the page, and notices by universe -> page.
+    scales_priors
+        Whether the power-scaling of the main fit is among its tables.
+    """
+
+    kind: str
+    known: tuple[Universe, ...]
+    make_page: MakePage
+    scales_priors: bool = False
+
+    @property
+    def page(self) -> str:
+        """File name of its page."""
+        return f"{self.kind}.html"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What it puts in place, the provenance last: where it stands, the rest belongs to it."""
+        return ("tables", "figures", "study.toml", self.page, PROVENANCE)
+
+
+MULTIVERSE = View(
+    "multiverse", UNIVERSES, lambda rows, about, notices: multiverse_page(rows, about, notices=notices)
+)
 
 
 @dataclass(frozen=True)
@@ -49,10 +87,16 @@ class UniverseJob:
         Of the universe.
     job
         Model, analysis set and settings.
+    gates_priors
+        Whether a prior check that is not passed keeps its results back.
+    scales_priors
+        Whether its power-scaling is wanted.
     """
 
     name: str
     job: Job
+    gates_priors: bool = True
+    scales_priors: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +115,10 @@ class UniverseFitted:
         Posterior beside twin (`beside_twin`); no rows where it may not.
     diagnostics
         The gate's figures.
+    gates_missed
+        Prior checks that are not passed.
+    scaling
+        Power-scaling of its priors, where it was wanted.
     """
 
     name: str
@@ -78,6 +126,8 @@ class UniverseFitted:
     reasons: tuple[str, ...]
     rows: pd.DataFrame
     diagnostics: pd.DataFrame
+    gates_missed: tuple[str, ...] = ()
+    scaling: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -130,9 +180,8 @@ def analyse_universe(
     with clock(f"{job.name}: sampling the posterior"):
         fit, reused = fit_or_reuse(inner, folder, say=say, progress=progress, name=job.name)
     gates = model.prior_checks(model.build(data, inner.priors), data, study.seed)
-    reasons = [
-        f"prior check not passed: {check}" for check in gates.loc[~gates["passed"].astype(bool), "check"]
-    ]
+    missed = tuple(str(check) for check in gates.loc[~gates["passed"].astype(bool), "check"])
+    reasons = [f"prior check not passed: {check}" for check in missed if job.gates_priors]
     reasons += list(fit.diagnostics.reasons)
     diagnostics = fit.diagnostics.table.assign(universe=job.name)
     if reasons:
@@ -148,7 +197,30 @@ def analyse_universe(
                 posterior, twin, false_discovery=decisions.false_discovery, alpha=decisions.alpha
             )
         rows = beside_twin(posterior, joined, false_discovery=decisions.false_discovery)
-    return UniverseFitted(job.name, reused, (), rows, diagnostics)
+    scaling = pd.DataFrame()
+    if job.scales_priors:
+        with clock(f"{job.name}: power-scaling of priors and likelihood"):
+            scaling = _power_scaling(inner, fit)
+    return UniverseFitted(job.name, reused, (), rows, diagnostics, missed, scaling)
+
+
+def _power_scaling(job: Job, fit: Fit) -> pd.DataFrame:
+    """How much pooled results move with groups of the main model's priors, and with the likelihood."""
+    model = cast("ComparableModel", job.model)
+    terms: Mapping[str, tuple[str, ...]] = model.PRIOR_GROUPS  # type: ignore[attr-defined]
+    groups = {
+        group: tuple(
+            name
+            for name in job.priors
+            if name.removeprefix("presence_").removeprefix("amount_").startswith(own)
+        )
+        for group, own in terms.items()
+    }
+    step = -(-fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"] // MAX_DRAWS)
+    thinned = fit.posterior.isel(draw=slice(None, None, step))
+    likelihood = model.log_likelihood(thinned, job.data, max_draws=MAX_DRAWS)
+    likelihood = likelihood.assign_coords(chain=thinned["chain"], draw=thinned["draw"])
+    return power_scaling(fit.estimand_draws, log_prior(thinned, job.priors), likelihood, groups)
 
 
 def multiverse_study(
@@ -182,8 +254,35 @@ def multiverse_study(
     AnalysisRefusedError
         The main analysis did not pass its gates, or the study has no other universe.
     """
+    return study_in_universes(path, out, MULTIVERSE, only=only, at_once=at_once, say=say, draws=draws)
+
+
+def study_in_universes(
+    path: Path | str,
+    out: Path | str,
+    view: View,
+    *,
+    only: Sequence[str] = (),
+    at_once: int = 1,
+    say: Say = silent,
+    draws: Draws | None = None,
+) -> MultiverseResult:
+    """Analyse a study in every universe of a view that it can have.
+
+    Parameters
+    ----------
+    path, out, only, at_once, say, draws
+        As in `multiverse_study`.
+    view
+        The universes, and the page that is made of them.
+
+    Raises
+    ------
+    DataError, AnalysisRefusedError
+        As in `multiverse_study`.
+    """
     started = dt.datetime.now(dt.UTC)
-    wanted = chosen(tuple(only))
+    wanted = chosen(tuple(only), view.known)
     clock = Clock(say)
     with clock("Reading and preparing the files"):
         checked = check_study(path, only=(MODEL,))
@@ -193,11 +292,11 @@ def multiverse_study(
     with clock("Making the universes"):
         universes, made, left_out = _made(wanted, source, by_name=bool(only))
     main = made[MAIN]
-    jobs, fit_of = _jobs(universes, made)
+    jobs, fit_of = _jobs(universes, made, scales_priors=view.scales_priors)
     folder = ResultsFolder(Path(out))
     priors = {job.name: job.job.priors_hash for job in jobs}
     study = checked.study
-    folder.open(study.decisions_hash, priors, f"{study.name}: {KIND}")
+    folder.open(study.decisions_hash, priors, f"{study.name}: {view.kind}")
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     with clock(f"Fitting {len(jobs)} universes"):
         done = do_all(jobs, analyse_universe, folder, at_once=at_once, say=say, draws=draws)
@@ -208,7 +307,7 @@ def multiverse_study(
         folder.abandon()
         raise AnalysisRefusedError(
             [
-                "A multiverse needs the main analysis and another universe that passed their gates:",
+                f"The {view.kind} needs the main analysis and another universe that passed their gates:",
                 *(f"  {name}: {reason}" for name, reasons in refused.items() for reason in reasons),
                 *(f"  {name}: {reason}" for name, reason in left_out.items()),
             ]
@@ -231,19 +330,21 @@ def multiverse_study(
             "multiverse_exclusions": exclusions,
             "diagnostics": pd.concat([one.diagnostics for one in done], ignore_index=True),
         }
+        if view.scales_priors:
+            tables["power_scaling"] = by_fit[fit_of[MAIN]].scaling
     with clock("Tables, figure and page"), folder.whole_or_nothing():
-        page = multiverse_page(
+        page = view.make_page(
             {name: rows_of(content) for name, content in tables.items()},
             about_of(study, main.data.measure),
-            notices=_notices(printed, made),
+            _notices(printed, made),
         )
         for name, content in tables.items():
             folder.table(name, content)
-        write_page(page, folder.staging, PAGE)
+        write_page(page, folder.staging, view.page)
     folder.provenance(
         record_of(study, started, checked.files, clock.seconds)
         | {
-            "kind": KIND,
+            "kind": view.kind,
             "universes": {
                 u.name: {
                     "model": u.model,
@@ -258,7 +359,7 @@ def multiverse_study(
             "refused": refused,
         }
     )
-    move_in_place(folder.staging, folder.out, PARTS)
+    move_in_place(folder.staging, folder.out, view.parts)
     return MultiverseResult(
         folder.out,
         table,
@@ -266,7 +367,7 @@ def multiverse_study(
         tables["multiverse_summary"],
         left_out,
         refused,
-        folder.out / PAGE,
+        folder.out / view.page,
     )
 
 
@@ -282,7 +383,7 @@ def _made(
             one = universe.made(source)
             same = _key(universe, one) == _key(universes[0], made[MAIN]) if made else False
             if same and universe.refits:
-                raise DataError("it changes nothing in the tumours analysed.")
+                raise DataError("it changes nothing in this study.")
             _ = Job(universe.model, one.data, one.study).priors_hash  # overrides that the model does not have
         except DataError as error:
             if universe.name == MAIN:
@@ -299,21 +400,26 @@ def _made(
     return universes, made, left_out
 
 
-def _key(universe: Universe, made: Made) -> tuple[str, str]:
-    return universe.model, made.data.fingerprint
+def _key(universe: Universe, made: Made) -> tuple[str, str, str]:
+    return universe.model, made.data.fingerprint, Job(universe.model, made.data, made.study).priors_hash
 
 
 def _jobs(
-    universes: Sequence[Universe], made: Mapping[str, Made]
+    universes: Sequence[Universe], made: Mapping[str, Made], *, scales_priors: bool = False
 ) -> tuple[list[UniverseJob], dict[str, str]]:
     """One job for each distinct fit, and which fit each universe is read from."""
-    jobs: dict[tuple[str, str], UniverseJob] = {}
+    jobs: dict[tuple[str, str, str], UniverseJob] = {}
     fit_of: dict[str, str] = {}
     for universe in universes:
         one = made[universe.name]
         key = _key(universe, one)
         if key not in jobs:
-            jobs[key] = UniverseJob(universe.name, Job(universe.model, one.data, one.study))
+            jobs[key] = UniverseJob(
+                universe.name,
+                Job(universe.model, one.data, one.study),
+                universe.gates_priors,
+                scales_priors and universe.name == MAIN,
+            )
         fit_of[universe.name] = jobs[key].name
     return list(jobs.values()), fit_of
 
@@ -407,6 +513,7 @@ def _about(
                 "adjustment": data.adjustment,
                 "r_hat_max": gate["r_hat_max"].max(),
                 "ess_min": gate[["ess_bulk_min", "ess_tail_min"]].min(axis=None),
+                "prior_checks_missed": "; ".join(by_fit[fit_of[universe.name]].gates_missed),
             }
         rows.append(row)
     return pd.DataFrame(rows)

@@ -6,15 +6,17 @@ study cannot have (no leukocyte fraction, no P-values) says why by a `DataError`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from bayes_her2.bayesian.model import load_model, main_model_of
+from bayes_her2.bayesian.other_priors import OtherPriors
 from bayes_her2.data import AnalysisSet, CohortTable, TumourData
 from bayes_her2.errors import DataError
 from bayes_her2.inputs import Study, read_cohorts
+from bayes_her2.inputs.study import PriorSetting
 from bayes_her2.preprocessing import prepare
 from bayes_her2.preprocessing.zero_policies import (
     P_LIMIT,
@@ -27,6 +29,7 @@ from bayes_her2.preprocessing.zero_policies import (
     small_to_zero,
     without_rare,
 )
+from bayes_her2.workflow.analysis import Job
 from bayes_her2.workflow.check import MODEL
 
 MAIN = "main"
@@ -93,6 +96,8 @@ class Universe:
     reading: str
     make: Make
     model: str = MODEL
+    gates_priors: bool = True
+    """Whether a prior check that is not passed keeps its results back: not where the priors themselves are changed."""
 
     @property
     def refits(self) -> bool:
@@ -170,6 +175,29 @@ def _covariate(source: Source) -> tuple[Study, TumourData, None]:
     settings = source.study.model.model_copy(update={"covariates": names})
     study = source.study.model_copy(update={"model": settings})
     return study, prepare(source.cohorts, study), None
+
+
+def _with_priors(other: OtherPriors) -> Make:
+    """Make of a universe whose priors alone are other ones."""
+
+    def make(source: Source) -> tuple[Study, TumourData, None]:
+        job = Job(MODEL, source.tumours.for_model(MODEL), source.study)
+        changed = other.changed(job.priors)
+        used = {str(variable.name) for variable in job.model.build(job.data, job.priors).basic_RVs}
+        if not used & set(changed):
+            raise DataError("these tumours have no parameter with a prior that it changes.")
+        settings = {
+            name: PriorSetting(dist=prior.dist, params=dict(prior.params), why=prior.why)
+            for name, prior in changed.items()
+        }
+        own = {**source.study.priors.get(MODEL, {}), **settings}
+        return (
+            source.study.model_copy(update={"priors": {**source.study.priors, MODEL: own}}),
+            source.tumours,
+            None,
+        )
+
+    return make
 
 
 def _leukocyte_fraction(source: Source) -> str:
@@ -301,8 +329,17 @@ UNIVERSES: tuple[Universe, ...] = (
 )
 BY_NAME: Mapping[str, Universe] = {universe.name: universe for universe in UNIVERSES}
 
+PRIOR_UNIVERSES: tuple[Universe, ...] = (
+    replace(UNIVERSES[0], what="The study as it is."),
+    *(
+        Universe(other.name, other.title, other.what, HURDLE, _SAME, _with_priors(other), gates_priors=False)
+        for other in load_model(MODEL).OTHER_PRIORS  # type: ignore[attr-defined]
+    ),
+)
+"""The main analysis, and the same under each of the other priors that its model file lists."""
 
-def chosen(only: tuple[str, ...]) -> tuple[Universe, ...]:
+
+def chosen(only: tuple[str, ...], known: Sequence[Universe] = UNIVERSES) -> tuple[Universe, ...]:
     """Universes by name, the main analysis always among them; all of them where none is named.
 
     Raises
@@ -310,10 +347,11 @@ def chosen(only: tuple[str, ...]) -> tuple[Universe, ...]:
     DataError
         Unknown names.
     """
-    unknown = [name for name in only if name not in BY_NAME]
+    names = [universe.name for universe in known]
+    unknown = [name for name in only if name not in names]
     if unknown:
-        raise DataError(f"no universe is named {', '.join(unknown)}; known: {', '.join(BY_NAME)}.")
-    return tuple(u for u in UNIVERSES if not only or u.name in only or u.name == MAIN)
+        raise DataError(f"no universe is named {', '.join(unknown)}; known: {', '.join(names)}.")
+    return tuple(u for u in known if not only or u.name in only or u.name == MAIN)
 
 
 def scale_words(universe: Universe, made: Made, main: Made) -> Universe:

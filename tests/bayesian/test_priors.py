@@ -13,6 +13,7 @@ from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.errors import DataError
 
 NORMAL = Prior("Normal", {"mu": -1.0, "sigma": 0.5}, "a reason")
+HALF_T = Prior("HalfStudentT", {"nu": 3.0, "sigma": 0.25}, "a reason")
 HALF = Prior("HalfNormal", {"sigma": 0.25}, "a reason")
 SHARES = Prior("Dirichlet", {"concentration": 1.5}, "a reason")
 PARTS = {"weight_1": 0.7, "mu_1": -0.4, "sigma_1": 0.2, "weight_2": 0.3, "mu_2": 0.0, "sigma_2": 1.0}
@@ -34,6 +35,28 @@ def test_graph_and_table_hold_the_same_distribution(prior, expected, at):
     draws = prior.sample(np.random.default_rng(1), (200, 100))
     assert draws.shape == (200, 100)
     assert stats.kstest(draws.ravel(), expected.cdf).pvalue > 1e-3
+
+
+def test_a_half_t_is_half_of_students_t():
+    with pm.Model():
+        variable = HALF_T.variable("x")
+    whole, half = stats.t(3.0, scale=0.25), HALF_T.frozen()
+    assert pm.logp(variable, np.float64(0.4)).eval() == pytest.approx(half.logpdf(0.4), abs=1e-7)
+    assert half.pdf(0.4) == pytest.approx(2 * whole.pdf(0.4), rel=1e-12)
+    assert half.logpdf(-0.1) == -np.inf
+    assert half.cdf(np.array([-0.1, 0.4])) == pytest.approx(
+        [0.0, whole.cdf(0.4) - whole.cdf(-0.4)], rel=1e-12
+    )
+    assert half.cdf(half.ppf([0.05, 0.95])) == pytest.approx([0.05, 0.95], rel=1e-12)
+    at = np.linspace(0.0, 4_000.0, 4_000_001)
+    assert half.mean() == pytest.approx(np.trapezoid(at * half.pdf(at), at), rel=1e-3)
+    # The second moment of t with 3 degrees of freedom is 3 times the square of its scale.
+    assert half.std() == pytest.approx(np.sqrt(3 * 0.25**2 - half.mean() ** 2), rel=1e-12)
+    draws = HALF_T.sample(np.random.default_rng(1), (20_000,))
+    assert stats.kstest(draws, half.cdf).pvalue > 1e-3
+    cauchy = Prior("HalfStudentT", {"nu": 1.0, "sigma": 0.25}, "a reason").frozen()
+    assert cauchy.pdf(0.4) == pytest.approx(stats.halfcauchy(scale=0.25).pdf(0.4), rel=1e-12)
+    assert (cauchy.mean(), cauchy.std()) == (np.inf, np.inf)
 
 
 def test_a_dirichlet_holds_as_many_shares_as_its_last_dimension():
@@ -61,6 +84,7 @@ def test_draws_depend_on_the_generator_alone():
 def test_a_prior_reads_as_in_the_literature():
     assert str(NORMAL) == "Normal(-1, 0.5)"
     assert str(HALF) == "HalfNormal(0.25)"
+    assert str(HALF_T) == "HalfStudentT(3, 0.25)"
     assert str(SHARES) == "Dirichlet(1.5)"
 
 
@@ -71,7 +95,8 @@ def test_a_prior_reads_as_in_the_literature():
             "Cauchy",
             {"sigma": 1.0},
             "x",
-            "unknown distribution 'Cauchy'; known: Dirichlet, HalfCauchy, HalfNormal, InverseGamma, Normal",
+            "unknown distribution 'Cauchy'; known: Dirichlet, HalfCauchy, HalfNormal, HalfStudentT, InverseGamma, "
+            "Normal",
         ),
         ("Normal", {"sigma": 1.0}, "x", "needs the parameters mu, sigma, got sigma"),
         ("HalfNormal", {"mu": 0.0, "sigma": 1.0}, "x", "needs the parameters sigma, got mu, sigma"),
@@ -82,6 +107,7 @@ def test_a_prior_reads_as_in_the_literature():
         ("Dirichlet", {"sigma": 1.0}, "x", "needs the parameters concentration, got sigma"),
         ("Dirichlet", {"concentration": 0.0}, "x", "concentration must be above 0"),
         ("HalfCauchy", {"beta": 0.0}, "x", "beta must be above 0"),
+        ("HalfStudentT", {"nu": 0.0, "sigma": 1.0}, "x", "nu must be above 0"),
         ("InverseGamma", {"alpha": -1.0, "beta": 1.0}, "x", "must be above 0"),
         ("Normal", {"mu": 0.0, "sigma": 1.0}, "  ", "a prior without a reason is a bug"),
     ],
@@ -147,3 +173,12 @@ def test_an_override_cannot_change_the_support(name, dist):
     params = {"mu": 0.0, "sigma": 1.0} if dist == "Normal" else {"sigma": 1.0}
     with pytest.raises(DataError, match=rf"\[priors.abundance.{name}\]: dist is {dist}"):
         resolve_priors({"slope_mean": NORMAL, "slope_sd": HALF}, {name: setting(dist, **params)}, "abundance")
+
+
+def test_an_override_may_have_heavier_tails():
+    resolved = resolve_priors(
+        {"slope_sd": HALF}, {"slope_sd": setting("HalfStudentT", nu=3.0, sigma=0.25)}, "abundance"
+    )
+    assert resolved["slope_sd"] == Prior(
+        "HalfStudentT", {"nu": 3.0, "sigma": 0.25}, "sceptical", overridden=True
+    )

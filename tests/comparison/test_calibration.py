@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from normal_means import CELLS, normal_means
 from scipy.stats import norm
 
 from bayes_her2.bayesian.calibration import RANKS
@@ -13,42 +14,38 @@ from bayes_her2.comparison.calibration import (
     discoveries,
     errors_of_claims,
     power,
+    rank_ecdf,
     uniformity,
     verdict,
 )
 
-CELLS = ("Alpha", "Beta", "Gamma")
 
-
-def normal_means(n, *, seed=1, shift=0.0, spread=1.0, error=1.0):
-    """Truths from N(0, 1), an observation with an SD of `error`, and the exact posterior (or a wrong one)."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for replicate in range(n):
-        truth = rng.normal(size=len(CELLS))
-        seen = truth + error * rng.normal(size=len(CELLS))
-        weight = 1.0 / (1.0 + error**2)
-        mean, sd = weight * seen + shift, spread * error * np.sqrt(weight)
-        draws = mean + sd * rng.normal(size=(RANKS, len(CELLS)))
-        for i, cell in enumerate(CELLS):
-            side = norm.cdf(mean[i] / sd)
-            rows.append(
-                {
-                    "replicate": replicate,
-                    "estimand": "amount",
-                    "scope": "pooled",
-                    "outcome": cell,
-                    "stratum": "HR+",
-                    "cohort": "",
-                    "truth": truth[i],
-                    "rank": int((draws[:, i] < truth[i]).sum()),
-                    "lower": mean[i] - 1.96 * sd,
-                    "point": mean[i],
-                    "upper": mean[i] + 1.96 * sd,
-                    "lfsr": min(side, 1.0 - side),
-                }
-            )
-    return pd.DataFrame(rows)
+@pytest.mark.parametrize("n", [20, 200])
+def test_uniform_ranks_leave_the_band_of_their_line_as_seldom_as_it_says(n):
+    """At every twentieth, where a line of 200 data sets is drawn, a band for all 199 places is left less often."""
+    rng = np.random.default_rng(2)
+    lines = 400
+    table = pd.DataFrame(
+        {
+            "replicate": np.tile(np.arange(n), lines),
+            "estimand": "amount",
+            "scope": "pooled",
+            "outcome": np.repeat([f"cell {i}" for i in range(lines)], n),
+            "stratum": "HR+",
+            "cohort": "",
+            "rank": rng.integers(RANKS + 1, size=n * lines),
+        }
+    )
+    made = rank_ecdf(table)
+    assert len(made) == 19 * lines
+    outside = (made["below"] < made["lower"]) | (made["below"] > made["upper"])
+    left = outside.groupby(made["outcome"]).any()
+    assert left.mean() < 0.05 + 3 * np.sqrt(0.05 * 0.95 / lines)
+    if n == 20:  # these are all places; ranks are discrete, so that the band is left a little less often
+        p = uniformity(table).set_index("outcome")["p"]
+        pd.testing.assert_series_equal(left, (p <= 0.05).reindex(left.index), check_names=False)
+    assert not ((made["below"] < made["lower_all"]) | (made["below"] > made["upper_all"])).any()
+    assert (made["lower_all"] <= made["lower"]).all()
 
 
 def test_exact_posteriors_are_found_calibrated():

@@ -79,12 +79,17 @@ def test_what_is_printed_says_how_many_and_what_speaks_against(made):
     text = console.export_text()
     assert "abundance, 20 data sets" in text
     assert "Nothing speaks against calibration." in text
-    assert str(made.folder) in text
+    assert str(made.page) in text
 
 
 def test_every_part_of_the_summary_is_there(folder):
     made = tables(folder)
-    assert set(made) == {"ranks", "coverage", "errors_of_claims", "discoveries", "power", "fits"}
+    parts = {"ranks", "rank_ecdf", "coverage", "errors_of_claims", "discoveries", "power", "design", "fits"}
+    assert set(made) == parts
+    page = (folder / "calibration.html").read_text()
+    assert "Does abundance find the truth?" in page
+    assert "20 data sets were simulated from the priors of abundance" in page
+    assert made["design"]["n"].sum() == 2 * (45 + 25)
     assert {"presence", "amount", "overall", "high_abundance"} <= set(made["ranks"]["estimand"])
     assert set(made["ranks"]["scope"]) == {"pooled", "cohort", "new cohort"}
     assert made["power"]["n"].sum() == made["errors_of_claims"]["n"].sum()

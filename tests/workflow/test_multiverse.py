@@ -11,7 +11,7 @@ import pytest
 
 from bayes_her2.bayesian.fit import read_fit
 from bayes_her2.cli import exit_code
-from bayes_her2.workflow.multiverse import PARTS
+from bayes_her2.workflow.multiverse import MULTIVERSE
 
 UNIVERSES = ["smallest_positive", "drop_zeros"]
 
@@ -34,7 +34,7 @@ def said(text: str) -> str:
 
 @pytest.mark.sampling
 def test_the_folder_holds_every_part_and_nothing_half_written(folder):
-    assert {p.name for p in folder.iterdir()} == {*PARTS, "posterior", "decisions.json"}
+    assert {p.name for p in folder.iterdir()} == {*MULTIVERSE.parts, "posterior", "decisions.json"}
     assert {p.name for p in (folder / "posterior").iterdir()} == {"main.nc", "smallest_positive.nc"}
     assert {p.suffix for p in (folder / "figures").iterdir()} == {".svg", ".pdf"}
     assert not list(folder.rglob(".*"))

@@ -162,7 +162,7 @@ def test_universes_that_a_study_cannot_have_are_left_out_with_the_reason(study_o
     assert "has no field leukocyte_fraction" in left_out["scale"]
     assert "has no field leukocyte_fraction" in left_out["leukocyte_covariate"]
     assert "9999 (no permutations were run)" in left_out["p_filter"]
-    assert left_out["small_to_zero"] == "it changes nothing in the tumours analysed."
+    assert left_out["small_to_zero"] == "it changes nothing in this study."
     assert {"smallest_positive", "pseudocount", "drop_zeros", "dichotomy"} <= set(universes)
 
 
