@@ -25,7 +25,9 @@ from scipy import stats
 from scipy.special import betainc, expit, gamma, ndtr, polygamma
 
 from bayes_her2.bayesian.coordinates import UNINFORMED_VARIANCE
+from bayes_her2.bayesian.kernel import Kernel
 from bayes_her2.bayesian.starting import log_shape
+from bayes_her2.bayesian.vector_math import exp
 
 _HALF_LOG_2PI = 0.5 * float(np.log(2.0 * np.pi))
 
@@ -45,8 +47,8 @@ class AmountFamily(ABC):
         """Return what the graph of the density needs of the log shape, the shape first (cohort x cell type)."""
 
     @abstractmethod
-    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:
-        """Log density as a graph, elementwise; finite, whatever it is, where `counted` is 0."""
+    def counted_logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:
+        """Log density as a graph, elementwise, where `counted` is 1; 0 where it is 0."""
 
     @abstractmethod
     def frozen(self, mean: Any, shape: Any) -> Any:
@@ -81,6 +83,40 @@ class AmountFamily(ABC):
         return float(self.frozen(1.0, shape).std())
 
 
+def _gamma(y: Any, log_y: Any, counted: Any, eta: Any, shape: Any, normaliser: Any) -> tuple[Any, ...]:
+    """Log density where counted, and its derivatives with respect to eta, shape and normaliser."""
+    relative = y * exp(-eta)
+    by_shape = log_y - eta - relative
+    return (
+        counted * (normaliser - log_y + shape * by_shape),
+        counted * shape * (relative - 1.0),
+        counted * by_shape,
+        counted,
+    )
+
+
+def _weibull(
+    log_y: Any, counted: Any, eta: Any, shape: Any, log_shape: Any, log_unit_mean: Any
+) -> tuple[Any, ...]:
+    """Log density where counted, and its derivatives with respect to eta, shape, log shape and log mean of the unit."""
+    # On rows that are not counted the exponent would overflow, and 0 times infinity is not a number.
+    log_relative = counted * (log_y - eta + log_unit_mean)
+    power = shape * log_relative
+    excess = exp(power)
+    by_power = counted * (1.0 - excess)
+    return (
+        counted * (log_shape - log_y + power - excess),
+        -shape * by_power,
+        log_relative * by_power,
+        counted,
+        shape * by_power,
+    )
+
+
+_GAMMA = Kernel(_gamma, wrt=(3, 4, 5))
+_WEIBULL = Kernel(_weibull, wrt=(2, 3, 4, 5))
+
+
 class Gamma(AmountFamily):
     """Shape s: the coefficient of variation is s^(-1/2)."""
 
@@ -88,9 +124,8 @@ class Gamma(AmountFamily):
         shape = pt.exp(log_shape)
         return shape, shape * log_shape - pt.gammaln(shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
-        shape, normaliser = terms
-        return normaliser + (shape - 1.0) * log_value - shape * (eta + value * pt.exp(-eta))
+    def counted_logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
+        return _GAMMA.value(value, log_value, counted, eta, *terms)
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         return stats.gamma(shape, scale=mean / shape)
@@ -109,11 +144,8 @@ class Weibull(AmountFamily):
         shape = pt.exp(log_shape)
         return shape, log_shape, pt.gammaln(1.0 + 1.0 / shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
-        shape, log_shape, log_unit_mean = terms
-        # On rows that are not counted the exponent would overflow, and 0 times infinity is not a number.
-        power = counted * shape * (log_value - eta + log_unit_mean)
-        return log_shape - log_value + power - pt.exp(power)
+    def counted_logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
+        return _WEIBULL.value(log_value, counted, eta, *terms)
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         return stats.weibull_min(shape, scale=mean / gamma(1.0 + 1.0 / shape))
@@ -135,9 +167,10 @@ class LogNormal(AmountFamily):
     def terms(self, log_shape: Any) -> tuple[Any, ...]:  # noqa: D102
         return pt.exp(log_shape), log_shape, 0.5 * pt.exp(-log_shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
+    def counted_logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
         shape, log_shape, half_sd = terms
-        return log_shape - log_value - _HALF_LOG_2PI - 0.5 * (shape * (log_value - eta) + half_sd) ** 2
+        squared = (shape * (log_value - eta) + half_sd) ** 2
+        return counted * (log_shape - log_value - _HALF_LOG_2PI - 0.5 * squared)
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         sd = 1.0 / shape
@@ -165,14 +198,14 @@ class Beta(AmountFamily):
         shape = pt.exp(log_shape)
         return shape, pt.gammaln(shape)
 
-    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
+    def counted_logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
         shape, normaliser = terms
         first = pt.sigmoid(eta) * shape
         second = shape - first
         # On rows that are not counted the value is 0 or 1, and eta anything: both arguments must stay positive.
         first, second = (pt.switch(pt.eq(counted, 0.0), 1.0, a) for a in (first, second))
         inside = pt.switch(pt.eq(counted, 0.0), 0.5, value)
-        return (
+        return counted * (
             normaliser
             - pt.gammaln(first)
             - pt.gammaln(second)

@@ -6,9 +6,23 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
 
+from bayes_her2.bayesian.kernel import Kernel
 from bayes_her2.bayesian.prepared import counted_rows, of_data
+from bayes_her2.bayesian.vector_math import exp, log_of_1_plus
+
+
+def _events(events: Any, n: Any, logit_p: Any) -> tuple[Any, Any]:
+    """Events x logit_p - n log(1 + exp logit_p), and its derivative with respect to logit_p."""
+    size = np.abs(logit_p)
+    u = exp(-size)
+    positive = 1.0 * (logit_p >= 0)
+    p = (positive + (1.0 - positive) * u) / (1.0 + u)
+    softplus = 0.5 * (logit_p + size) + log_of_1_plus(u)
+    return events * logit_p - n * softplus, events - n * p
+
+
+EVENTS = Kernel(_events, wrt=(2,))
 
 
 def bernoulli_node(
@@ -31,7 +45,7 @@ def bernoulli_node(
     """
 
     def logp(value: Any, logit_p: Any, modelled: Any) -> Any:
-        return modelled * (value * logit_p - pt.softplus(logit_p))
+        return EVENTS.value(modelled * value, modelled, logit_p)
 
     def random(logit_p: Any, modelled: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
         rng = rng if rng is not None else np.random.default_rng()
@@ -74,7 +88,7 @@ def counted_bernoulli_node(
     """
 
     def logp(value: Any, logit_p: Any, n_tumours: Any) -> Any:
-        return value * logit_p - n_tumours * pt.softplus(logit_p)
+        return EVENTS.value(value, n_tumours, logit_p)
 
     def random(logit_p: Any, n_tumours: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
         rng = rng if rng is not None else np.random.default_rng()

@@ -71,7 +71,7 @@ _TAKE_SIZES = (
 )
 """Operations whose whole numbers are positions or sizes, of any type of integer."""
 
-_MADE_AS = "2"
+_MADE_AS = "3"
 """Part of every key: raised where this module makes other code of the same graph, so that no old code is loaded."""
 
 _FEW = 4

@@ -18,9 +18,40 @@ from scipy import stats
 from scipy.special import betainc
 
 from bayes_her2.bayesian.amounts import AmountFamily
+from bayes_her2.bayesian.kernel import Kernel
 from bayes_her2.bayesian.starting import log_shape
+from bayes_her2.bayesian.vector_math import exp, log_of_1_plus
 
 SHARE, WIDER = 0.05, 5.0
+
+
+def _contaminated(
+    y: Any, log_y: Any, counted: Any, eta: Any, shape: Any, normaliser: Any, normaliser_wide: Any
+) -> tuple[Any, ...]:
+    """Log density where counted, and its derivatives with respect to eta, shape and the normalisers."""
+    wide = shape / WIDER
+    relative = y * exp(-counted * eta)
+    by_shape = log_y - counted * (eta + relative)
+    common = normaliser - log_y + shape * by_shape
+    rare = normaliser_wide - log_y + wide * by_shape
+    # log(exp common + exp rare), and the share of the common part in it.
+    difference = common - rare
+    size = np.abs(difference)
+    u = exp(-size)
+    greater = 1.0 * (difference >= 0)
+    share = (greater + (1.0 - greater) * u) / (1.0 + u)
+    value = counted * (0.5 * (common + rare + size) + log_of_1_plus(u))
+    slope = share * shape + (1.0 - share) * wide
+    return (
+        value,
+        counted * slope * (relative - 1.0),
+        counted * by_shape * (share + (1.0 - share) / WIDER),
+        counted * share,
+        counted * (1.0 - share),
+    )
+
+
+_CONTAMINATED = Kernel(_contaminated, wrt=(3, 4, 5, 6))
 
 
 class ContaminatedGamma(AmountFamily):
@@ -33,14 +64,8 @@ class ContaminatedGamma(AmountFamily):
         normaliser = shape * log_shape - pt.gammaln(shape) + float(np.log1p(-SHARE))
         return shape, normaliser, wide * log_wide - pt.gammaln(wide) + float(np.log(SHARE))
 
-    def logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
-        shape, normaliser, normaliser_wide = terms
-        wide = shape / WIDER
-        # On rows that are not counted eta may be anything: what is not finite must not reach the sum.
-        distance = counted * (eta + value * pt.exp(-counted * eta))
-        common = normaliser + (shape - 1.0) * log_value - shape * distance
-        rare = normaliser_wide + (wide - 1.0) * log_value - wide * distance
-        return pt.logaddexp(common, rare)
+    def counted_logp(self, value: Any, log_value: Any, counted: Any, eta: Any, *terms: Any) -> Any:  # noqa: D102
+        return _CONTAMINATED.value(value, log_value, counted, eta, *terms)
 
     def frozen(self, mean: Any, shape: Any) -> Any:  # noqa: D102
         return _Mixture(np.asarray(mean, dtype=float), np.asarray(shape, dtype=float))

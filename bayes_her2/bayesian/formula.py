@@ -193,24 +193,39 @@ def _nested(arrays: Sequence[Any], names: Sequence[str], ndim: int, body: Iterab
     return [*lines, *("    " * ndim + line for line in body)]
 
 
-def _function(
-    name: str, arguments: Sequence[str], lines: Sequence[str], parts: dict[str, Any], key: str
+def compiled_function(
+    name: str,
+    arguments: Sequence[str],
+    lines: Sequence[str],
+    parts: dict[str, Any],
+    key: str,
+    *,
+    divides_by_zero: bool = False,
 ) -> tuple[Any, str]:
+    """Make a function for numba of lines of text that call others by name: it, and the key under which it is kept.
+
+    With `divides_by_zero` a division by 0 is not an error but infinite, as in NumPy. A loop that may stop with an error
+    is not done for several elements at a time.
+    """
     source = "\n    ".join([f"def {name}({', '.join(arguments)}):", *lines]) + "\n"
-    made_of = f"{key}\n{source}\nnumba {numba.__version__}, fastmath {config.numba__fastmath}"
+    model = "numpy" if divides_by_zero else "python"
+    made_of = (
+        f"{key}\n{source}\nnumba {numba.__version__}, fastmath {config.numba__fastmath}, {model}, inlined"
+    )
     kept = sha256(made_of.encode()).hexdigest()
     fast = bool(config.numba__fastmath)
-    compiled = {part: _for_numba(function, fast) for part, function in parts.items()}
+    compiled = {part: _for_numba(function, fast, model) for part, function in parts.items()}
     # numba looks for a function's module, by name, when it loads its code.
     known = {"__name__": __name__, "np": np, **compiled}
     made = compile_numba_function_src(source, name, known, cache_key=kept)
-    return numba_njit(made, cache=bool(config.numba__cache)), kept
+    return numba_njit(made, cache=bool(config.numba__cache), error_model=model), kept
 
 
 @cache
-def _for_numba(function: Any, fast: bool) -> Any:
-    """One for all formulas: numba compiles it once for all that call it, with the setting for fast arithmetic."""
-    return numba_njit(function)
+def _for_numba(function: Any, fast: bool, error_model: str) -> Any:
+    """One for all formulas: numba compiles it once for all that call it, with these settings."""
+    # Called for each element: a call that is left would keep the loop from doing several at a time.
+    return numba_njit(function, error_model=error_model, forceinline=True)
 
 
 @register_funcify_and_cache_key(Formula)  # type: ignore[untyped-decorator]
@@ -231,7 +246,7 @@ def _compiled(op: Formula, node: Apply, **kwargs: Any) -> tuple[Any, str]:
             *_nested(node.inputs, names, ndim, body),
             "return out",
         ]
-    return _function("formula", names, lines, {"value": op.value}, op.key)
+    return compiled_function("formula", names, lines, {"value": op.value}, op.key)
 
 
 @register_funcify_and_cache_key(_Pullback)  # type: ignore[untyped-decorator]
@@ -257,4 +272,4 @@ def _compiled_pullback(op: _Pullback, node: Apply, **kwargs: Any) -> tuple[Any, 
     found = ", ".join(f"np.asarray(d{i})" if inputs[i].type.ndim == 0 else f"d{i}" for i in wanted)
     lines.append(f"return {found}")
     parts = {f"p{i}": op.formula.partials[i] for i in wanted}
-    return _function("pullback", ["gradient", *names], lines, parts, op.formula.key)
+    return compiled_function("pullback", ["gradient", *names], lines, parts, op.formula.key)

@@ -56,7 +56,7 @@ def amount_node(
 
     def logp(value: Any, eta: Any, *others: Any) -> Any:
         *gathered, counted, log_value = others
-        return counted * family.logp(value, log_value, counted, eta, *gathered)
+        return family.counted_logp(value, log_value, counted, eta, *gathered)
 
     def random(eta: Any, *others: Any, rng: np.random.Generator | None = None, size: Any = None) -> Any:
         rng = rng if rng is not None else np.random.default_rng()
