@@ -50,6 +50,8 @@ class View:
         What it is called in titles and provenance; also the name of its page.
     known
         Its universes, the main analysis first.
+    words
+        What it is called in messages.
     make_page
         Rows of tables, head of the page, and notices by universe -> page.
     scales_priors
@@ -58,6 +60,7 @@ class View:
 
     kind: str
     known: tuple[Universe, ...]
+    words: str
     make_page: MakePage
     scales_priors: bool = False
 
@@ -73,7 +76,10 @@ class View:
 
 
 MULTIVERSE = View(
-    "multiverse", UNIVERSES, lambda rows, about, notices: multiverse_page(rows, about, notices=notices)
+    "multiverse",
+    UNIVERSES,
+    "multiverse",
+    lambda rows, about, notices: multiverse_page(rows, about, notices=notices),
 )
 
 
@@ -307,7 +313,7 @@ def study_in_universes(
         folder.abandon()
         raise AnalysisRefusedError(
             [
-                f"The {view.kind} needs the main analysis and another universe that passed their gates:",
+                f"A {view.words} needs the main analysis and another universe that passed their gates:",
                 *(f"  {name}: {reason}" for name, reasons in refused.items() for reason in reasons),
                 *(f"  {name}: {reason}" for name, reason in left_out.items()),
             ]

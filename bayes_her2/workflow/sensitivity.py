@@ -13,6 +13,7 @@ from bayes_her2.workflow.universes import PRIOR_UNIVERSES
 SENSITIVITY = View(
     "sensitivity",
     PRIOR_UNIVERSES,
+    "sensitivity analysis",
     lambda rows, about, notices: sensitivity_page(rows, about, notices=notices),
     scales_priors=True,
 )

@@ -102,3 +102,14 @@ def test_priors_of_what_one_cohort_does_not_have_are_left_out_with_the_reason(st
     said = " ".join(capsys.readouterr().err.split())
     assert "cohorts_half: these tumours have no parameter with a prior that it changes." in said
     assert not out.exists()
+
+
+@pytest.mark.sampling
+def test_fits_that_do_not_pass_their_gate_are_refused(short, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert exit_code(["sensitivity", str(short), "--out", str(out), "--only", "sceptical", "--quiet"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "A sensitivity analysis needs the main analysis and another universe that passed their gates" in said
+    )
+    assert not (out / "sensitivity.html").exists()
