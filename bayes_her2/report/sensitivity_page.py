@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from bayes_her2.report import formats
 from bayes_her2.report.figures import ALERT, COLOURS, GREY, MARKERS, WIDTH, Drawing, drawn, image_of
@@ -31,6 +32,7 @@ ESTIMAND = "overall"
 THRESHOLD = 0.05
 LEAST = 1e-3
 """Rates under this are drawn at this."""
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def sensitivity_page(rows: Mapping[str, Rows], about: About, *, notices: Mapping[str, Sequence[str]]) -> Page:
@@ -386,6 +388,14 @@ def scaling(results: Results) -> Drawing | None:
         )
     if named:
         figure.text(0.69, 1 - 0.55 / height, "Rate with the priors", fontsize=8, fontweight="bold")
+    for axis, name in ((axes.xaxis, "likelihood"), (axes.yaxis, "prior")):
+        values = [max(r[name], LEAST) for r in rows]
+        low, high = min(*values, THRESHOLD) / 1.3, max(*values, THRESHOLD) * 1.3
+        axis.set_view_interval(low, high, ignore=True)
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+        axis.set_minor_locator(NullLocator())
     axes.set_xlabel("rate with the likelihood")
     axes.set_ylabel("rate with the priors")
     handles: list[Any] = [

@@ -76,6 +76,7 @@ def test_the_page_says_what_rests_on_the_priors(folder):
     assert "under every one of 2 other priors" in page
     assert "SIMULATED DATA" in page
     assert "Power-scaling:" in page
+    assert "mathdefault" not in page  # numbers on axes are text
     assert {p.name for p in (folder / "figures").glob("*.svg")} == {"sensitivity.svg", "power_scaling.svg"}
 
 
