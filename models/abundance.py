@@ -219,8 +219,8 @@ OTHER_PRIORS = (
     OtherPriors(
         "sceptical",
         "Sceptical",
-        "HER2 slopes and interactions have a mean of Normal(0, 0.1) and a HalfNormal(0.1) spread between cell types: a "
-        "change beyond 1.5-fold per SD is implausible.",
+        "HER2 slopes and interactions have a mean of Normal(0, 0.1) and a HalfNormal(0.1) spread between cell types: 1 "
+        "% of cell types change more than 1.5-fold per SD.",
         tuple(Change(name, sigma=0.1) for name in _EFFECTS),
     ),
     OtherPriors(

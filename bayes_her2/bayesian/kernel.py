@@ -39,7 +39,7 @@ class Kernel(Op):
 
     def __init__(self, function: Callable[..., tuple[Any, ...]], wrt: tuple[int, ...]) -> None:
         self.function, self.wrt = function, wrt
-        code = inspect.getsource(function) + inspect.getsource(vector_math) + _compiled_as()
+        code = inspect.getsource(function) + inspect.getsource(vector_math)
         self.key = f"{function.__name__}-{sha256(code.encode()).hexdigest()}"
 
     def __str__(self) -> str:
@@ -100,10 +100,6 @@ def _repeated(arrays: Sequence[Any]) -> bool:
     return any(
         1 in sizes and set(sizes) != {1} for sizes in zip(*(a.type.shape for a in arrays), strict=True)
     )
-
-
-def _compiled_as() -> str:
-    return inspect.getsource(_compiled)
 
 
 @register_funcify_and_cache_key(Kernel)  # type: ignore[untyped-decorator]

@@ -176,9 +176,37 @@ def around(prior: Prior, other: Prior) -> Prior:
     )
 
 
+class _OfScipy:
+    """A random variable of SciPy's newer kind with the methods of a frozen distribution of scipy.stats."""
+
+    @cached_property
+    def _variable(self) -> Any:
+        raise NotImplementedError
+
+    def logpdf(self, x: Any) -> Any:
+        """Log density."""
+        return self._variable.logpdf(x)
+
+    def pdf(self, x: Any) -> Any:
+        """Density."""
+        return self._variable.pdf(x)
+
+    def cdf(self, x: Any) -> Any:
+        """Distribution function."""
+        return self._variable.cdf(x)
+
+    def ppf(self, q: Any) -> Any:
+        """Quantiles."""
+        return self._variable.icdf(q)
+
+    def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:
+        """Draws."""
+        return np.asarray(self._variable.sample(() if size is None else size, rng=random_state))
+
+
 @dataclass(frozen=True, eq=False)
-class NormalMixture:
-    """`scipy.stats.Mixture` of normal distributions, with the methods of a frozen distribution of scipy.stats.
+class NormalMixture(_OfScipy):
+    """`scipy.stats.Mixture` of normal distributions.
 
     Attributes
     ----------
@@ -191,25 +219,9 @@ class NormalMixture:
     sds: np.ndarray
 
     @cached_property
-    def _of_scipy(self) -> Any:
+    def _variable(self) -> Any:
         parts = [stats.Normal(mu=mu, sigma=sd) for mu, sd in zip(self.means, self.sds, strict=True)]
         return stats.Mixture(parts, weights=self.weights)
-
-    def logpdf(self, x: Any) -> Any:
-        """Log density."""
-        return self._of_scipy.logpdf(x)
-
-    def pdf(self, x: Any) -> Any:
-        """Density."""
-        return self._of_scipy.pdf(x)
-
-    def cdf(self, x: Any) -> Any:
-        """Distribution function."""
-        return self._of_scipy.cdf(x)
-
-    def ppf(self, q: Any) -> Any:
-        """Quantiles."""
-        return self._of_scipy.icdf(q)
 
     def mean(self) -> float:
         """Mean."""
@@ -219,14 +231,10 @@ class NormalMixture:
         """Return the standard deviation."""
         return float(np.sqrt(self.weights @ (self.sds**2 + self.means**2) - self.mean() ** 2))
 
-    def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:
-        """Draws."""
-        return np.asarray(self._of_scipy.sample(() if size is None else size, rng=random_state))
-
 
 @dataclass(frozen=True)
-class HalfStudentT:
-    """Absolute value of Student's t around 0, with the methods of a frozen distribution of scipy.stats.
+class HalfStudentT(_OfScipy):
+    """`scipy.stats.truncate` of Student's t, at 0 from below.
 
     Attributes
     ----------
@@ -239,42 +247,9 @@ class HalfStudentT:
     nu: float
     sigma: float
 
-    @property
-    def _whole(self) -> Any:
-        return stats.t(self.nu, scale=self.sigma)
-
-    def logpdf(self, x: Any) -> Any:
-        """Log density."""
-        return np.where(np.asarray(x) >= 0, np.log(2.0) + self._whole.logpdf(x), -np.inf)
-
-    def pdf(self, x: Any) -> Any:
-        """Density."""
-        return np.exp(self.logpdf(x))
-
-    def cdf(self, x: Any) -> Any:
-        """Distribution function."""
-        return np.maximum(2.0 * self._whole.cdf(x) - 1.0, 0.0)
-
-    def ppf(self, q: Any) -> Any:
-        """Quantiles."""
-        return self._whole.ppf((1.0 + np.asarray(q)) / 2.0)
-
-    def mean(self) -> float:
-        """Mean; infinite with at most one degree of freedom."""
-        if self.nu <= 1:
-            return math.inf
-        ratio = math.exp(math.lgamma((self.nu + 1) / 2) - math.lgamma(self.nu / 2))
-        return 2 * self.sigma * ratio * math.sqrt(self.nu / math.pi) / (self.nu - 1)
-
-    def std(self) -> float:
-        """Return the standard deviation; infinite with at most two degrees of freedom."""
-        return math.sqrt(float(self._whole.var()) - self.mean() ** 2) if self.nu > 2 else math.inf
-
-    def rvs(self, size: Any = None, random_state: np.random.Generator | None = None) -> np.ndarray:
-        """Draws."""
-        return np.asarray(
-            np.abs(self._whole.rvs(size=() if size is None else size, random_state=random_state))
-        )
+    @cached_property
+    def _variable(self) -> Any:
+        return stats.truncate(stats.make_distribution(stats.t)(df=self.nu) * self.sigma, lb=0.0)
 
 
 SAME_SUPPORT = ({"HalfNormal", "HalfStudentT"},)
@@ -313,5 +288,8 @@ def resolve_priors(
                 f"[priors.{model}.{name}]: dist is {setting.dist}, but this parameter takes a "
                 f"{defaults[name].dist}: its support is part of the model (an SD is above 0, a mean is not)."
             )
-        resolved[name] = Prior(setting.dist, dict(setting.params), setting.why, overridden=True)
+        try:
+            resolved[name] = Prior(setting.dist, dict(setting.params), setting.why, overridden=True)
+        except DataError as error:
+            raise DataError([f"[priors.{model}.{name}]: {fault}" for fault in error.faults]) from None
     return resolved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from bayes_her2.models import abundance
 
@@ -47,7 +48,19 @@ def test_every_change_of_the_main_model_reaches_presence_and_amount(other):
     made = other.changed(abundance.PRIORS)
     assert {name.split("_")[0] for name in made} >= {"presence", "amount"}
     assert len({other.name for other in abundance.OTHER_PRIORS}) == len(abundance.OTHER_PRIORS)
-    assert other.what.endswith((".", "plausible."))
+    assert other.what.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "fold", "least", "most"), [("sceptical", 1.5, 0.005, 0.015), ("flat", 100.0, 0.1, 1.0)]
+)
+def test_what_is_said_of_ratios_is_what_the_priors_imply(name, fold, least, most):
+    other = next(o for o in abundance.OTHER_PRIORS if o.name == name)
+    priors = abundance.PRIORS | other.changed(abundance.PRIORS)
+    rng = np.random.default_rng(1)
+    mean, spread = (priors[f"amount_slope_{p}"].sample(rng, (100_000,)) for p in ("mean", "between_cells_sd"))
+    beyond = np.mean(np.abs(mean + spread * rng.normal(size=100_000)) > np.log(fold))
+    assert least <= beyond <= most
 
 
 def test_groups_of_the_main_model_hold_each_prior_once_but_those_of_covariates_and_centres():

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 from bayes_her2.models import abundance
 
+from bayes_her2.bayesian import power_scaling
 from bayes_her2.bayesian.fit import read_fit
 from bayes_her2.bayesian.power_scaling import ALL, READINGS
 from bayes_her2.cli import exit_code
+from bayes_her2.report import sensitivity_page
 from bayes_her2.workflow.sensitivity import SENSITIVITY
 
 OTHERS = ["sceptical", "interaction_double"]
@@ -87,6 +89,10 @@ def test_finished_fits_are_reused(folder, study_file, capsys):
     printed = " ".join(capsys.readouterr().out.split())
     assert printed.count("finished fit") == 3
     assert {p: p.stat().st_mtime_ns for p in (folder / "posterior").iterdir()} == before
+
+
+def test_the_page_has_the_limit_and_the_name_of_the_tables():
+    assert (sensitivity_page.THRESHOLD, sensitivity_page.ALL) == (power_scaling.THRESHOLD, power_scaling.ALL)
 
 
 def test_priors_that_are_not_there_are_named_with_those_that_are(study_file, tmp_path, capsys):
