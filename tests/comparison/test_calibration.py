@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from arviz_stats.ecdf_utils import ecdf_pit
 from normal_means import CELLS, normal_means
 from scipy.stats import norm
 
@@ -46,6 +47,20 @@ def test_uniform_ranks_leave_the_band_of_their_line_as_seldom_as_it_says(n):
         pd.testing.assert_series_equal(left, (p <= 0.05).reindex(left.index), check_names=False)
     assert not ((made["below"] < made["lower_all"]) | (made["below"] > made["upper_all"])).any()
     assert (made["lower_all"] <= made["lower"]).all()
+
+
+def test_the_band_is_that_of_arviz():
+    """ArviZ simulates one too, but gives no p-value and no band for many lines: ours is that of the p-values."""
+    n, rng = 200, np.random.default_rng(2)
+    at, _, lower, upper = ecdf_pit(rng.random(n), 0.95, 4_000, rng=rng)
+    labels = {"estimand": "amount", "scope": "pooled", "outcome": "A", "stratum": "HR+", "cohort": ""}
+    ranks = rng.integers(RANKS + 1, size=n)
+    made = rank_ecdf(pd.DataFrame({"replicate": np.arange(n), "rank": ranks} | labels))
+    places = [int(np.abs(at - x).argmin()) for x in made["at"]]
+    np.testing.assert_allclose(at[places], made["at"], atol=1e-12)
+    # Counts are whole: simulations that differ a little give bands that differ by one data set.
+    assert (np.abs(lower[places] - made["lower"]) * n).max() < 1.5
+    assert (np.abs(upper[places] - made["upper"]) * n).max() < 1.5
 
 
 def test_exact_posteriors_are_found_calibrated():
