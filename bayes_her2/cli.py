@@ -118,7 +118,7 @@ def report(folder: Path, *, quiet: Quiet = False) -> None:
     folder
         A folder that `run` or `demo` wrote.
     """
-    _console(quiet).print(f"Report: {render_report(folder)}")
+    _console(quiet).print(f"Report: {render_report(folder, at_once=_at_once(None))}")
 
 
 @app.command
@@ -525,7 +525,6 @@ def _show_comparison(console: Console, result: ComparedModels) -> None:
         _print_cohorts(console, result.cohorts)
     for left_out, reason in result.left_out.items():
         console.print(escape(f"{left_out} is left out: {reason}"))
-    console.print(f"Page: {result.page}")
     for name, own in result.conclusions.groupby("model", sort=False):
         changed = own[own["changed"]]
         console.print(
@@ -728,7 +727,3 @@ def _print_table(console: Console, title: str, frame: pd.DataFrame) -> None:
     for row in frame.itertuples(index=False):
         table.add_row(*(escape(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row))
     console.print(table)
-
-
-if __name__ == "__main__":
-    main()

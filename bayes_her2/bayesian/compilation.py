@@ -26,6 +26,7 @@ import numba
 import numpy as np
 import nutpie
 import nutpie.compile_pymc as internals
+import pandas as pd
 import pymc as pm
 import pytensor
 from numba.core import cgutils
@@ -200,7 +201,7 @@ def compiled(graph: pm.Model) -> CompiledModel:
     return internals.CompiledPyMCModel(
         _n_dim=n_dim,
         dims=dims,
-        _coords=coords,
+        _coords={name: _plain(labels) for name, labels in coords.items()},
         _shapes={name: tuple(shape) for name, _, shape in zip(*shape_info, strict=True)},
         compiled_logp_func=codes[0].called_from_c(*where, _LOG_DENSITY, _LOG_DENSITY_CODE),
         compiled_expand_func=codes[1].called_from_c(*where, _EXPANDED, _EXPANDED_CODE),
@@ -233,6 +234,11 @@ def _fixed(values: np.ndarray) -> np.ndarray:
     copy = np.array(values, order="C", copy=True)
     copy.flags.writeable = False
     return copy
+
+
+def _plain(labels: pd.Index) -> pd.Index:
+    """Labels that nutpie can keep: of pandas' kinds of text it knows Arrow's, and objects."""
+    return labels.astype(object) if isinstance(labels.dtype, pd.StringDtype) else labels
 
 
 def _places(record: np.dtype[Any], keys: Mapping[Variable, str]) -> dict[Variable, tuple[int, int]]:

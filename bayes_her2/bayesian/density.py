@@ -74,6 +74,7 @@ class Predictors(Levels):
         super().__init__(posterior, data, structure(data), support, 1)
         self.labels = labels
         self.sizes = (posterior.sizes["chain"], posterior.sizes["draw"])
+        self.draws = {d: posterior[d] for d in ("chain", "draw") if d in posterior.coords}
         self._factor: np.ndarray | None = None
 
     def _at_tumours(self, array: xr.DataArray, name: str) -> np.ndarray:
@@ -171,7 +172,7 @@ class Density(ABC):
         Returns
         -------
         xarray.DataArray
-            Dims chain, draw, tumour.
+            Dims chain, draw, tumour; the coordinates of chain and draw say of which draws.
         """
         at = Predictors(posterior, data, tumours, max_draws=max_draws)
         found = np.zeros((at.sizes[0] * at.sizes[1], len(at.labels)))
@@ -180,7 +181,7 @@ class Density(ABC):
         return xr.DataArray(
             found.reshape(*at.sizes, len(at.labels)),
             dims=("chain", "draw", "tumour"),
-            coords={"tumour": at.labels},
+            coords=at.draws | {"tumour": at.labels},
             name="log_likelihood",
         )
 
@@ -216,7 +217,7 @@ class Density(ABC):
         return xr.DataArray(
             drawn.reshape(*at.sizes, len(at.labels), len(names)),
             dims=("chain", "draw", "tumour", "cell_type"),
-            coords={"tumour": at.labels, "cell_type": names},
+            coords=at.draws | {"tumour": at.labels, "cell_type": names},
             name="abundance",
         )
 

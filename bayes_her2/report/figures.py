@@ -155,23 +155,38 @@ def drawn(results: Results, wanted: Iterable[Maker]) -> dict[str, Drawing]:
     FigureError
         If one cannot be drawn: which, and why. Nothing is written then.
     """
-    made: dict[str, Drawing] = {}
+    return numbered(each_drawn(results, wanted))
+
+
+def each_drawn(results: Results, wanted: Iterable[Maker]) -> list[Drawing | None]:
+    """Draw figures, not numbered yet; None in the place of one that the results do not call for.
+
+    Raises
+    ------
+    FigureError
+        As `drawn`.
+    """
+    made: list[Drawing | None] = []
     with matplotlib.rc_context():  # settings of the process come back afterwards
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         for maker in wanted:
             try:
-                drawing = maker(results)
+                made.append(maker(results))
             except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
                 raise FigureError(
                     f"figure {maker.__name__!r} cannot be drawn ({type(error).__name__}: {error}). "
                     "No report was written: check the rows of its table, or report the fault"
                 ) from error
-            if drawing is not None:
-                made[drawing.name] = drawing
+    return made
+
+
+def numbered(drawings: Iterable[Drawing | None]) -> dict[str, Drawing]:
+    """Give figures their numbers, in the order given, by name."""
+    there = {drawing.name: drawing for drawing in drawings if drawing is not None}
     return {
         name: replace(drawing, number=position)
-        for position, (name, drawing) in enumerate(made.items(), start=1)
+        for position, (name, drawing) in enumerate(there.items(), start=1)
     }
 
 

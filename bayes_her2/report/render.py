@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,7 +17,7 @@ from markupsafe import Markup
 
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report import formats, words
-from bayes_her2.report.figures import NAMES, Drawing, Maker, drawn, makers
+from bayes_her2.report.figures import NAMES, Drawing, Maker, each_drawn, makers, numbered
 from bayes_her2.report.load import Results, load_results
 from bayes_her2.report.sections import Section
 from bayes_her2.report.sections.registry import SECTIONS as FURTHER
@@ -48,6 +53,28 @@ OF_ITS_INFERENCE = ("results", "concordance", "cohorts", "checks", "cannot-say",
 """Sections that need it to have passed its gates."""
 
 
+WORTH_A_PROCESS = 10
+"""Figures for which another process is started: it takes some 2 s to start, and a figure some 0.4 s."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report will hold, before its figures are drawn.
+
+    Attributes
+    ----------
+    sections, further, tables
+        As in `Page`.
+    makers
+        What draws its figures, in reading order.
+    """
+
+    sections: tuple[tuple[str, str], ...]
+    further: Mapping[str, tuple[Section, ...]]
+    tables: Mapping[str, Table]
+    makers: tuple[Maker, ...]
+
+
 @dataclass(frozen=True)
 class Page:
     """What a report holds, before it is written.
@@ -68,7 +95,7 @@ class Page:
     figures: Mapping[str, Drawing]
 
 
-def render_report(results: Path) -> Path:
+def render_report(results: Path, *, at_once: int = 1) -> Path:
     """Write ``report.html`` and ``figures/`` (SVG and PDF of each) into a results folder.
 
     Reads nothing but that folder and computes no statistic. Everything is drawn before
@@ -80,6 +107,9 @@ def render_report(results: Path) -> Path:
     ----------
     results
         Folder that `bayes-her2 run` wrote.
+    at_once
+        Processes that draw figures. With more than 1, a script that calls this must do so under
+        ``if __name__ == "__main__":``, as for `run_study`. The report is the same, byte for byte.
 
     Returns
     -------
@@ -94,7 +124,7 @@ def render_report(results: Path) -> Path:
         If a figure cannot be drawn. Nothing is written then.
     """
     loaded = load_results(Path(results), [section.reads for section in FURTHER])
-    page = compose(loaded)
+    page = compose(loaded, at_once=at_once)
     text = html(loaded, page)
     folder = loaded.folder / FIGURES
     for name, drawing in page.figures.items():
@@ -109,8 +139,27 @@ def render_report(results: Path) -> Path:
     return report
 
 
-def compose(results: Results) -> Page:
-    """Choose the sections that the results call for, and make their tables and figures in reading order."""
+def compose(results: Results, *, at_once: int = 1) -> Page:
+    """Choose the sections that the results call for, and make their tables and figures in reading order.
+
+    Parameters
+    ----------
+    results
+        What was read.
+    at_once
+        Processes that draw.
+    """
+    found = contents(results)
+    return Page(
+        sections=found.sections,
+        further=found.further,
+        tables=found.tables,
+        figures=numbered(_all_drawn(results, found.makers, at_once)),
+    )
+
+
+def contents(results: Results) -> Contents:
+    """Choose the sections that the results call for, make their tables, and say what draws their figures."""
     own_tables, own_figures = tables(results), makers(results)
     order: list[tuple[str, str]] = []
     further: dict[str, tuple[Section, ...]] = {}
@@ -130,12 +179,55 @@ def compose(results: Results) -> Page:
                 wanted += section.figures
             if section.model:
                 made += model_tables(results, section.model)
-    return Page(
+    return Contents(
         sections=tuple(order),
         further=further,
         tables={table.name: replace(table, number=i) for i, table in enumerate(made, start=1)},
-        figures=drawn(results, wanted),
+        makers=tuple(wanted),
     )
+
+
+def _all_drawn(results: Results, wanted: tuple[Maker, ...], at_once: int) -> list[Drawing | None]:
+    """Draw figures in processes side by side, each every n-th; in the order of `wanted`."""
+    n = min(at_once, 1 + len(wanted) // WORTH_A_PROCESS)
+    made: list[Drawing | None] = [None] * len(wanted)
+    with TemporaryDirectory() as folder:
+        context = get_context("spawn")  # a process that has used threads cannot be forked safely
+        files = {first: Path(folder) / str(first) for first in range(1, n)}
+        others = {
+            first: context.Process(target=_draw_share, args=(results, first, n, file), daemon=True)
+            for first, file in files.items()
+        }
+        try:
+            for other in others.values():
+                with suppress(OSError):  # ended before it had what it was sent
+                    other.start()
+            made[0::n] = each_drawn(results, wanted[0::n])
+            for first, other in others.items():
+                if other.pid:
+                    other.join()
+                # What another process did not draw, because it was ended or met an error, is drawn here.
+                made[first::n] = (
+                    pickle.loads(files[first].read_bytes())
+                    if other.exitcode == 0
+                    else each_drawn(results, wanted[first::n])
+                )
+        finally:
+            for other in others.values():
+                if other.is_alive():
+                    other.terminate()
+                    other.join()
+    return made
+
+
+def _draw_share(results: Results, first: int, step: int, file: Path) -> None:
+    """Draw every n-th figure of a report into a file: what draws them cannot be sent to another process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    try:
+        drawn = each_drawn(results, contents(results).makers[first::step])
+    except Exception:  # noqa: BLE001 - met again, and told, by the process that started this one
+        raise SystemExit(1) from None
+    file.write_bytes(pickle.dumps(drawn))
 
 
 def templates() -> Environment:

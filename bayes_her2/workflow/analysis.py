@@ -5,17 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from bayes_her2 import frequentist
+from bayes_her2.bayesian.density import MAX_REPLICATES
 from bayes_her2.bayesian.fit import Fit, Progress, Sampling, fit_hash, fit_model, read_fit
-from bayes_her2.bayesian.model import ModelFile, load_model, main_model_of
+from bayes_her2.bayesian.model import ComparableModel, ModelFile, load_model, main_model_of
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
+from bayes_her2.comparison.one_left_out import (
+    ecdf_of_transforms,
+    influence,
+    transforms,
+    uniformity_of_transforms,
+    weights_of,
+)
 from bayes_her2.data import AnalysisSet, EvidenceSet, Exclusion, ResponseData, exclusions_frame
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
@@ -178,8 +186,38 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
             folder.table("parts_disagree", parts_that_disagree(posterior))
             if study.simulated and study.truth:
                 folder.table("recovery", recovery(posterior, _truth(study)))
+    if job.name == MODEL:
+        with clock(f"{job.name}: each tumour without itself"):
+            for name, table in _left_out(job, fit).items():
+                folder.table(name, table)
     shared["estimates"] = Estimates.concat(parts).table
     return Analysed(job.name, reused, (), shared, record, clock.seconds)
+
+
+def _left_out(job: Job, fit: Fit) -> dict[str, pd.DataFrame]:
+    """Whether the main model's forecasts of single tumours are calibrated, and what results rest on one of them."""
+    data, model = cast("AnalysisSet", job.data), cast("ComparableModel", job.model)
+    moved = influence(
+        fit.estimand_draws,
+        weights_of(model.log_likelihood(fit.posterior, data)),
+        data,
+        interval=job.study.decisions.interval,
+    )
+    rng = np.random.default_rng([job.study.seed, 6])
+    forecasts = model.replicate(fit.posterior, data, rng, max_draws=MAX_REPLICATES)
+    weights = weights_of(model.log_likelihood(fit.posterior, data, max_draws=MAX_REPLICATES))
+    left_out = transforms(forecasts, weights.values, data.abundance, rng)
+    with_it = transforms(forecasts, None, data.abundance, rng)
+    uniformity = [
+        uniformity_of_transforms(pit, data).assign(forecast=forecast)
+        for forecast, pit in (("leave-one-out", left_out), ("posterior", with_it))
+    ]
+    return {
+        "influence": moved.results,
+        "tumours_left_out": moved.tumours,
+        "predictive_pit": pd.concat(uniformity, ignore_index=True),
+        "loo_pit_ecdf": ecdf_of_transforms(left_out, data),
+    }
 
 
 def fit_or_reuse(

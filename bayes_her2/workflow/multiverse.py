@@ -225,7 +225,6 @@ def _power_scaling(job: Job, fit: Fit) -> pd.DataFrame:
     step = -(-fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"] // MAX_DRAWS)
     thinned = fit.posterior.isel(draw=slice(None, None, step))
     likelihood = model.log_likelihood(thinned, job.data, max_draws=MAX_DRAWS)
-    likelihood = likelihood.assign_coords(chain=thinned["chain"], draw=thinned["draw"])
     return power_scaling(fit.estimand_draws, log_prior(thinned, job.priors), likelihood, groups)
 
 

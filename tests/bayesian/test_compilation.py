@@ -7,6 +7,7 @@ from multiprocessing import get_context
 
 import numpy as np
 import nutpie
+import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
@@ -206,6 +207,14 @@ def test_code_that_is_loaded_where_it_was_compiled_draws_the_same():
     one, two = (sample(m, settings, progress=False)["posterior"].to_dataset() for m in (first, second))
     for name in one.data_vars:
         np.testing.assert_array_equal(one[name], two[name])
+
+
+@pytest.mark.parametrize("kept_by", ["python", "pyarrow"])
+def test_labels_are_text_however_pandas_keeps_it(kept_by):
+    with pd.option_context("mode.string_storage", kept_by):
+        drawn = sample(model_of(counts_of(1)), Sampling(chains=1, tune=5, draws=2, cores=1), progress=False)
+    groups = drawn["posterior"]["group"]
+    assert [str(label) for label in groups.to_numpy()] == ["g0", "g1"]
 
 
 def _density_at_points(data, folder):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from bayes_her2.data import DIFFERENCE, LM22_CELL_TYPES
 from bayes_her2.errors import DataError
-from bayes_her2.report import figures, formats, render_report
+from bayes_her2.report import figures, formats, render, render_report
 from bayes_her2.report.load import load_results
 
 STRATA = ("HR+", "HR-")
@@ -278,6 +280,29 @@ def test_zero_shares_are_drawn_from_0_to_1(finished: tuple[Path, Any]) -> None:
     texts = [text for text, _ in drawn_texts(svg)]
     panel = texts[: texts.index("zero share")]
     assert {"0.0", "0.2", "0.4", "0.6", "0.8", "1.0"} <= set(panel)
+
+
+def _ended(*_: Any) -> None:
+    os._exit(1)
+
+
+@pytest.mark.parametrize(
+    "other", [None, _ended], ids=["as it should", "a process that is ended from outside"]
+)
+def test_figures_drawn_by_several_processes_are_the_same(
+    finished: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: Any
+) -> None:
+    alone = finished[0]
+    folder = shutil.copytree(
+        alone, tmp_path / "results", ignore=shutil.ignore_patterns("figures", "report.html")
+    )
+    monkeypatch.setattr(render, "WORTH_A_PROCESS", 1)
+    if other is not None:
+        monkeypatch.setattr(render, "_draw_share", other)
+    render_report(folder, at_once=2)
+    made = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+    assert made == {path.name: path.read_bytes() for path in (alone / "figures").iterdir()}
+    assert (folder / "report.html").read_bytes() == (alone / "report.html").read_bytes()
 
 
 # --- refusal -------------------------------------------------------------------------------------
