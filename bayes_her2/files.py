@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -37,3 +38,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8, as given) whole or not at all; see `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))
+
+
+_NUMBERS = re.compile(r"[-+0-9.,()eE% ]*(to [-+0-9.,()eE% ]*)?")
+"""A number, or one with its interval: ``-0.44 (-0.53 to -0.34)``."""
+
+
+def is_formula(cell: object) -> bool:
+    """Whether a spreadsheet that opens a CSV would take a text for a formula and run it."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return False
+    return cell[0] in "=@\t\r" or _NUMBERS.fullmatch(cell) is None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -38,6 +39,7 @@ from bayes_her2.data import (
     Scale,
 )
 from bayes_her2.errors import Faults, StudyError, name_some
+from bayes_her2.files import is_formula
 from bayes_her2.inputs.fields import (
     STANDARD_FIELDS,
     VOCABULARIES,
@@ -59,6 +61,19 @@ Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 Word = Annotated[str, Field(min_length=1)]
+
+
+def _harmless(name: str) -> str:
+    if is_formula(name) or any(ord(letter) < 32 for letter in name):
+        raise ValueError(
+            f"{name!r} stands in tables that spreadsheets open, and one would take it for a formula or a broken line: "
+            "begin it with a letter or a digit, and leave out tabs and line breaks"
+        )
+    return name
+
+
+Name = Annotated[Word, AfterValidator(_harmless)]
+"""A word that names something in tables, figures and files."""
 Share = Annotated[float, Strict(), Field(gt=0, lt=1)]
 
 
@@ -92,7 +107,7 @@ class Her2Settings(_Block):
     measure: Word = Field(
         description="The HER2 measure: the name of a field of any table, or of a gene of a gene table."
     )
-    label: Word = Field(
+    label: Name = Field(
         description="The measure in words, with its unit, as tables and figures print it. Default: its name."
     )
     ultralow_max_percent: Annotated[float, Strict(), Field(ge=0, le=100)] = Field(
@@ -124,7 +139,7 @@ class AbundanceSettings(_Block):
         default=None,
         description="A field (such as leukocyte_fraction) by which relative fractions become absolute.",
     )
-    cell_types: tuple[Word, ...] = Field(
+    cell_types: tuple[Name, ...] = Field(
         default=LM22_CELL_TYPES,
         min_length=1,
         description="Cell types of the signature, as the files name them. Default: the 22 of LM22.",
@@ -201,7 +216,7 @@ class MeasureSetting(_Block):
     """A measure of `[rank_correlation]` or `[her2_measurement]`: a field or gene alone (`"ESR1"`), or with a label."""
 
     field: Word = Field(description="The field of any table, or the gene of a gene table.")
-    label: Word = Field(description="How tables and figures name it. Default: its name.")
+    label: Name = Field(description="How tables and figures name it. Default: its name.")
 
     @model_validator(mode="before")
     @classmethod
@@ -269,7 +284,7 @@ class MeasurementSettings(OneModel):
 class OutcomeSetting(_Block):
     """`[clinical] outcomes`: a clinical variable cut in two."""
 
-    name: Word = Field(description="In words that a table prints: 'age > 50 years'.")
+    name: Name = Field(description="In words that a table prints: 'age > 50 years'.")
     field: Word = Field(description="The field that decides.")
     above: Number | None = Field(default=None, description="True above this number.")
     values: tuple[Category, ...] | None = Field(
@@ -440,7 +455,7 @@ class ExcludeRule(_Block):
         min_length=1,
         description="Values to exclude: everything else, missing included, is kept.",
     )
-    reason: Word = Field(description="The reason in words that a methods section can print.")
+    reason: Name = Field(description="The reason in words that a methods section can print.")
 
     @model_validator(mode="after")
     def _either_keep_or_drop(self) -> ExcludeRule:
@@ -565,7 +580,7 @@ class ResponseSettings(_Block):
         description="Counts (columns outcome, hr, her2, n, events; arm, n_not_evaluable if any), or one row for each"
         " patient: then [response.patients] says which column is what."
     )
-    name: Word = Field(description="Which patients, in words that captions print.")
+    name: Name = Field(description="Which patients, in words that captions print.")
     citation: str = Field(default="", description="Where the data were published, with a DOI.")
     control: Word | None = Field(
         default=None,
@@ -668,8 +683,8 @@ class TableFile(_Block):
 class CohortFiles(_Block):
     """`[[cohort]]`: the files of one cohort."""
 
-    name: Word = Field(description="Name of the cohort, in every table and figure.")
-    platform: Word = Field(description="Expression platform; HER2 is standardised within a platform.")
+    name: Name = Field(description="Name of the cohort, in every table and figure.")
+    platform: Name = Field(description="Expression platform; HER2 is standardised within a platform.")
     cibersort: CibersortFiles = Field(description="Immune cell abundances.")
     clinical: TableFile = Field(
         description="Clinical table. Tumours without a row in it are left out, and logged."
@@ -700,7 +715,7 @@ class CohortFiles(_Block):
 class Study(_Block):
     """What the user chose: files, measure, scale, models, priors, decisions, sampling."""
 
-    name: Word = Field(description="[study] Name of the study.")
+    name: Name = Field(description="[study] Name of the study.")
     description: str = Field(default="", description="[study] A sentence or two that the report prints.")
     seed: Annotated[int, Strict(), Field(ge=0)] = Field(
         description="[study] Any whole number; the same seed gives the same draws."

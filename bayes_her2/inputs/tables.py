@@ -20,6 +20,7 @@ from pathlib import Path
 
 import openpyxl  # type: ignore[import-untyped]
 import pandas as pd
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from bayes_her2.data import FileRead
 from bayes_her2.errors import MAX_NAMED, DataError, Faults, name_some
@@ -27,6 +28,9 @@ from bayes_her2.inputs.fields import counted, number_or_none
 
 ROW_NAMES = "row_names"
 """Name given to the first column where R wrote row names without a header for them."""
+
+MAX_UNPACKED = 2**31
+"""Bytes that a compressed file or a workbook may have once decompressed: some bytes can be made to say terabytes."""
 
 _DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 _PREFERRED = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -130,9 +134,20 @@ def read_table(
 
 def _decompressed(raw: bytes, where: str) -> bytes:
     try:
-        return gzip.decompress(raw)
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            content = stream.read(MAX_UNPACKED + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{where}: not a complete gzip file ({error}); fetch it again") from error
+    if len(content) > MAX_UNPACKED:
+        raise _too_large(where)
+    return content
+
+
+def _too_large(where: str) -> DataError:
+    return DataError(
+        f"{where}: more than {MAX_UNPACKED / 2**30:g} GiB once decompressed, which no table of tumours or genes needs. "
+        "Check where the file comes from; a larger table can be given as .csv or .tsv"
+    )
 
 
 def _text_rows(raw: bytes, suffix: str, where: str) -> Iterator[tuple[int, list[str]]]:
@@ -189,12 +204,20 @@ def _delimiter(header: str, suffix: str) -> str | None:
 
 def _xlsx_rows(raw: bytes, sheet: str | None, where: str) -> Iterator[tuple[int, list[str]]]:
     try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise _too_large(where)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # openpyxl on styles it does not know
             book = openpyxl.load_workbook(io.BytesIO(raw), data_only=True, read_only=True)
+            for own in book.worksheets:
+                own.reset_dimensions()  # a sheet may say that it has 17 billion cells
             sheets = {str(s.title): [[_cell(c) for c in row] for row in s.values] for s in book.worksheets}
             book.close()
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file makes openpyxl raise errors of many kinds
         raise DataError(f"{where}: not a readable .xlsx file ({error}); save it again from Excel") from error
     filled = {title: rows for title, rows in sheets.items() if any(any(row) for row in rows)}
     if not filled:
@@ -215,8 +238,13 @@ def _xlsx_rows(raw: bytes, sheet: str | None, where: str) -> Iterator[tuple[int,
 
 def _parquet_rows(raw: bytes, where: str) -> Iterator[tuple[int, list[str]]]:
     try:
+        about = pq.read_metadata(io.BytesIO(raw))
+        if about.num_rows * about.num_columns * 8 > MAX_UNPACKED:
+            raise _too_large(where)
         frame = pd.read_parquet(io.BytesIO(raw))
-    except (OSError, ValueError, NotImplementedError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file makes Arrow and pandas raise errors of many kinds
         raise DataError(f"{where}: not a readable .parquet file ({error})") from error
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
