@@ -70,6 +70,14 @@ AtOnce = Annotated[
         help="Models to fit at the same time, 1.1 GiB of memory each on 737 tumours. Default: one for each core.",
     ),
 ]
+Scheduler = Annotated[
+    str,
+    Parameter(
+        name="--scheduler",
+        help="Address of a Dask scheduler (tcp://HOST:8786) whose workers do the fits, each in one thread. They see "
+        "the results folder. Default: this machine.",
+    ),
+]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
 
 
@@ -183,6 +191,7 @@ def multiverse(
         ),
     ] = (),
     at_once: AtOnce = None,
+    scheduler: Scheduler = "",
     quiet: Quiet = False,
 ) -> None:
     """Analyse a study under every zero policy and other arguable choices, and say which conclusions change.
@@ -197,7 +206,13 @@ def multiverse(
     console = _console(quiet)
     with Bars(console) as bars:
         result = multiverse_study(
-            study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws
+            study,
+            out,
+            only=only,
+            at_once=_at_once(at_once),
+            say=bars.say,
+            draws=bars.draws,
+            scheduler=scheduler,
         )
     _show_multiverse(console, result)
 
@@ -217,6 +232,7 @@ def sensitivity(
         ),
     ] = (),
     at_once: AtOnce = None,
+    scheduler: Scheduler = "",
     quiet: Quiet = False,
 ) -> None:
     """Fit the main model under other priors, and say which conclusions and verdicts rest on them.
@@ -231,7 +247,13 @@ def sensitivity(
     console = _console(quiet)
     with Bars(console) as bars:
         result = sensitivity_study(
-            study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws
+            study,
+            out,
+            only=only,
+            at_once=_at_once(at_once),
+            say=bars.say,
+            draws=bars.draws,
+            scheduler=scheduler,
         )
     _show_multiverse(console, result)
 
@@ -294,6 +316,7 @@ def calibrate(
             validator=validators.Number(gte=1),
         ),
     ] = None,
+    scheduler: Scheduler = "",
     quiet: Quiet = False,
 ) -> None:
     """Simulate data from a model's own priors, fit each set, and see whether posteriors hold the truth as they should.
@@ -310,6 +333,7 @@ def calibrate(
             seed=seed,
             at_once=_at_once(at_once),
             say=bars.say,
+            scheduler=scheduler,
         )
     _show_calibration(console, result)
 

@@ -179,6 +179,7 @@ def calibrate_model(
     at_once: int = 1,
     settings: Sampling = SETTINGS,
     say: Say = silent,
+    scheduler: str = "",
 ) -> Calibrated:
     """Draw truths from a model's priors, simulate and fit a data set for each, and see where the truths lie.
 
@@ -201,6 +202,9 @@ def calibrate_model(
         Of the sampler, for each data set.
     say
         Receives one line per step.
+    scheduler
+        Address of a Dask scheduler whose workers do the fits; '' for this machine. They see the folder, and have one
+        thread each.
 
     Raises
     ------
@@ -226,16 +230,16 @@ def calibrate_model(
     folder.text("study.toml", checked.study.path.read_text(encoding="utf-8"))
     interval = checked.study.decisions.interval
     key = _key(job, seed, settings, interval)
-    own = replace(settings, cores=1) if at_once > 1 else settings
+    own = replace(settings, cores=1) if at_once > 1 or scheduler else settings
     jobs, reused = _jobs(job, folder, replicates, seed, own, interval, key)
     if reused:
         say(f"{reused} of {replicates} data sets are found finished")
     if jobs:
-        if at_once > 1:
+        if at_once > 1 and not scheduler:
             with clock(f"{model}: compiling"):  # once, for all processes to load
                 compiled(job.model.build(job.data, job.priors))
         with clock(f"{model}: {len(jobs)} data sets simulated and fitted"):
-            do_all(jobs, do_data_set, folder, at_once=at_once, say=say, draws=None)
+            do_all(jobs, do_data_set, folder, at_once=at_once, say=say, draws=None, scheduler=scheduler)
     with clock("Ranks, coverage, errors and power"), folder.whole_or_nothing():
         rows, fits = _read_all(folder, replicates)
         tables = {

@@ -236,6 +236,7 @@ def multiverse_study(
     at_once: int = 1,
     say: Say = silent,
     draws: Draws | None = None,
+    scheduler: str = "",
 ) -> MultiverseResult:
     """Analyse a study in every universe that it can have, and say which conclusions depend on the choice.
 
@@ -251,6 +252,9 @@ def multiverse_study(
         Universes to fit at the same time.
     say, draws
         As in `run_study`.
+    scheduler
+        Address of a Dask scheduler whose workers do the fits; '' for this machine. They see the folder, and have one
+        thread each.
 
     Raises
     ------
@@ -259,7 +263,9 @@ def multiverse_study(
     AnalysisRefusedError
         The main analysis did not pass its gates, or the study has no other universe.
     """
-    return study_in_universes(path, out, MULTIVERSE, only=only, at_once=at_once, say=say, draws=draws)
+    return study_in_universes(
+        path, out, MULTIVERSE, only=only, at_once=at_once, say=say, draws=draws, scheduler=scheduler
+    )
 
 
 def study_in_universes(
@@ -271,12 +277,13 @@ def study_in_universes(
     at_once: int = 1,
     say: Say = silent,
     draws: Draws | None = None,
+    scheduler: str = "",
 ) -> MultiverseResult:
     """Analyse a study in every universe of a view that it can have.
 
     Parameters
     ----------
-    path, out, only, at_once, say, draws
+    path, out, only, at_once, say, draws, scheduler
         As in `multiverse_study`.
     view
         The universes, and the page that is made of them.
@@ -304,7 +311,9 @@ def study_in_universes(
     folder.open(study.decisions_hash, priors, f"{study.name}: {view.kind}")
     folder.text("study.toml", study.path.read_text(encoding="utf-8"))
     with clock(f"Fitting {len(jobs)} universes"):
-        done = do_all(jobs, analyse_universe, folder, at_once=at_once, say=say, draws=draws)
+        done = do_all(
+            jobs, analyse_universe, folder, at_once=at_once, say=say, draws=draws, scheduler=scheduler
+        )
     by_fit = {one.name: one for one in done}
     refused = {u.name: by_fit[fit_of[u.name]].reasons for u in universes if by_fit[fit_of[u.name]].reasons}
     printed = [u for u in universes if u.name not in refused]

@@ -27,6 +27,7 @@ def sensitivity_study(
     at_once: int = 1,
     say: Say = silent,
     draws: Draws | None = None,
+    scheduler: str = "",
 ) -> MultiverseResult:
     """Fit a study's main model under other priors, and say which conclusions and verdicts rest on them.
 
@@ -42,6 +43,9 @@ def sensitivity_study(
         Fits at the same time.
     say, draws
         As in `run_study`.
+    scheduler
+        Address of a Dask scheduler whose workers do the fits; '' for this machine. They see the folder, and have one
+        thread each.
 
     Returns
     -------
@@ -55,4 +59,6 @@ def sensitivity_study(
     AnalysisRefusedError
         The main analysis did not pass its gates.
     """
-    return study_in_universes(path, out, SENSITIVITY, only=only, at_once=at_once, say=say, draws=draws)
+    return study_in_universes(
+        path, out, SENSITIVITY, only=only, at_once=at_once, say=say, draws=draws, scheduler=scheduler
+    )

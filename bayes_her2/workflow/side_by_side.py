@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from bayes_her2.bayesian.fit import Progress
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.workflow.analysis import Analysed, Job, analyse
+from bayes_her2.workflow.cluster import do_all_on
 from bayes_her2.workflow.progress import Draws, Say
 from bayes_her2.workflow.results import ResultsFolder
 
@@ -41,10 +42,16 @@ class Work[J: Named, A: Named](Protocol):
 
 
 def analyse_all(
-    jobs: Sequence[Job], folder: ResultsFolder, *, at_once: int, say: Say, draws: Draws | None
+    jobs: Sequence[Job],
+    folder: ResultsFolder,
+    *,
+    at_once: int,
+    say: Say,
+    draws: Draws | None,
+    scheduler: str = "",
 ) -> list[Analysed]:
     """Fit every model of a run, and return what each gave, in the order of `jobs`; see `do_all`."""
-    return do_all(jobs, analyse, folder, at_once=at_once, say=say, draws=draws)
+    return do_all(jobs, analyse, folder, at_once=at_once, say=say, draws=draws, scheduler=scheduler)
 
 
 def do_all[J: Named, A: Named](
@@ -55,6 +62,7 @@ def do_all[J: Named, A: Named](
     at_once: int,
     say: Say,
     draws: Draws | None,
+    scheduler: str = "",
 ) -> list[A]:
     """Do every job, and return what each gave, in the order of `jobs`.
 
@@ -72,12 +80,18 @@ def do_all[J: Named, A: Named](
         Receives one line per step.
     draws
         Receives progress within the fits; None for no progress.
+    scheduler
+        Address of a Dask scheduler whose workers do the jobs instead of this machine, without progress within the
+        fits; '' for this machine.
 
     Raises
     ------
     BayesHer2Error, OSError
         Of the first job that fails; the others are ended.
     """
+    if scheduler:
+        elsewhere = do_all_on(scheduler, jobs, work, folder, say=say)
+        return [elsewhere[job.name] for job in jobs]
     if at_once == 1 or len(jobs) == 1:
         return [work(job, folder, say=say, progress=_of_model(draws, job.name)) for job in jobs]
     waiting = sorted(jobs, key=lambda job: _rank(job.name))

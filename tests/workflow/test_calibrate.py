@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
+from time import sleep
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from bayes_her2.models import abundance
+from distributed import Client, LocalCluster
 from rich.console import Console
 from simulated_studies import small_design
 
 from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
 from bayes_her2.cli import _show_calibration, exit_code
 from bayes_her2.comparison.calibration import verdict
+from bayes_her2.errors import DataError
 from bayes_her2.simulation import simulate_cohorts
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow import calibrate as workflow
+from bayes_her2.workflow import cluster as on_cluster
 from bayes_her2.workflow.calibrate import (
     Calibrated,
     calibrate_model,
@@ -26,6 +35,7 @@ from bayes_her2.workflow.calibrate import (
     troubled,
 )
 from bayes_her2.workflow.check import check_study
+from bayes_her2.workflow.results import ResultsFolder
 
 pytestmark = pytest.mark.sampling
 
@@ -125,6 +135,112 @@ def test_finished_data_sets_are_reused_and_a_broken_one_is_made_again(folder, ti
             pd.testing.assert_frame_equal(pd.read_parquet(path)[columns], table[columns])
         else:
             assert path.stat().st_mtime_ns == time
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
+    ) as started:
+        yield started
+
+
+def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, folder, tiny, tmp_path):
+    out = tmp_path / "out"
+    killed = []
+
+    def kill_one() -> None:
+        """End a worker's process once the first data set is there."""
+        while not list((out / "replicates").glob("*.parquet")):
+            sleep(0.02)
+        with Client(cluster.scheduler_address, set_as_default=False) as client:
+            pids = client.run(os.getpid)
+        pid = min(pids.values())
+        os.kill(pid, signal.SIGKILL)
+        killed.append((pid, len(list((out / "replicates").glob("*.parquet")))))
+
+    killer = Thread(target=kill_one)
+    killer.start()
+    lines: list[str] = []
+    again = calibrate_model(
+        "abundance",
+        out,
+        study=tiny,
+        replicates=N,
+        seed=SEED,
+        settings=SHORT,
+        scheduler=cluster.scheduler_address,
+        say=lines.append,
+    )
+    killer.join()
+    ((pid, finished),) = killed
+    assert finished < N  # in mid-run
+    assert again.n == N
+    assert any("20 jobs on 2 workers" in line for line in lines)
+    assert not list(out.rglob("*.part"))
+    for one in sorted((folder / "replicates").iterdir()):
+        other = pd.read_parquet(out / "replicates" / one.name)
+        kept = pd.read_parquet(one)
+        same = [c for c in kept.columns if c not in ("seconds",)]
+        pd.testing.assert_frame_equal(other[same], kept[same])
+    here, there = tables(folder), tables(out)
+    for name in ("ranks", "coverage", "power", "errors_of_claims"):
+        pd.testing.assert_frame_equal(here[name], there[name])
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=30)
+        assert pid not in client.run(os.getpid).values()
+
+
+def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypatch):
+    def asked(scheduler: str, **settings) -> None:
+        calibrate_model(
+            "abundance",
+            tmp_path / "out",
+            study=tiny,
+            replicates=N,
+            seed=SEED,
+            scheduler=scheduler,
+            **settings,
+        )
+
+    monkeypatch.setattr(on_cluster, "ANSWERS_WITHIN", 2)
+    with pytest.raises(DataError, match=r"tcp://127.0.0.1:1: no Dask scheduler answers there"):
+        asked("tcp://127.0.0.1:1")
+    with pytest.raises(DataError, match="no Dask scheduler answers there"):
+        asked("nonsense")
+    monkeypatch.setattr(on_cluster, "__version__", "9.9.9")
+    with pytest.raises(DataError, match=r"workers have bayes_her2 0\.1\.0, and this is 9\.9\.9"):
+        asked(cluster.scheduler_address)
+    monkeypatch.undo()
+    monkeypatch.setattr(on_cluster.Path, "touch", lambda self: None)  # as if on another disk
+    with pytest.raises(DataError, match=r"2 of 2 workers do not see .*out"):
+        asked(cluster.scheduler_address)
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert not (tmp_path / "out" / "replicates").exists()
+
+
+def test_a_scheduler_without_workers_or_with_threads_is_refused(tmp_path):
+    """What a scheduler answers then, without starting one that has none."""
+
+    def waits(n: int, timeout: float) -> None:
+        raise TimeoutError
+
+    def asked(**answers) -> None:
+        on_cluster._check_workers(SimpleNamespace(**answers), "tcp://x:1", ResultsFolder(tmp_path))
+
+    with pytest.raises(DataError, match=r"it has no worker\. Start some: dask worker tcp://x:1 --nthreads 1"):
+        asked(wait_for_workers=waits)
+    several = {"workers": {"tcp://a:1": {"nthreads": 1}, "tcp://b:1": {"nthreads": 4}}}
+    with pytest.raises(
+        DataError, match=r"1 of 2 workers do several jobs at a time .*tcp://b:1.* --nthreads 1"
+    ):
+        asked(wait_for_workers=lambda n, timeout: None, scheduler_info=lambda n_workers: several)
+
+
+def test_without_the_package_it_is_said_what_to_install(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(DataError, match="needs the package distributed"):
+        calibrate_model("abundance", tmp_path / "out", study=tiny, replicates=N, scheduler="tcp://x:1")
 
 
 def test_another_seed_does_not_take_up_these_data_sets(folder, tiny, monkeypatch):

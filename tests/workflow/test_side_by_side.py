@@ -85,7 +85,7 @@ def run_aside(study: Path, out: Path) -> subprocess.Popen[str]:
     for name in BOTH:
         arguments += ["--only", name]
     process = subprocess.Popen(
-        [sys.executable, "-m", "bayes_her2.cli", *arguments],
+        [sys.executable, "-m", "bayes_her2", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
