@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -203,18 +203,7 @@ def multiverse(
     study
         The study file (TOML).
     """
-    console = _console(quiet)
-    with Bars(console) as bars:
-        result = multiverse_study(
-            study,
-            out,
-            only=only,
-            at_once=_at_once(at_once),
-            say=bars.say,
-            draws=bars.draws,
-            scheduler=scheduler,
-        )
-    _show_multiverse(console, result)
+    _in_universes(multiverse_study, study, out, only, at_once, scheduler, quiet=quiet)
 
 
 @app.command
@@ -244,9 +233,23 @@ def sensitivity(
     study
         The study file (TOML).
     """
+    _in_universes(sensitivity_study, study, out, only, at_once, scheduler, quiet=quiet)
+
+
+def _in_universes(
+    made: Callable[..., MultiverseResult],
+    study: Path,
+    out: Path,
+    only: tuple[str, ...],
+    at_once: int | None,
+    scheduler: str,
+    *,
+    quiet: bool,
+) -> None:
+    """Run a command that analyses a study in several ways, and print what changes."""
     console = _console(quiet)
     with Bars(console) as bars:
-        result = sensitivity_study(
+        result = made(
             study,
             out,
             only=only,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bayes_her2.files import is_formula, write_text
+from bayes_her2.files import harmless, write_text
 
 Status = Literal["observed", "borrowed", "prior-only", "not estimable", "separated"]
 STATUSES = ("observed", "borrowed", "prior-only", "not estimable", "separated")
@@ -327,19 +327,12 @@ def write_table(table: pd.DataFrame, path: Path, *, index: bool = False) -> None
 
     Text that a spreadsheet would run as a formula (a tumour called ``=1+1``, say) gets an apostrophe in front.
     """
-    plain = table.rename(index=_harmless) if index else table
+    plain = table.rename(index=harmless) if index else table
     for i, column in enumerate(table.columns):
-        cells = [_harmless(cell) for cell in table.iloc[:, i]] if _may_be_text(table.iloc[:, i]) else []
-        if any(new is not old for new, old in zip(cells, table.iloc[:, i], strict=False)):
-            plain = plain.assign(**{str(column): cells})
+        if pd.api.types.is_numeric_dtype(table.dtypes.iloc[i]):
+            continue
+        cells = list(table.iloc[:, i])
+        safe = [harmless(cell) for cell in cells]
+        if any(new is not old for new, old in zip(safe, cells, strict=True)):
+            plain = plain.assign(**{str(column): safe})
     write_text(path, plain.to_csv(index=index, lineterminator="\n"))
-
-
-def _may_be_text(values: pd.Series[Any]) -> bool:
-    return not pd.api.types.is_numeric_dtype(values.dtype)
-
-
-def _harmless(cell: Any) -> Any:
-    """Return the same cell, or a text that is no formula and has no line break that `to_csv` would not quote."""
-    text = cell.replace("\r", " ") if isinstance(cell, str) and "\r" in cell else cell
-    return f"'{text}" if is_formula(cell) else text

@@ -49,3 +49,11 @@ def is_formula(cell: object) -> bool:
     if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return False
     return cell[0] in "=@\t\r" or _NUMBERS.fullmatch(cell) is None
+
+
+def harmless[T](cell: T) -> T | str:
+    """Return a cell of a CSV as it is, or a text that is no formula and has no line break that pandas leaves open."""
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace("\r", " ")
+    return f"'{text}" if is_formula(cell) else text

@@ -17,7 +17,7 @@ import xarray as xr
 from scipy.special import expit
 
 from bayes_her2.bayesian.composition import composition_of
-from bayes_her2.bayesian.density import MAX_DRAWS, MAX_REPLICATES
+from bayes_her2.bayesian.density import MAX_DRAWS, MAX_REPLICATES, draws_of, thinned
 from bayes_her2.bayesian.design import Structure, structure
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.scaled_dirichlet import log_density, mean_shares, random_shares, share_above
@@ -283,7 +283,7 @@ def composition_log_likelihood(
     xarray.DataArray
         Dims chain, draw, tumour.
     """
-    posterior = _thinned(posterior, max_draws)
+    posterior = thinned(posterior, max_draws)
     composition, shape = composition_of(data), structure(data)
     n = len(data.tumours)
     support = Support(data.tumours["her2_sd"].to_numpy(float), np.ones(n), np.arange(n))
@@ -304,15 +304,10 @@ def composition_log_likelihood(
     result = xr.DataArray(
         found,
         dims=("chain", "draw", "tumour"),
-        coords={"tumour": list(data.tumours.index)},
+        coords=draws_of(posterior) | {"tumour": list(data.tumours.index)},
         name="log_likelihood",
     )
     return result if tumours is None else result.sel(tumour=list(tumours))
-
-
-def _thinned(posterior: xr.Dataset, max_draws: int) -> xr.Dataset:
-    total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    return posterior.isel(draw=slice(None, None, -(-total // max_draws)))
 
 
 def composition_replicate(
@@ -338,7 +333,7 @@ def composition_replicate(
     xarray.DataArray
         Dims chain, draw, tumour, cell_type.
     """
-    posterior = _thinned(posterior, max_draws)
+    posterior = thinned(posterior, max_draws)
     composition, shape = composition_of(data), structure(data)
     n = len(data.tumours)
     support = Support(data.tumours["her2_sd"].to_numpy(float), np.ones(n), np.arange(n))
@@ -361,6 +356,7 @@ def composition_replicate(
     found = xr.DataArray(
         np.concatenate(parts, axis=1),
         dims=("chain", "draw", "tumour", "cell_type"),
-        coords={"tumour": list(data.tumours.index), "cell_type": list(tumours.cell_types)},
+        coords=draws_of(posterior)
+        | {"tumour": list(data.tumours.index), "cell_type": list(tumours.cell_types)},
     )
     return found.reindex(cell_type=list(data.abundance.columns))

@@ -44,6 +44,17 @@ def not_shares(data: AnalysisSet) -> str:
     return ""
 
 
+def thinned(posterior: xr.Dataset, max_draws: int) -> xr.Dataset:
+    """At most so many draws of a posterior, evenly taken from every chain."""
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
+    return posterior.isel(draw=slice(None, None, -(-total // max_draws)))
+
+
+def draws_of(posterior: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Coordinates that say of which draws an array is, so that it is not set against others by position."""
+    return {d: posterior[d] for d in ("chain", "draw") if d in posterior.coords}
+
+
 class Predictors(Levels):
     """Linear predictors and shapes of single tumours in every draw.
 
@@ -65,8 +76,7 @@ class Predictors(Levels):
         *,
         max_draws: int = MAX_DRAWS,
     ) -> None:
-        total = posterior.sizes["chain"] * posterior.sizes["draw"]
-        posterior = posterior.isel(draw=slice(None, None, -(-total // max_draws)))
+        posterior = thinned(posterior, max_draws)
         labels = list(data.tumours.index if tumours is None else tumours)
         rows = data.tumours.index.get_indexer(pd.Index(labels))
         her2_sd = data.tumours["her2_sd"].loc[labels].to_numpy(float)
@@ -74,7 +84,7 @@ class Predictors(Levels):
         super().__init__(posterior, data, structure(data), support, 1)
         self.labels = labels
         self.sizes = (posterior.sizes["chain"], posterior.sizes["draw"])
-        self.draws = {d: posterior[d] for d in ("chain", "draw") if d in posterior.coords}
+        self.draws = draws_of(posterior)
         self._factor: np.ndarray | None = None
 
     def _at_tumours(self, array: xr.DataArray, name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from scipy.special import gammaln, logsumexp
 
 from bayes_her2.bayesian.amounts import GAMMA
 from bayes_her2.bayesian.coordinates import LikelihoodInformed, partially_pooled
-from bayes_her2.bayesian.density import MAX_DRAWS, HurdleDensity
+from bayes_her2.bayesian.density import MAX_DRAWS, HurdleDensity, thinned
 from bayes_her2.bayesian.design import Arrays, PartDesign, structure
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.slopes import Levels, coefficient_by_cohort
@@ -113,8 +113,7 @@ def factor_log_likelihood(
     """
     presence = posterior[[n for n in posterior if not str(n).startswith(("amount_", "factor"))]]
     found = HurdleDensity(GAMMA).log_likelihood(presence, data, max_draws=max_draws)
-    total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    posterior = posterior.isel(draw=slice(None, None, -(-total // max_draws)))
+    posterior = thinned(posterior, max_draws)
     for start in range(0, posterior.sizes["draw"], DRAWS_AT_ONCE):
         rows = slice(start, start + DRAWS_AT_ONCE)
         chunk = posterior.isel(draw=rows)

@@ -20,6 +20,7 @@ import xarray as xr
 from arviz_stats.psense import psense
 
 from bayes_her2.bayesian.priors import Prior
+from bayes_her2.bayesian.summary import pooled_draws
 
 THRESHOLD = 0.05
 """Kallioinen and others: a distance per doubling above which a result is called sensitive."""
@@ -95,7 +96,8 @@ def power_scaling(
     own = prior.sel(draw=step)
     members = {ALL: tuple(str(n) for n in own.data_vars)}
     members |= {group: tuple(n for n in names if n in own) for group, names in groups.items()}
-    values, labels = _stacked(draws, step)
+    labels, columns = pooled_draws(draws, step)
+    values = xr.DataArray(columns, dims=("chain", "draw", "row"))
     if not labels:
         return pd.DataFrame(columns=_COLUMNS)
     rates = {group: _rates(values, own[list(names)], "prior") for group, names in members.items() if names}
@@ -113,29 +115,6 @@ _COLUMNS = ["estimand", "outcome", "stratum", "priors", "prior", "likelihood", "
 
 def _reading(prior: float, likelihood: float) -> str:
     return READINGS[bool(prior >= THRESHOLD), bool(likelihood >= THRESHOLD)]
-
-
-def _stacked(
-    draws: Mapping[tuple[str, str], xr.DataArray], step: np.ndarray
-) -> tuple[xr.DataArray, list[tuple[str, str, str]]]:
-    """Draws of all pooled rows that are estimable, as one array, and what each is."""
-    columns, labels = [], []
-    for (estimand, scope), array in draws.items():
-        if (
-            scope != "pooled"
-            or not {"cell_type", "stratum"} <= set(array.dims)
-            or array.sizes["draw"] < len(step)
-        ):
-            continue
-        own = array.sel(draw=step).transpose("chain", "draw", "cell_type", "stratum")
-        for cell in own["cell_type"].to_numpy():
-            for stratum in own["stratum"].to_numpy():
-                column = own.sel(cell_type=cell, stratum=stratum).to_numpy()
-                if np.isfinite(column).all():
-                    columns.append(column)
-                    labels.append((estimand, str(cell), str(stratum)))
-    shape = np.stack(columns, axis=-1) if columns else np.zeros((1, 1, 0))
-    return xr.DataArray(shape, dims=("chain", "draw", "row")), labels
 
 
 def _rates(values: xr.DataArray, density: xr.Dataset, kind: str) -> np.ndarray:

@@ -414,6 +414,38 @@ class Tabulated(Protocol):
         """Of the data."""
 
 
+def pooled_draws(
+    draws: Mapping[tuple[str, str], xr.DataArray], at: np.ndarray
+) -> tuple[list[tuple[str, str, str]], np.ndarray]:
+    """Draws of all pooled rows of cell types that are estimable, as one array, and what each is.
+
+    Parameters
+    ----------
+    draws
+        (estimand, scope) -> draws; an estimand of which fewer draws were taken than `at` has is left out.
+    at
+        Labels of the draws wanted.
+
+    Returns
+    -------
+    list, numpy.ndarray
+        (estimand, cell type, stratum) of each row; chain x draw x row.
+    """
+    columns, labels = [], []
+    for (estimand, scope), array in draws.items():
+        of_cells = {"cell_type", "stratum"} <= set(array.dims)
+        if scope != "pooled" or not of_cells or array.sizes["draw"] < len(at):
+            continue
+        own = array.sel(draw=at).transpose("chain", "draw", "cell_type", "stratum")
+        for cell in own["cell_type"].to_numpy():
+            for stratum in own["stratum"].to_numpy():
+                column = own.sel(cell_type=cell, stratum=stratum).to_numpy()
+                if np.isfinite(column).all():
+                    columns.append(column)
+                    labels.append((estimand, str(cell), str(stratum)))
+    return labels, np.stack(columns, axis=-1) if columns else np.zeros((1, 1, 0))
+
+
 def tabulate(
     draws: Mapping[tuple[str, str], xr.DataArray],
     data: Tabulated,

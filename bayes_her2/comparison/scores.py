@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_her2.comparison.models import leave_one_out
+from bayes_her2.comparison.one_left_out import weights_of
 from bayes_her2.errors import DataError
 
 SCORES = ("crps", "brier", "log_score")
@@ -125,10 +125,8 @@ def _scores(
 ) -> pd.DataFrame:
     """Scores of each tumour, means over its cell types."""
     tumours = list(abundance.index)
-    loo = leave_one_out(forecast.log_likelihood.sel(tumour=tumours))
-    weights = np.exp(loo.log_weights.transpose("chain", "draw", "tumour").to_numpy())
-    weights = weights.reshape(-1, len(tumours))
-    weights /= weights.sum(axis=0)
+    left_out = weights_of(forecast.log_likelihood.sel(tumour=tumours)).values
+    weights = left_out.to_numpy().reshape(-1, len(tumours))
     found = {score: np.full((len(tumours), abundance.shape[1]), np.nan) for score in SCORES}
     for c, name in enumerate(abundance.columns):
         rows = known[:, c]

@@ -35,6 +35,9 @@ from bayes_her2.workflow.check import MODEL
 from bayes_her2.workflow.progress import Clock, Say
 from bayes_her2.workflow.results import ResultsFolder
 
+LEFT_OUT_VALUES = 16_000_000
+"""Draws times tumours whose log likelihood is held in memory at once: 128 MB."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -197,16 +200,18 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
 def _left_out(job: Job, fit: Fit) -> dict[str, pd.DataFrame]:
     """Whether the main model's forecasts of single tumours are calibrated, and what results rest on one of them."""
     data, model = cast("AnalysisSet", job.data), cast("ComparableModel", job.model)
+    # All draws where memory allows, so that a result with all tumours is the one that the report prints.
+    at_most = max(MAX_REPLICATES, LEFT_OUT_VALUES // len(data.tumours))
     moved = influence(
         fit.estimand_draws,
-        weights_of(model.log_likelihood(fit.posterior, data)),
+        weights_of(model.log_likelihood(fit.posterior, data, max_draws=at_most)),
         data,
         interval=job.study.decisions.interval,
     )
     rng = np.random.default_rng([job.study.seed, 6])
     forecasts = model.replicate(fit.posterior, data, rng, max_draws=MAX_REPLICATES)
     weights = weights_of(model.log_likelihood(fit.posterior, data, max_draws=MAX_REPLICATES))
-    left_out = transforms(forecasts, weights.values, data.abundance, rng)
+    left_out = transforms(forecasts, weights, data.abundance, rng)
     with_it = transforms(forecasts, None, data.abundance, rng)
     uniformity = [
         uniformity_of_transforms(pit, data).assign(forecast=forecast)

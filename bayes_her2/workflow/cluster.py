@@ -7,6 +7,7 @@ What workers share with the machine that the command runs on is the results fold
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from functools import partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from bayes_her2.workflow.progress import Say
 
+ADDRESS = re.compile(r"(\w+://)?[^/\s]+:\d+")
 ANSWERS_WITHIN = 20
 """Seconds for a scheduler, and for a first worker, to answer."""
 
@@ -53,10 +55,14 @@ def do_all_on(
         raise DataError(
             "--scheduler needs the package distributed: install it here and on every worker (the extra `cluster`)."
         ) from None
+    if not ADDRESS.fullmatch(scheduler):
+        raise DataError(
+            f"--scheduler {scheduler}: is no address. Give that of a Dask scheduler: tcp://HOST:PORT."
+        )
     shared = ResultsFolder(folder.out.resolve())
     try:
         client = Client(scheduler, timeout=ANSWERS_WITHIN, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"--scheduler {scheduler}: no Dask scheduler answers there ({error}). Start one (dask scheduler) and its "
             "workers (dask worker ADDRESS --nthreads 1), or leave the option out to use this machine."
@@ -77,8 +83,9 @@ def do_all_on(
                     say(line)
                 done[futures[future]] = result
         except KilledWorker as error:
+            name = str(error.task).removesuffix(f"-{own}")
             raise BayesHer2Error(
-                f"{error.task}: its worker was lost again and again; a machine that runs out of memory does so. "
+                f"{name}: its worker was lost again and again; a machine that runs out of memory does so. "
                 "Finished jobs are kept: run the same command again, on workers with more memory."
             ) from error
         finally:
@@ -98,7 +105,7 @@ def _about_worker(token: str) -> tuple[str, bool]:
 
 
 def _check_workers(client: Client, scheduler: str, folder: ResultsFolder) -> int:
-    """Return the number of workers; refuse those that would give other results, or none."""
+    """Return the number of workers; refuse those that would give other results, or none. Later ones are not asked."""
     try:
         client.wait_for_workers(1, timeout=ANSWERS_WITHIN)
     except TimeoutError as error:

@@ -11,7 +11,6 @@ from typing import Any, cast
 import pandas as pd
 
 from bayes_her2 import frequentist
-from bayes_her2.bayesian.density import MAX_DRAWS
 from bayes_her2.bayesian.fit import Fit, Progress
 from bayes_her2.bayesian.model import ComparableModel
 from bayes_her2.bayesian.power_scaling import log_prior, power_scaling
@@ -222,10 +221,8 @@ def _power_scaling(job: Job, fit: Fit) -> pd.DataFrame:
         )
         for group, own in terms.items()
     }
-    step = -(-fit.posterior.sizes["chain"] * fit.posterior.sizes["draw"] // MAX_DRAWS)
-    thinned = fit.posterior.isel(draw=slice(None, None, step))
-    likelihood = model.log_likelihood(thinned, job.data, max_draws=MAX_DRAWS)
-    return power_scaling(fit.estimand_draws, log_prior(thinned, job.priors), likelihood, groups)
+    likelihood = model.log_likelihood(fit.posterior, job.data)
+    return power_scaling(fit.estimand_draws, log_prior(fit.posterior, job.priors), likelihood, groups)
 
 
 def multiverse_study(

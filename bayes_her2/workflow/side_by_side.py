@@ -42,16 +42,10 @@ class Work[J: Named, A: Named](Protocol):
 
 
 def analyse_all(
-    jobs: Sequence[Job],
-    folder: ResultsFolder,
-    *,
-    at_once: int,
-    say: Say,
-    draws: Draws | None,
-    scheduler: str = "",
+    jobs: Sequence[Job], folder: ResultsFolder, *, at_once: int, say: Say, draws: Draws | None
 ) -> list[Analysed]:
     """Fit every model of a run, and return what each gave, in the order of `jobs`; see `do_all`."""
-    return do_all(jobs, analyse, folder, at_once=at_once, say=say, draws=draws, scheduler=scheduler)
+    return do_all(jobs, analyse, folder, at_once=at_once, say=say, draws=draws)
 
 
 def do_all[J: Named, A: Named](
@@ -90,7 +84,8 @@ def do_all[J: Named, A: Named](
         Of the first job that fails; the others are ended.
     """
     if scheduler:
-        elsewhere = do_all_on(scheduler, jobs, work, folder, say=say)
+        with folder.whole_or_nothing():
+            elsewhere = do_all_on(scheduler, jobs, work, folder, say=say)
         return [elsewhere[job.name] for job in jobs]
     if at_once == 1 or len(jobs) == 1:
         return [work(job, folder, say=say, progress=_of_model(draws, job.name)) for job in jobs]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from scipy.stats import kstest, norm
 
-from bayes_her2.comparison import one_left_out
 from bayes_her2.comparison.one_left_out import (
     Weights,
     ecdf_of_transforms,
@@ -72,6 +72,12 @@ def weights(normal) -> Weights:
     return weights_of(normal.log_likelihood)
 
 
+@pytest.fixture(scope="module")
+def effective(weights) -> np.ndarray:
+    """Effective number of draws that leave each tumour out: these are independent."""
+    return 1.0 / (weights.values**2).sum(("chain", "draw")).to_numpy()
+
+
 def test_forecasts_without_the_tumour_are_those_of_the_closed_form(normal, weights):
     elpd = [
         norm.logpdf(normal.y[i], m, np.hypot(1.0, s))
@@ -83,14 +89,16 @@ def test_forecasts_without_the_tumour_are_those_of_the_closed_form(normal, weigh
     assert weights.pareto_k.idxmax() == "T3"
 
 
-def test_transforms_are_those_of_the_closed_form_and_not_of_the_fit_with_the_tumour(normal, weights):
+def test_transforms_are_those_of_the_closed_form_and_not_of_the_fit_with_the_tumour(
+    normal, weights, effective
+):
     seen = pd.DataFrame({"X": normal.y + 20.0}, index=normal.tumours)  # amounts: above 0
     replicates = normal.replicates + 20.0
-    found = transforms(replicates, weights.values, seen, np.random.default_rng(1))["X"]
+    found = transforms(replicates, weights, seen, np.random.default_rng(1))["X"]
     expected = np.array(
         [norm.cdf(normal.y[i], m, np.hypot(1.0, s)) for i, (m, s) in enumerate(map(normal.without, range(N)))]
     )
-    monte_carlo = 4 * np.sqrt(expected * (1 - expected) / weights.effective) + 2 / weights.effective
+    monte_carlo = 4 * np.sqrt(expected * (1 - expected) / effective) + 2 / effective
     assert (np.abs(found - expected) < monte_carlo).all()
     with_it = transforms(replicates, None, seen, np.random.default_rng(1))["X"]
     mean, sd = normal.posterior(np.ones(N, dtype=bool))
@@ -148,15 +156,22 @@ def test_a_forecast_that_is_off_is_found_and_a_calibrated_one_is_not(normal):
     ).empty
 
 
-def test_influence_is_that_of_the_closed_form(normal, weights):
+def test_influence_is_that_of_the_closed_form(normal, weights, effective):
     found = influence({("overall", "pooled"): normal.draws}, weights, normal.data, interval=0.95)
     row = found.results.iloc[0]
-    assert (row["tumour"], row["cell_type"], row["stratum"]) == ("T3", "X", "HR+")
+    assert (row["cell_type"], row["stratum"]) == ("X", "HR+")
     mean, sd = normal.posterior(np.ones(N, dtype=bool))
-    without, sd_without = normal.without(3)
-    ess = weights.effective[3]
+    # The tumour of the row is the decisive one that moves the result most.
+    p_without = np.array([norm.sf(0, *normal.without(i)) for i in range(N)])
+    decisive = (p_without > 0.975) != (norm.sf(0, mean, sd) > 0.975)
+    shifts = np.array([(normal.without(i)[0] - mean) / sd for i in range(N)])
+    at_row = int(np.where(decisive, np.abs(shifts), 0).argmax())
+    assert row["tumour"] == normal.tumours[at_row]
+    assert row["n_decisive"] > 0
+    without, sd_without = normal.without(at_row)
+    ess = effective[at_row]
     assert row["shift"] == pytest.approx(
-        (without - mean) / sd, abs=4 * (1 + 1 / np.sqrt(ess / 1_000)) / np.sqrt(ess)
+        shifts[at_row], abs=4 * (1 + 1 / np.sqrt(ess / 1_000)) / np.sqrt(ess)
     )
     for name, at in (("point", 0.5), ("lower", 0.025), ("upper", 0.975)):
         assert np.log(row[name]) == pytest.approx(
@@ -167,22 +182,49 @@ def test_influence_is_that_of_the_closed_form(normal, weights):
         )
     assert row["excludes_null"] == (norm.cdf(0, mean, sd) < 0.025)
     # Decisive: exactly those without which the closed form changes side, the nearly undecided ones aside.
-    p = np.array([norm.sf(0, *normal.without(i)) for i in range(N)])
-    clear = np.abs(p - 0.975) > 4 * np.sqrt(0.975 * 0.025 / weights.effective)
+    clear = np.abs(p_without - 0.975) > 4 * np.sqrt(0.975 * 0.025 / effective)
     by_tumour = found.tumours.set_index("tumour").loc[normal.tumours]
-    changed = (p > 0.975) != (norm.sf(0, mean, sd) > 0.975)
-    np.testing.assert_array_equal(by_tumour["n_decisive"].to_numpy(bool)[clear], changed[clear])
+    np.testing.assert_array_equal(by_tumour["n_decisive"].to_numpy(bool)[clear], decisive[clear])
     assert clear.sum() > N / 2
     assert found.tumours["tumour"].iloc[0] == "T3"
 
 
 def test_influence_does_not_depend_on_the_order_of_tumours(normal, weights):
     order = np.random.default_rng(8).permutation(N)
-    other = Weights(weights.values.isel(tumour=order), weights.pareto_k.iloc[order], weights.elpd.iloc[order])
+    mixed = order[::-1]  # the parts are put together by label
+    other = Weights(weights.log.isel(tumour=order), weights.pareto_k.iloc[mixed], weights.elpd.iloc[mixed])
     draws = {("overall", "pooled"): normal.draws}
     one, two = (influence(draws, w, normal.data, interval=0.95) for w in (weights, other))
     pd.testing.assert_frame_equal(one.results, two.results)
     pd.testing.assert_frame_equal(one.tumours, two.tumours)
+
+
+def test_the_shift_is_that_of_arviz(normal, weights):
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset({"x": normal.draws.squeeze(("cell_type", "stratum"), drop=True)}),
+            "log_likelihood": xr.Dataset({"y": normal.log_likelihood}),
+        }
+    )
+    k = xr.DataArray(weights.pareto_k.to_numpy(), dims="tumour", coords={"tumour": normal.tumours})
+    size, _ = az.loo_influence(
+        tree,
+        var_names="x",
+        group="posterior",
+        log_likelihood_var_name="y",
+        log_weights=weights.log,
+        pareto_k=k,
+    )
+    found = influence({("overall", "pooled"): normal.draws}, weights, normal.data, interval=0.95)
+    ours = found.tumours.set_index("tumour")["largest_shift"].abs().loc[normal.tumours]
+    theirs = size["x"] if isinstance(size, xr.Dataset) else size
+    np.testing.assert_allclose(ours, theirs.sel(tumour=normal.tumours), rtol=1e-4)
+
+
+def test_weights_of_other_draws_than_the_forecasts_are_refused(normal, weights):
+    seen = pd.DataFrame({"X": normal.y}, index=normal.tumours)
+    with pytest.raises(ValueError, match="align"):
+        transforms(normal.replicates.isel(draw=slice(100)), weights, seen, np.random.default_rng(1))
 
 
 def test_rows_that_are_no_pooled_results_of_cell_types_are_left_out(normal, weights):
@@ -198,13 +240,6 @@ def test_rows_that_are_no_pooled_results_of_cell_types_are_left_out(normal, weig
 
 
 def test_weights_that_name_no_draws_are_refused(normal, weights):
-    nameless = Weights(weights.values.drop_vars("draw"), weights.pareto_k, weights.elpd)
+    nameless = Weights(weights.log.drop_vars("draw"), weights.pareto_k, weights.elpd)
     with pytest.raises(ValueError, match="no coordinate 'draw'"):
         influence({}, nameless, normal.data, interval=0.95)
-
-
-def test_quantiles_of_equal_weights_are_those_of_numpy():
-    values = np.random.default_rng(4).normal(size=101)
-    at = (0.025, 0.5, 0.9)
-    found = one_left_out._weighted_quantiles(values, np.full(101, 1 / 101), at)
-    np.testing.assert_allclose(found, np.quantile(values, at, method="hazen"))

@@ -15,16 +15,8 @@ from bayes_her2.data import AnalysisSet, TumourData
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.preprocessing import prepare
 
-RULES = """
-[[exclude]]
-field = "sex"
-keep = ["female"]
-reason = "not recorded as female"
-[[exclude]]
-field = "stage"
-drop = ["IV"]
-reason = "stage IV"
-"""
+from .test_prepare import RULES
+
 CELL_TYPES = ("T cells CD8", "Macrophages M2", "Neutrophils")
 RECEPTOR = st.sampled_from(("positive", "negative", None))
 TUMOUR = st.fixed_dictionaries(

@@ -28,7 +28,6 @@ RESULT = {
     "excludes_null_without": False,
     "pareto_k": 0.3,
     "n_decisive": 0,
-    "decisive": "",
 }
 TUMOUR = {
     "cohort": "Alpha",
@@ -55,7 +54,7 @@ def page(
         RESULT | {"estimand": "overall", "cell_type": "T cells CD8"},
         RESULT
         | {"estimand": "amount", "cell_type": "Neutrophils", "tumour": "T2", "shift": 0.2, "pareto_k": 0.83}
-        | {"n_decisive": 2, "decisive": "T2", "lower": 1.02, "excludes_null": True},
+        | {"n_decisive": 2, "lower": 1.02, "excludes_null": True},
     ]
     tumours = [TUMOUR | {"tumour": "T1"}, TUMOUR | {"tumour": "T2", "largest_shift": 0.2, "pareto_k": 0.83}]
     labels = [f"T{i}" for i in range(60)]

@@ -23,7 +23,7 @@ from simulated_studies import small_design
 from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
 from bayes_her2.cli import _show_calibration, exit_code
 from bayes_her2.comparison.calibration import verdict
-from bayes_her2.errors import DataError
+from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.simulation import simulate_cohorts
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow import calibrate as workflow
@@ -36,6 +36,7 @@ from bayes_her2.workflow.calibrate import (
 )
 from bayes_her2.workflow.check import check_study
 from bayes_her2.workflow.results import ResultsFolder
+from bayes_her2.workflow.side_by_side import do_all
 
 pytestmark = pytest.mark.sampling
 
@@ -146,49 +147,70 @@ def cluster():
 
 
 def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, folder, tiny, tmp_path):
-    out = tmp_path / "out"
+    out = ResultsFolder(tmp_path / "out")
+    out.out.mkdir()
+    checked = check_study(tiny, only=("abundance",))
+    job = workflow.Job("abundance", checked.prepared.tumours.for_model("abundance"), checked.study)
+    settings = replace(SHORT, cores=1)
+    jobs, _ = workflow._jobs(job, out, 8, SEED, settings, checked.study.decisions.interval, "")
     killed = []
+
+    def finished() -> list[Path]:
+        return list((out.out / "replicates").glob("*.parquet"))
 
     def kill_one() -> None:
         """End a worker's process once the first data set is there."""
-        while not list((out / "replicates").glob("*.parquet")):
+        while not finished():
             sleep(0.02)
         with Client(cluster.scheduler_address, set_as_default=False) as client:
-            pids = client.run(os.getpid)
-        pid = min(pids.values())
+            pid = min(client.run(os.getpid).values())
         os.kill(pid, signal.SIGKILL)
-        killed.append((pid, len(list((out / "replicates").glob("*.parquet")))))
+        killed.append((pid, len(finished())))
 
-    killer = Thread(target=kill_one)
+    killer = Thread(target=kill_one, daemon=True)  # if no data set ever comes, the tests end all the same
     killer.start()
     lines: list[str] = []
-    again = calibrate_model(
-        "abundance",
+    done = do_all(
+        jobs,
+        workflow.do_data_set,
         out,
-        study=tiny,
-        replicates=N,
-        seed=SEED,
-        settings=SHORT,
-        scheduler=cluster.scheduler_address,
+        at_once=1,
         say=lines.append,
+        draws=None,
+        scheduler=cluster.scheduler_address,
     )
-    killer.join()
-    ((pid, finished),) = killed
-    assert finished < N  # in mid-run
-    assert again.n == N
-    assert any("20 jobs on 2 workers" in line for line in lines)
-    assert not list(out.rglob("*.part"))
-    for one in sorted((folder / "replicates").iterdir()):
-        other = pd.read_parquet(out / "replicates" / one.name)
-        kept = pd.read_parquet(one)
-        same = [c for c in kept.columns if c not in ("seconds",)]
-        pd.testing.assert_frame_equal(other[same], kept[same])
-    here, there = tables(folder), tables(out)
-    for name in ("ranks", "coverage", "power", "errors_of_claims"):
-        pd.testing.assert_frame_equal(here[name], there[name])
+    killer.join(timeout=60)
+    ((pid, before),) = killed
+    assert before < len(jobs)  # in mid-run
+    assert [one.name for one in done] == [job.name for job in jobs]
+    assert lines[0] == f"8 jobs on 2 workers of {cluster.scheduler_address}"
+    assert not list(out.out.rglob("*.part"))
+    assert len(finished()) == len(jobs)
+    for one in finished():  # as two processes of this machine wrote them
+        pd.testing.assert_frame_equal(pd.read_parquet(one), pd.read_parquet(folder / "replicates" / one.name))
     with Client(cluster.scheduler_address, set_as_default=False) as client:
         client.wait_for_workers(2, timeout=30)
         assert pid not in client.run(os.getpid).values()
+
+
+def _ends_its_process(job, folder, *, say, progress):
+    os._exit(1)
+
+
+def _fails(job, folder, *, say, progress):
+    raise DataError(f"{job.name} is no good")
+
+
+def test_a_job_that_ends_every_worker_or_fails_is_named(cluster, tmp_path):
+    folder = ResultsFolder(tmp_path / "out")
+    folder.out.mkdir()
+    address = cluster.scheduler_address
+    with pytest.raises(
+        BayesHer2Error, match=r"^0007: its worker was lost again and again.*Finished jobs are kept"
+    ):
+        on_cluster.do_all_on(address, [SimpleNamespace(name="0007")], _ends_its_process, folder, say=print)
+    with pytest.raises(DataError, match="0007 is no good"):
+        on_cluster.do_all_on(address, [SimpleNamespace(name="0007")], _fails, folder, say=print)
 
 
 def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypatch):
@@ -206,7 +228,7 @@ def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypa
     monkeypatch.setattr(on_cluster, "ANSWERS_WITHIN", 2)
     with pytest.raises(DataError, match=r"tcp://127.0.0.1:1: no Dask scheduler answers there"):
         asked("tcp://127.0.0.1:1")
-    with pytest.raises(DataError, match="no Dask scheduler answers there"):
+    with pytest.raises(DataError, match=r"nonsense: is no address.*tcp://HOST:PORT"):
         asked("nonsense")
     monkeypatch.setattr(on_cluster, "__version__", "9.9.9")
     with pytest.raises(DataError, match=r"workers have bayes_her2 0\.1\.0, and this is 9\.9\.9"):
@@ -216,7 +238,7 @@ def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypa
     with pytest.raises(DataError, match=r"2 of 2 workers do not see .*out"):
         asked(cluster.scheduler_address)
     assert not list((tmp_path / "out").rglob("*.part"))
-    assert not (tmp_path / "out" / "replicates").exists()
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"decisions.json"}
 
 
 def test_a_scheduler_without_workers_or_with_threads_is_refused(tmp_path):

@@ -76,13 +76,14 @@ def influence(results: Results) -> Table:
             Column("All tumours"),
             Column("Without it"),
             Column("Shift"),
-            Column("Most influential tumour", words=True),
+            Column("Tumour", words=True),
             Column("Pareto k"),
             Column("Tumours that decide it"),
         ),
         tuple(lines),
         "tables/influence.csv",
         (
+            "Tumour: the one whose omission moves the result most, of those that decide it where there are any. "
             "Tumours that decide it: those whose omission alone changes whether the interval excludes no association. "
             "Where an interval ends near it, many do.",
             f"With a Pareto k above {TRUSTED_K} the numbers without the tumour are approximate.",
@@ -297,7 +298,7 @@ SECTION = Section(
     after="checks",
     needed={
         "influence": columns_of(
-            "estimand cell_type stratum tumour decisive",
+            "estimand cell_type stratum tumour",
             ints="n_decisive",
             floats="point lower upper shift point_without lower_without upper_without pareto_k",
             bools="excludes_null excludes_null_without",
