@@ -9,13 +9,22 @@ import pytest
 from numba import njit
 from pytensor.compile.mode import Mode, get_mode
 from scipy import stats
-from scipy.special import gammaln
+from scipy.special import digamma, gammaln, log_ndtr
 
-from bayes_her2.bayesian.amounts import _GAMMA, _WEIBULL
+from bayes_her2.bayesian.amounts import _BETA, _GAMMA, _WEIBULL
 from bayes_her2.bayesian.bernoulli import EVENTS
 from bayes_her2.bayesian.contaminated import _CONTAMINATED, SHARE, WIDER
 from bayes_her2.bayesian.kernel import Kernel
-from bayes_her2.bayesian.vector_math import GREATEST, LEAST, exp, log_of_1_plus
+from bayes_her2.bayesian.tobit import _CENSORED
+from bayes_her2.bayesian.vector_math import (
+    GREATEST,
+    LEAST,
+    exp,
+    log,
+    log_gamma,
+    log_normal_cdf,
+    log_of_1_plus,
+)
 
 PYTHON = Mode(linker="py", optimizer=None)
 SHAPE = (7, 5)
@@ -40,6 +49,19 @@ def arguments(kernel: Kernel, seed: int = 1) -> tuple[list[np.ndarray], np.ndarr
         log_unit = gammaln(1.0 + 1.0 / shape)
         density = stats.weibull_min(shape, scale=np.exp(eta - log_unit)).logpdf(y)
         return [log_y, counted, eta, shape, np.log(shape), log_unit], counted * density
+    if kernel is _CENSORED:
+        zero, log_sd = rng.random(SHAPE) < 0.3, rng.normal(size=SHAPE)
+        positive = (
+            stats.norm(eta, 1.0).logpdf(np.sqrt(y) / np.exp(log_sd)) - log_sd - np.log(2.0 * np.sqrt(y))
+        )
+        density = np.where(zero, stats.norm.logcdf(-eta), positive)
+        half_log = np.where(zero, 0.0, 0.5 * log_y)
+        return [np.where(zero, 0.0, y), half_log, counted, eta, log_sd, np.exp(-log_sd)], counted * density
+    if kernel is _BETA:
+        share, precision = rng.beta(0.8, 3.0, size=SHAPE), 20.0 * shape
+        mean = stats.logistic.cdf(eta)
+        density = stats.beta(mean * precision, (1.0 - mean) * precision).logpdf(share)
+        return [share, np.log(share), counted, eta, precision, gammaln(precision)], counted * density
     wide = shape / WIDER
     common = stats.gamma(shape, scale=mean / shape).logpdf(y) + np.log1p(-SHARE)
     rare = stats.gamma(wide, scale=mean / wide).logpdf(y) + np.log(SHARE)
@@ -47,7 +69,9 @@ def arguments(kernel: Kernel, seed: int = 1) -> tuple[list[np.ndarray], np.ndarr
     return [y, log_y, counted, eta, shape, *normalisers], counted * np.logaddexp(common, rare)
 
 
-KERNELS = pytest.mark.parametrize("kernel", [EVENTS, _GAMMA, _WEIBULL, _CONTAMINATED], ids=str)
+KERNELS = pytest.mark.parametrize(
+    "kernel", [EVENTS, _GAMMA, _WEIBULL, _BETA, _CONTAMINATED, _CENSORED], ids=str
+)
 
 
 @KERNELS
@@ -89,7 +113,14 @@ def test_compiled_code_has_the_values_and_gradients_of_python(kernel, order):
 @KERNELS
 def test_what_is_not_counted_is_nothing_whatever_its_linear_predictor(kernel):
     given, _ = arguments(kernel)
-    names = {EVENTS: (1, 2), _GAMMA: (2, 3), _WEIBULL: (1, 2), _CONTAMINATED: (2, 3)}
+    names = {
+        EVENTS: (1, 2),
+        _GAMMA: (2, 3),
+        _WEIBULL: (1, 2),
+        _BETA: (2, 3),
+        _CONTAMINATED: (2, 3),
+        _CENSORED: (2, 3),
+    }
     counted, eta = names[kernel]
     given[counted] = np.zeros(SHAPE)
     given[eta] = np.linspace(-2_000.0, 2_000.0, 35).reshape(SHAPE)
@@ -138,6 +169,19 @@ def _log_of(u, out):
         out[i] = log_of_1_plus(u[i])
 
 
+@njit(error_model="numpy")
+def _log_and_log_gamma_of(x, log_of_x, log_gamma_of_x, slope):
+    for i in range(x.size):
+        log_of_x[i] = log(x[i])
+        log_gamma_of_x[i], slope[i] = log_gamma(x[i])
+
+
+@njit(error_model="numpy")
+def _log_normal_cdf_of(x, value, slope):
+    for i in range(x.size):
+        value[i], slope[i] = log_normal_cdf(x[i])
+
+
 @njit(error_model="numpy", fastmath=True)
 def _exp_in_fast_code(x, out):
     for i in range(x.size):
@@ -169,3 +213,36 @@ def test_log_of_1_plus_is_right_to_two_units_in_the_last_place():
     _log_of(u, found)
     expected = np.log1p(u)
     assert (np.abs(found - expected) <= 2 * np.spacing(expected)).all()
+
+
+def test_the_logarithm_and_log_gamma_with_its_derivative_are_those_of_scipy():
+    rng = np.random.default_rng(5)
+    x = np.concatenate(
+        [10.0 ** rng.uniform(-300, 37, 300_000), 10.0 ** rng.uniform(-3, 4, 300_000), np.arange(1.0, 100.0)]
+    )
+    x = np.concatenate([x, np.nextafter(1.0, [0.0, 2.0]), rng.uniform(0.5, 2.0, 300_000)])
+    found = [np.empty_like(x) for _ in range(3)]
+    _log_and_log_gamma_of(x, *found)
+    for own, expected, units in zip(found, (np.log(x), gammaln(x), digamma(x)), (2, 40, 10), strict=True):
+        assert (np.abs(own - expected) <= units * np.spacing(np.maximum(np.abs(expected), 1.0))).all()
+    # Where it is 0 the logarithm is right relative to its size too.
+    near = np.abs(x - 1.0) < 0.1
+    np.testing.assert_allclose(found[0][near], np.log(x[near]), rtol=1e-15)
+
+
+def test_the_log_normal_probability_with_its_derivative_is_that_of_scipy():
+    rng = np.random.default_rng(6)
+    x = np.concatenate(
+        [rng.normal(0.0, 3.0, 300_000), rng.uniform(-40, 40, 300_000), -(10.0 ** rng.uniform(1, 9, 1_000))]
+    )
+    x = np.concatenate([x, [0.0, -0.0]])
+    value, slope = np.empty_like(x), np.empty_like(x)
+    _log_normal_cdf_of(x, value, slope)
+    np.testing.assert_allclose(value, log_ndtr(x), rtol=1e-14, atol=5e-16)
+    # Mills' ratio; far below 0 by its asymptotic series.
+    near = x > -10
+    expected = np.exp(stats.norm.logpdf(x[near]) - log_ndtr(x[near]))
+    np.testing.assert_allclose(slope[near], expected, rtol=1e-12, atol=1e-300)
+    far = -x[x < -40]
+    series = 1 + far**-2 - 2 * far**-4 + 10 * far**-6 - 74 * far**-8  # the next term is 706 / far^10
+    np.testing.assert_allclose(slope[x < -40], far * series, rtol=1e-12)
