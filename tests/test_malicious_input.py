@@ -89,10 +89,10 @@ def test_a_cohort_of_any_other_name_writes_only_where_it_should(tmp_path: Path, 
     checked = check_study(study)
     out = tmp_path / "a" / "b" / "out"
     folder = ResultsFolder(out)
-    folder.open("x", {}, checked.study.name)
     assert checked.prepared is not None
-    folder.table("tumours", checked.prepared.data.tumours, index=True)
-    folder.put_in_place()
+    with folder.opened("x", {}, checked.study.name):
+        folder.table("tumours", checked.prepared.data.tumours, index=True)
+        folder.put_in_place()
     files = {p for p in tmp_path.rglob("*") if p.is_file()}
     assert files
     assert all(p.is_relative_to(inside) or p.is_relative_to(out) for p in files)

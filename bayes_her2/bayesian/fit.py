@@ -163,19 +163,24 @@ def read_fit(path: Path) -> Fit:
         raise DataError(f"{path}: not a readable fit ({error}). Delete it and run again.") from error
     if "bayes_her2" not in tree.attrs:
         raise DataError(f"{path}: has no record of the fit in it. Delete it and run again.")
-    kept = json.loads(tree.attrs["bayes_her2"])
-    return Fit(
-        draws=tree,
-        model=kept["model"],
-        priors={name: Prior(**prior) for name, prior in kept["priors"].items()},
-        sampling=Sampling(**kept["sampling"]),
-        fingerprint=kept["fingerprint"],
-        diagnostics=Diagnostics(pd.DataFrame(kept["diagnostics"]), kept["n_divergent"]),
-        fit_hash=kept["fit_hash"],
-        versions=kept["versions"],
-        seconds=kept["seconds"],
-        retried=kept["retried"],
-    )
+    try:
+        kept = json.loads(tree.attrs["bayes_her2"])
+        return Fit(
+            draws=tree,
+            model=kept["model"],
+            priors={name: Prior(**prior) for name, prior in kept["priors"].items()},
+            sampling=Sampling(**kept["sampling"]),
+            fingerprint=kept["fingerprint"],
+            diagnostics=Diagnostics(pd.DataFrame(kept["diagnostics"]), kept["n_divergent"]),
+            fit_hash=kept["fit_hash"],
+            versions=kept["versions"],
+            seconds=kept["seconds"],
+            retried=kept["retried"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: the record of the fit in it is not one of this version ({error!r}). Delete it and run again."
+        ) from error
 
 
 def fit_hash(model: ModelFile, data: ModelData, priors: Mapping[str, Prior], sampling: Sampling) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from bayes_her2 import __version__
 from bayes_her2.data import DIFFERENCE, STRATA
 from bayes_her2.errors import DataError, Faults, name_some
 from bayes_her2.estimates import RATIO_ESTIMANDS, Estimates
@@ -30,6 +31,8 @@ MODEL = "abundance"
 SEED_TESTS = ("rank tests",)
 """Twin rows that belong to no model file: the seed study's own tests, shown with the main model."""
 
+COMMANDS = {"audit of published claims": "audit", "calibration": "calibrate"}
+"""Kind of results -> command, where its name is another."""
 RERUN = "run the analysis again (`bayes-her2 run`), then render"
 
 
@@ -386,7 +389,7 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
         raise DataError(
             f"{folder}: no such results folder. Give the folder that `bayes-her2 run --out` wrote"
         )
-    _refuse_audit(folder)
+    _refuse_others(folder)
     study = _read_study(folder / "study.toml", faults)
     provenance = _read_provenance(folder / "provenance.json", faults)
     models = _models(provenance, faults)
@@ -415,6 +418,11 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
             continue
         tables[name] = _read_table(path, columns, faults)
     estimates = _read_estimates(folder / ESTIMATES_FILE, faults) if complete else ()
+    by = provenance.get("package_version")
+    if faults and by not in (None, __version__):
+        faults.add(
+            "provenance.json", f"bayes_her2 {by} wrote these results, and this is {__version__}: {RERUN}"
+        )
     faults.raise_if_any()
     assert study is not None  # a missing study is a fault, raised above
     files = tuple(sorted(path.name for path in (folder / "tables").glob("*.csv")))
@@ -425,21 +433,17 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
     return results
 
 
-def _refuse_audit(folder: Path) -> None:
-    """Say that a folder holds an audit of claims or a multiverse, whose page is made with it."""
+def _refuse_others(folder: Path) -> None:
+    """Say that a folder holds the results of another command, whose page is made with them."""
     record = folder / "provenance.json"
     try:
         kind = json.loads(record.read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):
         return  # what is wrong with it is said where it is read
     if kind:
-        if kind == "multiverse":
-            raise DataError(
-                f"{folder} holds a {kind}, whose page is made with it: `bayes-her2 multiverse`, with the same study "
-                "and folder"
-            )
         raise DataError(
-            f"{folder} holds an {kind}, and no study. Its page is made with it: `bayes-her2 audit --out {folder}`"
+            f"{folder}: holds the results of `bayes-her2 {COMMANDS.get(kind, kind)}`, whose page is made with them. "
+            "The report is of the folder that `bayes-her2 run --out` wrote."
         )
 
 

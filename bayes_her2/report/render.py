@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bayes_her2 import __version__
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report import formats, words
 from bayes_her2.report.figures import NAMES, Drawing, Maker, each_drawn, makers, numbered
@@ -288,6 +289,7 @@ def html(results: Results, page: Page) -> str:
         fmt=formats,
         words=words,
         provenance=_provenance(results.provenance),
+        renderer=__version__,
     )
 
 

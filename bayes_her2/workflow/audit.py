@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bayes_her2.evidence.published_claims import Published, read_claims
 from bayes_her2.files import write_text
 from bayes_her2.report.audit_page import About, audit_page
 from bayes_her2.report.standalone import Page, rows_of, write_page
-from bayes_her2.workflow.results import PROVENANCE, STAGING, move_in_place
+from bayes_her2.workflow.results import LOCK, PROVENANCE, STAGING, held, move_in_place
 
 PAGE = "audit.html"
 KIND = "audit of published claims"
@@ -125,7 +126,7 @@ def _refuse_foreign(folder: Path) -> None:
         raise DataError(f"{folder}: is a file. Give a folder for the audit (--out).")
     if not folder.exists() or _is_audit(folder / PROVENANCE):
         return
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name != STAGING)
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in (STAGING, LOCK))
     if others:
         raise DataError(
             f"{folder}: holds files that no audit wrote ({name_some(others, 3)}). Choose an empty or a new folder."
@@ -146,8 +147,22 @@ def _write(
     folder: Path, published: Published, settings: Settings, tables: AuditTables, page: Page, now: str
 ) -> Path:
     """Write everything aside, then put it in place."""
-    staging = folder / STAGING
     existed = folder.exists()
+    try:
+        with held(folder):
+            _write_held(folder, published, settings, tables, page, now)
+    except BaseException:
+        if not existed:
+            with suppress(OSError):  # something else was written there meanwhile
+                folder.rmdir()
+        raise
+    return folder / PAGE
+
+
+def _write_held(
+    folder: Path, published: Published, settings: Settings, tables: AuditTables, page: Page, now: str
+) -> None:
+    staging = folder / STAGING
     shutil.rmtree(staging, ignore_errors=True)
     try:
         for name, table in tables.named().items():
@@ -168,8 +183,5 @@ def _write(
         write_text(staging / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
-        if not existed and folder.exists():
-            folder.rmdir()
         raise
     move_in_place(staging, folder, PARTS)
-    return folder / PAGE

@@ -226,62 +226,64 @@ def calibrate_model(
         reason = unsuited(job.model, job.data)
         if reason:
             raise DataError(f"{model}: {reason}")
-    folder.open(checked.study.decisions_hash, {model: job.priors_hash}, _title(checked.study.name, model))
-    folder.text("study.toml", checked.study.path.read_text(encoding="utf-8"))
-    interval = checked.study.decisions.interval
-    key = _key(job, seed, settings, interval)
-    own = replace(settings, cores=1) if at_once > 1 or scheduler else settings
-    jobs, reused = _jobs(job, folder, replicates, seed, own, interval, key)
-    if reused:
-        say(f"{reused} of {replicates} data sets are found finished")
-    if jobs:
-        if at_once > 1 and not scheduler:
-            with clock(f"{model}: compiling"):  # once, for all processes to load
-                compiled(job.model.build(job.data, job.priors))
-        with clock(f"{model}: {len(jobs)} data sets simulated and fitted"):
-            do_all(jobs, do_data_set, folder, at_once=at_once, say=say, draws=None, scheduler=scheduler)
-    with clock("Ranks, coverage, errors and power"), folder.whole_or_nothing():
-        rows, fits = _read_all(folder, replicates)
-        tables = {
-            "ranks": uniformity(rows),
-            "rank_ecdf": rank_ecdf(rows),
-            "coverage": coverage(rows, interval),
-            "errors_of_claims": errors_of_claims(rows),
-            "discoveries": discoveries(rows, checked.study.decisions.false_discovery),
-            "power": power(rows),
-            "design": _design(cast("AnalysisSet", job.data)),
-            "fits": fits,
-        }
-        against = verdict(tables["ranks"], tables["coverage"])
-        page = calibration_page(
-            {name: rows_of(table) for name, table in tables.items()},
-            replace(
-                about_of(checked.study, cast("AnalysisSet", job.data).measure), seed=seed, simulated=True
-            ),
-            model=model,
-            replicates=replicates,
-            against=against,
-            troubled=troubled(fits),
-            sampler=f"{settings.chains} chains of {settings.draws} draws after {settings.tune}",
+    with folder.opened(
+        checked.study.decisions_hash, {model: job.priors_hash}, _title(checked.study.name, model)
+    ):
+        folder.text("study.toml", checked.study.path.read_text(encoding="utf-8"))
+        interval = checked.study.decisions.interval
+        key = _key(job, seed, settings, interval)
+        own = replace(settings, cores=1) if at_once > 1 or scheduler else settings
+        jobs, reused = _jobs(job, folder, replicates, seed, own, interval, key)
+        if reused:
+            say(f"{reused} of {replicates} data sets are found finished")
+        if jobs:
+            if at_once > 1 and not scheduler:
+                with clock(f"{model}: compiling"):  # once, for all processes to load
+                    compiled(job.model.build(job.data, job.priors))
+            with clock(f"{model}: {len(jobs)} data sets simulated and fitted"):
+                do_all(jobs, do_data_set, folder, at_once=at_once, say=say, draws=None, scheduler=scheduler)
+        with clock("Ranks, coverage, errors and power"):
+            rows, fits = _read_all(folder, replicates)
+            tables = {
+                "ranks": uniformity(rows),
+                "rank_ecdf": rank_ecdf(rows),
+                "coverage": coverage(rows, interval),
+                "errors_of_claims": errors_of_claims(rows),
+                "discoveries": discoveries(rows, checked.study.decisions.false_discovery),
+                "power": power(rows),
+                "design": _design(cast("AnalysisSet", job.data)),
+                "fits": fits,
+            }
+            against = verdict(tables["ranks"], tables["coverage"])
+            page = calibration_page(
+                {name: rows_of(table) for name, table in tables.items()},
+                replace(
+                    about_of(checked.study, cast("AnalysisSet", job.data).measure), seed=seed, simulated=True
+                ),
+                model=model,
+                replicates=replicates,
+                against=against,
+                troubled=troubled(fits),
+                sampler=f"{settings.chains} chains of {settings.draws} draws after {settings.tune}",
+            )
+            for name, table in tables.items():
+                folder.table(name, table)
+            write_page(page, folder.staging, PAGE)
+        folder.provenance(
+            record_of(checked.study, started, checked.files, clock.seconds)
+            | {
+                "kind": KIND,
+                "model": model,
+                "replicates": replicates,
+                "calibration_seed": seed,
+                "sampler": asdict(settings),
+                "key": key,
+                "fingerprint": job.data.fingerprint,
+                "against": against,
+            }
         )
-        for name, table in tables.items():
-            folder.table(name, table)
-        write_page(page, folder.staging, PAGE)
-    folder.provenance(
-        record_of(checked.study, started, checked.files, clock.seconds)
-        | {
-            "kind": KIND,
-            "model": model,
-            "replicates": replicates,
-            "calibration_seed": seed,
-            "sampler": asdict(settings),
-            "key": key,
-            "fingerprint": job.data.fingerprint,
-            "against": against,
-        }
-    )
-    move_in_place(folder.staging, folder.out, PARTS)
-    return Calibrated(folder.out, model, replicates, tables, reused, against, folder.out / PAGE)
+        move_in_place(folder.staging, folder.out, PARTS)
+        return Calibrated(folder.out, model, replicates, tables, reused, against, folder.out / PAGE)
 
 
 def _design(data: AnalysisSet) -> pd.DataFrame:

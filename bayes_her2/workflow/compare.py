@@ -173,96 +173,99 @@ def compare_study(
     jobs = [Job(name, data, study) for name in names]
     folder = ResultsFolder(Path(out))
     # Not the folder of a run: what a comparison puts in place would take the place of the report.
-    folder.open(
+    with folder.opened(
         study.decisions_hash, {job.name: job.priors_hash for job in jobs}, f"{study.name}: rival models"
-    )
-    folder.text("study.toml", study.path.read_text(encoding="utf-8"))
+    ):
+        folder.text("study.toml", study.path.read_text(encoding="utf-8"))
 
-    def progress(label: str) -> bool | Progress:
-        return draws is not None and (lambda finished, total: draws(label, finished, total))
+        def progress(label: str) -> bool | Progress:
+            return draws is not None and (lambda finished, total: draws(label, finished, total))
 
-    fitted = _fit_all(jobs, folder, clock, progress)
-    if MODEL in fitted.refused or len(fitted.candidates) < 2:
-        folder.abandon()
-        raise AnalysisRefusedError(
-            [
-                "A comparison needs the main model and an alternative that passed their gates:",
-                *(f"  {name}: {reason}" for name, reasons in fitted.refused.items() for reason in reasons),
-            ]
-        )
-    comparable = fitted.with_main_density
-    with clock("Leave-one-tumour-out cross-validation, and scores"):
-        compared = compare_models(comparable) if len(comparable) > 1 else None
-        scores = proper_scores(fitted.forecasts, data.abundance, _presence_modelled(data))
-    in_folds = None
-    if compared is not None:
-        n_folds, refitted = _asked_in_folds(compared.table, folds)
-        if n_folds:
-            with clock(f"{n_folds}-fold cross-validation"):
-                in_folds = _in_folds(fitted, refitted, n_folds, folder, say, progress)
-    cohorts, pieces = pd.DataFrame(), pd.DataFrame()
-    if cohorts_out and len(data.cohorts) > 1:
-        with clock("Each cohort predicted from the others"):
-            refits = {
-                name: without_each_cohort(job, folder, say=say, progress=progress)
-                for name, job in fitted.jobs.items()
-                if (name == MODEL or name in models) and hasattr(job.model, "DENSITY")
-            }
-            cohorts, pieces = cohorts_predicted(
-                {
-                    (m, c): (r.table, r.reasons)
-                    for m, by_cohort in refits.items()
-                    for c, r in by_cohort.items()
-                }
+        fitted = _fit_all(jobs, folder, clock, progress)
+        if MODEL in fitted.refused or len(fitted.candidates) < 2:
+            raise AnalysisRefusedError(
+                [
+                    "A comparison needs the main model and an alternative that passed their gates:",
+                    *(
+                        f"  {name}: {reason}"
+                        for name, reasons in fitted.refused.items()
+                        for reason in reasons
+                    ),
+                ]
             )
-    estimates = pd.concat(fitted.estimates)
-    changed = conclusions(estimates, MODEL)
-    tables = {
-        "model_comparison": compared.table if compared is not None else pd.DataFrame(),
-        "model_comparison_tumours": compared.pointwise.reset_index()
-        if compared is not None
-        else pd.DataFrame(),
-        "k_fold": in_folds if in_folds is not None else pd.DataFrame(),
-        "proper_scores": scores.table,
-        "cohorts_predicted": cohorts,
-        "cohorts_predicted_cell_types": pieces,
-        "conclusions": changed,
-        "models": _about(names),
-        "estimates": estimates,
-        "diagnostics": pd.concat(fitted.diagnostics, ignore_index=True),
-    }
-    with clock("Tables, figures and page"), folder.whole_or_nothing():
-        page = comparison_page(
-            {name: rows_of(table) for name, table in tables.items()},
-            about_of(study, data.measure),
+        comparable = fitted.with_main_density
+        with clock("Leave-one-tumour-out cross-validation, and scores"):
+            compared = compare_models(comparable) if len(comparable) > 1 else None
+            scores = proper_scores(fitted.forecasts, data.abundance, _presence_modelled(data))
+        in_folds = None
+        if compared is not None:
+            n_folds, refitted = _asked_in_folds(compared.table, folds)
+            if n_folds:
+                with clock(f"{n_folds}-fold cross-validation"):
+                    in_folds = _in_folds(fitted, refitted, n_folds, folder, say, progress)
+        cohorts, pieces = pd.DataFrame(), pd.DataFrame()
+        if cohorts_out and len(data.cohorts) > 1:
+            with clock("Each cohort predicted from the others"):
+                refits = {
+                    name: without_each_cohort(job, folder, say=say, progress=progress)
+                    for name, job in fitted.jobs.items()
+                    if (name == MODEL or name in models) and hasattr(job.model, "DENSITY")
+                }
+                cohorts, pieces = cohorts_predicted(
+                    {
+                        (m, c): (r.table, r.reasons)
+                        for m, by_cohort in refits.items()
+                        for c, r in by_cohort.items()
+                    }
+                )
+        estimates = pd.concat(fitted.estimates)
+        changed = conclusions(estimates, MODEL)
+        tables = {
+            "model_comparison": compared.table if compared is not None else pd.DataFrame(),
+            "model_comparison_tumours": compared.pointwise.reset_index()
+            if compared is not None
+            else pd.DataFrame(),
+            "k_fold": in_folds if in_folds is not None else pd.DataFrame(),
+            "proper_scores": scores.table,
+            "cohorts_predicted": cohorts,
+            "cohorts_predicted_cell_types": pieces,
+            "conclusions": changed,
+            "models": _about(names),
+            "estimates": estimates,
+            "diagnostics": pd.concat(fitted.diagnostics, ignore_index=True),
+        }
+        with clock("Tables, figures and page"):
+            page = comparison_page(
+                {name: rows_of(table) for name, table in tables.items()},
+                about_of(study, data.measure),
+                refused=fitted.refused,
+                left_out=left_out,
+            )
+            for name, table in tables.items():
+                if len(table):
+                    folder.table(name, table)
+            write_page(page, folder.staging, PAGE)
+        folder.provenance(
+            record_of(study, started, checked.files, clock.seconds)
+            | {
+                "fingerprint": data.fingerprint,
+                "models": [c.model for c in fitted.candidates],
+                "refused": fitted.refused,
+                "left_out": left_out,
+            }
+        )
+        move_in_place(folder.staging, folder.out, PARTS)
+        return ComparedModels(
+            folder=folder.out,
+            page=folder.out / PAGE,
+            comparison=compared,
+            scores=scores,
+            folds=in_folds,
+            cohorts=cohorts,
+            conclusions=changed,
             refused=fitted.refused,
             left_out=left_out,
         )
-        for name, table in tables.items():
-            if len(table):
-                folder.table(name, table)
-        write_page(page, folder.staging, PAGE)
-    folder.provenance(
-        record_of(study, started, checked.files, clock.seconds)
-        | {
-            "fingerprint": data.fingerprint,
-            "models": [c.model for c in fitted.candidates],
-            "refused": fitted.refused,
-            "left_out": left_out,
-        }
-    )
-    move_in_place(folder.staging, folder.out, PARTS)
-    return ComparedModels(
-        folder=folder.out,
-        page=folder.out / PAGE,
-        comparison=compared,
-        scores=scores,
-        folds=in_folds,
-        cohorts=cohorts,
-        conclusions=changed,
-        refused=fitted.refused,
-        left_out=left_out,
-    )
 
 
 def alternatives_of(asked: Sequence[str]) -> list[str]:

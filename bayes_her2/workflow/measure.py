@@ -140,74 +140,81 @@ def measure_study(
     study = checked.study
     own, main = Job(MEASUREMENT, data, study), Job(MODEL, data, study)
     folder = ResultsFolder(Path(out))
-    folder.open(
+    with folder.opened(
         study.decisions_hash,
         {job.name: job.priors_hash for job in (own, main)},
         f"{study.name}: HER2 measurement",
-    )
-    folder.text("study.toml", study.path.read_text(encoding="utf-8"))
-    fit = _measurement(own, folder, clock, say, draws)
-    seen = indicators(data)
-    treated = _Treated(main, folder, clock, say, draws)
-    expected, drawn = _exposures(fit, seen, imputations, study.seed)
-    found: dict[str, tuple[OneImputation, ...]] = {
-        PLUG_IN: treated(PLUG_IN, [data.tumours["her2_sd"].to_numpy(float)], main.sampling),
-        CUT: treated(CUT, expected),
-        DRAWN: treated(DRAWN, drawn),
-    }
-    informed = _joint(own, main, folder, clock, say, draws) if joint else None
-    if informed is not None:
-        slopes_of_it = {key: array for key, array in informed.draws.items() if key[0] in SLOPES}
-        found[JOINT] = (OneImputation(slopes_of_it, informed.diagnostics),)
-    refused = {name: why for name, parts in found.items() if (why := _reasons(parts))}
-    if PLUG_IN in refused or CUT in refused:
-        folder.abandon()
-        raise AnalysisRefusedError(
-            [
-                "The immune slopes did not pass their gates:",
-                *(f"  {name}: {reason}" for name, why in refused.items() for reason in why[:10]),
-            ]
-        )
-    decisions = study.decisions
-    rope = Rope(decisions.rope, decisions.rope_standardised)
-    interval = decisions.interval
-    with clock("Estimates and tables"):
-        measurement = her2_measurement.estimates(fit.estimand_draws, data, interval=interval, rope=rope).table
-        rows = []
-        for name, parts in found.items():
-            if name in refused:
-                continue
-            labelled = data if name == PLUG_IN else replace(data, measure=LATENT)
-            table = abundance.estimates(put_together(parts), labelled, interval=interval, rope=rope).table
-            rows.append(table.assign(treatment=name))
-        estimates = pd.concat(rows, ignore_index=True)
-        slopes = _side_by_side(estimates, {n: p for n, p in found.items() if n not in refused}, measurement)
-    folder.table("measurement", measurement)
-    further = her2_measurement.tables(fit.posterior, fit.estimand_draws, data, fit.priors, interval=interval)
-    for name, table in further.items():
-        folder.table(name, table)
-    folder.table(
-        "measurement_predictive",
-        her2_measurement.predictive_checks(None, fit.posterior, data, study.seed, interval),
-    )
-    if informed is not None and JOINT not in refused:
-        folder.table("reliability_by_treatment", _moved(fit, informed, interval))
-    folder.table("immune_slopes", slopes)
-    folder.table("estimates", estimates)
-    folder.table("diagnostics", _diagnostics(fit, found))
-    folder.table("treatments", pd.DataFrame(her2_measurement.TREATMENTS.items(), columns=["treatment", "is"]))
-    folder.provenance(
-        record_of(study, started, checked.files, clock.seconds)
-        | {
-            "fingerprint": data.fingerprint,
-            "imputations": imputations,
-            "treatments": [name for name in found if name not in refused],
-            "refused": refused,
-            "notices": list(data.notices),
+    ):
+        folder.text("study.toml", study.path.read_text(encoding="utf-8"))
+        fit = _measurement(own, folder, clock, say, draws)
+        seen = indicators(data)
+        treated = _Treated(main, folder, clock, say, draws)
+        expected, drawn = _exposures(fit, seen, imputations, study.seed)
+        found: dict[str, tuple[OneImputation, ...]] = {
+            PLUG_IN: treated(PLUG_IN, [data.tumours["her2_sd"].to_numpy(float)], main.sampling),
+            CUT: treated(CUT, expected),
+            DRAWN: treated(DRAWN, drawn),
         }
-    )
-    folder.put_in_place()
-    return Measured(folder.out, measurement, slopes, estimates, further["indicator_agreement"], refused)
+        informed = _joint(own, main, folder, clock, say, draws) if joint else None
+        if informed is not None:
+            slopes_of_it = {key: array for key, array in informed.draws.items() if key[0] in SLOPES}
+            found[JOINT] = (OneImputation(slopes_of_it, informed.diagnostics),)
+        refused = {name: why for name, parts in found.items() if (why := _reasons(parts))}
+        if PLUG_IN in refused or CUT in refused:
+            raise AnalysisRefusedError(
+                [
+                    "The immune slopes did not pass their gates:",
+                    *(f"  {name}: {reason}" for name, why in refused.items() for reason in why[:10]),
+                ]
+            )
+        decisions = study.decisions
+        rope = Rope(decisions.rope, decisions.rope_standardised)
+        interval = decisions.interval
+        with clock("Estimates and tables"):
+            measurement = her2_measurement.estimates(
+                fit.estimand_draws, data, interval=interval, rope=rope
+            ).table
+            rows = []
+            for name, parts in found.items():
+                if name in refused:
+                    continue
+                labelled = data if name == PLUG_IN else replace(data, measure=LATENT)
+                table = abundance.estimates(put_together(parts), labelled, interval=interval, rope=rope).table
+                rows.append(table.assign(treatment=name))
+            estimates = pd.concat(rows, ignore_index=True)
+            slopes = _side_by_side(
+                estimates, {n: p for n, p in found.items() if n not in refused}, measurement
+            )
+        folder.table("measurement", measurement)
+        further = her2_measurement.tables(
+            fit.posterior, fit.estimand_draws, data, fit.priors, interval=interval
+        )
+        for name, table in further.items():
+            folder.table(name, table)
+        folder.table(
+            "measurement_predictive",
+            her2_measurement.predictive_checks(None, fit.posterior, data, study.seed, interval),
+        )
+        if informed is not None and JOINT not in refused:
+            folder.table("reliability_by_treatment", _moved(fit, informed, interval))
+        folder.table("immune_slopes", slopes)
+        folder.table("estimates", estimates)
+        folder.table("diagnostics", _diagnostics(fit, found))
+        folder.table(
+            "treatments", pd.DataFrame(her2_measurement.TREATMENTS.items(), columns=["treatment", "is"])
+        )
+        folder.provenance(
+            record_of(study, started, checked.files, clock.seconds)
+            | {
+                "fingerprint": data.fingerprint,
+                "imputations": imputations,
+                "treatments": [name for name in found if name not in refused],
+                "refused": refused,
+                "notices": list(data.notices),
+            }
+        )
+        folder.put_in_place()
+        return Measured(folder.out, measurement, slopes, estimates, further["indicator_agreement"], refused)
 
 
 def _measurement(job: Job, folder: ResultsFolder, clock: Clock, say: Say, draws: Draws | None) -> Fit:
@@ -220,7 +227,6 @@ def _measurement(job: Job, folder: ResultsFolder, clock: Clock, say: Say, draws:
     reasons += list(fit.diagnostics.reasons)
     folder.table("measurement_prior_checks", gates)
     if reasons:
-        folder.abandon()
         raise AnalysisRefusedError([f"{job.name} did not pass its gates:", *(f"  {r}" for r in reasons)])
     return fit
 

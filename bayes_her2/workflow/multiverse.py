@@ -305,81 +305,82 @@ def study_in_universes(
     folder = ResultsFolder(Path(out))
     priors = {job.name: job.job.priors_hash for job in jobs}
     study = checked.study
-    folder.open(study.decisions_hash, priors, f"{study.name}: {view.kind}")
-    folder.text("study.toml", study.path.read_text(encoding="utf-8"))
-    with clock(f"Fitting {len(jobs)} universes"):
-        done = do_all(
-            jobs, analyse_universe, folder, at_once=at_once, say=say, draws=draws, scheduler=scheduler
-        )
-    by_fit = {one.name: one for one in done}
-    refused = {u.name: by_fit[fit_of[u.name]].reasons for u in universes if by_fit[fit_of[u.name]].reasons}
-    printed = [u for u in universes if u.name not in refused]
-    if MAIN in refused or len(printed) < 2:
-        folder.abandon()
-        raise AnalysisRefusedError(
-            [
-                f"A {view.words} needs the main analysis and another universe that passed their gates:",
-                *(f"  {name}: {reason}" for name, reasons in refused.items() for reason in reasons),
-                *(f"  {name}: {reason}" for name, reason in left_out.items()),
-            ]
-        )
-    with clock("Conclusions against the main analysis"):
-        sides = {u.name: by_fit[fit_of[u.name]].rows for u in printed}
-        reads = {u.name: [(r.estimand, r.main_estimand) for r in u.reads] for u in printed}
-        table = against_main(
-            sides, reads, main=MAIN, interval=study.decisions.interval, alpha=study.decisions.alpha
-        )
-        values = _values(printed, made)
-        exclusions = _exclusions(printed, made)
-        about = _about(wanted, universes, made, fit_of, by_fit, left_out, refused)
-        tables = {
-            "multiverse": table,
-            "multiverse_changed": changed_conclusions(table),
-            "multiverse_summary": summary(table, about, values),
-            "multiverse_stability": stability(table, main=MAIN),
-            "multiverse_values": values,
-            "multiverse_exclusions": exclusions,
-            "diagnostics": pd.concat([one.diagnostics for one in done], ignore_index=True),
+    with folder.opened(study.decisions_hash, priors, f"{study.name}: {view.kind}"):
+        folder.text("study.toml", study.path.read_text(encoding="utf-8"))
+        with clock(f"Fitting {len(jobs)} universes"):
+            done = do_all(
+                jobs, analyse_universe, folder, at_once=at_once, say=say, draws=draws, scheduler=scheduler
+            )
+        by_fit = {one.name: one for one in done}
+        refused = {
+            u.name: by_fit[fit_of[u.name]].reasons for u in universes if by_fit[fit_of[u.name]].reasons
         }
-        if view.scales_priors:
-            tables["power_scaling"] = by_fit[fit_of[MAIN]].scaling
-    with clock("Tables, figure and page"), folder.whole_or_nothing():
-        page = view.make_page(
-            {name: rows_of(content) for name, content in tables.items()},
-            about_of(study, main.data.measure),
-            _notices(printed, made),
+        printed = [u for u in universes if u.name not in refused]
+        if MAIN in refused or len(printed) < 2:
+            raise AnalysisRefusedError(
+                [
+                    f"A {view.words} needs the main analysis and another universe that passed their gates:",
+                    *(f"  {name}: {reason}" for name, reasons in refused.items() for reason in reasons),
+                    *(f"  {name}: {reason}" for name, reason in left_out.items()),
+                ]
+            )
+        with clock("Conclusions against the main analysis"):
+            sides = {u.name: by_fit[fit_of[u.name]].rows for u in printed}
+            reads = {u.name: [(r.estimand, r.main_estimand) for r in u.reads] for u in printed}
+            table = against_main(
+                sides, reads, main=MAIN, interval=study.decisions.interval, alpha=study.decisions.alpha
+            )
+            values = _values(printed, made)
+            exclusions = _exclusions(printed, made)
+            about = _about(wanted, universes, made, fit_of, by_fit, left_out, refused)
+            tables = {
+                "multiverse": table,
+                "multiverse_changed": changed_conclusions(table),
+                "multiverse_summary": summary(table, about, values),
+                "multiverse_stability": stability(table, main=MAIN),
+                "multiverse_values": values,
+                "multiverse_exclusions": exclusions,
+                "diagnostics": pd.concat([one.diagnostics for one in done], ignore_index=True),
+            }
+            if view.scales_priors:
+                tables["power_scaling"] = by_fit[fit_of[MAIN]].scaling
+        with clock("Tables, figure and page"):
+            page = view.make_page(
+                {name: rows_of(content) for name, content in tables.items()},
+                about_of(study, main.data.measure),
+                _notices(printed, made),
+            )
+            for name, content in tables.items():
+                folder.table(name, content)
+            write_page(page, folder.staging, view.page)
+        folder.provenance(
+            record_of(study, started, checked.files, clock.seconds)
+            | {
+                "kind": view.kind,
+                "universes": {
+                    u.name: {
+                        "model": u.model,
+                        "fit": fit_of[u.name],
+                        "fingerprint": made[u.name].data.fingerprint,
+                        "priors_hash": priors[fit_of[u.name]],
+                        "reused": by_fit[fit_of[u.name]].reused,
+                    }
+                    for u in universes
+                },
+                "left_out": left_out,
+                "refused": refused,
+            }
         )
-        for name, content in tables.items():
-            folder.table(name, content)
-        write_page(page, folder.staging, view.page)
-    folder.provenance(
-        record_of(study, started, checked.files, clock.seconds)
-        | {
-            "kind": view.kind,
-            "universes": {
-                u.name: {
-                    "model": u.model,
-                    "fit": fit_of[u.name],
-                    "fingerprint": made[u.name].data.fingerprint,
-                    "priors_hash": priors[fit_of[u.name]],
-                    "reused": by_fit[fit_of[u.name]].reused,
-                }
-                for u in universes
-            },
-            "left_out": left_out,
-            "refused": refused,
-        }
-    )
-    move_in_place(folder.staging, folder.out, view.parts)
-    return MultiverseResult(
-        folder.out,
-        table,
-        tables["multiverse_changed"],
-        tables["multiverse_summary"],
-        left_out,
-        refused,
-        folder.out / view.page,
-    )
+        move_in_place(folder.staging, folder.out, view.parts)
+        return MultiverseResult(
+            folder.out,
+            table,
+            tables["multiverse_changed"],
+            tables["multiverse_summary"],
+            left_out,
+            refused,
+            folder.out / view.page,
+        )
 
 
 def _made(

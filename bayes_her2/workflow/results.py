@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from bayes_her2 import __version__
 from bayes_her2.data import FileRead
@@ -22,6 +24,9 @@ from bayes_her2.inputs import Study
 from bayes_her2.report.standalone import About
 
 STAGING = ".unfinished"
+LOCK = ".lock"
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+"""What a file system answers that has no locks."""
 PROVENANCE = "provenance.json"
 PARTS = ("tables", "figures", "study.toml", "report.html", PROVENANCE)
 """What a finished run puts in place, the provenance last: where it stands, the rest belongs to it."""
@@ -86,8 +91,11 @@ class ResultsFolder:
         self.out = Path(out)
         self.staging = self.out / STAGING
 
-    def open(self, decisions: str, priors: Mapping[str, str], study: str) -> None:
-        """Prepare the folder, and record priors and decision rule before the first draw.
+    @contextmanager
+    def opened(self, decisions: str, priors: Mapping[str, str], study: str) -> Iterator[None]:
+        """Hold the folder for one command, with priors and decision rule on record before the first draw.
+
+        Where the block does not come to its end, what was written aside is removed; finished fits stay.
 
         Parameters
         ----------
@@ -101,18 +109,37 @@ class ResultsFolder:
         Raises
         ------
         DataError
-            The folder holds something else, another study's results, or results under another decision rule.
+            The folder holds something else, another study's results, or results under another decision rule; or another
+            command is writing there.
         """
+        self.check(study)
+        with held(self.out):
+            self._open(decisions, priors, study)
+            try:
+                yield
+            except BaseException:
+                shutil.rmtree(self.staging, ignore_errors=True)
+                raise
+
+    def _open(self, decisions: str, priors: Mapping[str, str], study: str) -> None:
         known = self.check(study)
-        self.out.mkdir(parents=True, exist_ok=True)
         before = known.get("priors", {})
         same = all(before.get(model, own) == own for model, own in priors.items())
         if known and (known.get("decisions_hash") != decisions or not same):
+            other = known.get("package_version", __version__)
+            version = (
+                "" if other == __version__ else f"by bayes_her2 {other} (this is {__version__}), perhaps "
+            )
             raise DataError(
-                f"{self.out}: was begun under other priors, region of practical equivalence or decision rule. "
+                f"{self.out}: was begun {version}under other priors, region of practical equivalence or decision rule. "
                 "These are fixed before the first draw: choose another folder for the changed study, or delete this."
             )
-        now = {"study": study, "decisions_hash": decisions, "priors": {**before, **priors}}
+        now = {
+            "study": study,
+            "decisions_hash": decisions,
+            "priors": {**before, **priors},
+            "package_version": __version__,
+        }
         if now != known:
             write_text(self.record, json.dumps(now, indent=2) + "\n")
         self.remove_half_written()
@@ -141,9 +168,16 @@ class ResultsFolder:
             raise DataError(f"{self.out}: is a file. Give a folder for the results (--out).")
         known: dict[str, Any] = {}
         if self.record.exists():
-            known = json.loads(self.record.read_text(encoding="utf-8"))
+            try:
+                known = dict(json.loads(self.record.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise DataError(
+                    f"{self.record}: not the record of a run ({error}). Choose another folder (--out), or delete this."
+                ) from error
         elif self.out.exists():
-            others = [p.name for p in self.out.iterdir() if p.name not in (STAGING, "posterior", "simulated")]
+            others = [
+                p.name for p in self.out.iterdir() if p.name not in (STAGING, LOCK, "posterior", "simulated")
+            ]
             if others:
                 raise DataError(
                     f"{self.out}: holds files that no run of this package wrote ({', '.join(sorted(others)[:3])}). "
@@ -178,22 +212,42 @@ class ResultsFolder:
         """Write the provenance aside."""
         self.text(PROVENANCE, json.dumps(content, indent=2, default=str) + "\n")
 
-    def abandon(self) -> None:
-        """Remove what was written aside; finished fits stay."""
-        shutil.rmtree(self.staging, ignore_errors=True)
-
-    @contextmanager
-    def whole_or_nothing(self) -> Iterator[None]:
-        """Remove what was written aside where the block does not come to its end."""
-        try:
-            yield
-        except BaseException:
-            self.abandon()
-            raise
-
     def put_in_place(self) -> None:
         """Move everything into the folder; what an earlier run left there is replaced."""
         move_in_place(self.staging, self.out, PARTS)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder, and hold it so that no other command writes there at the same time.
+
+    The system lets go of a folder whose process has ended, however it ended. On a file system without locks nothing is
+    held.
+
+    Raises
+    ------
+    DataError
+        Another command holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Not by the mere existence of a file, which would outlive a process that is killed.
+    lock = FileLock(folder / LOCK, timeout=0, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"{folder}: another command is writing its results there. Wait until it has ended, or choose another "
+            "folder (--out)."
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            (folder / LOCK).unlink(missing_ok=True)
+            lock.release()
 
 
 def move_in_place(staging: Path, out: Path, parts: Sequence[str]) -> None:

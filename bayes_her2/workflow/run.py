@@ -139,59 +139,59 @@ def run_study(
     if checked.response is not None:
         jobs.append(Job(RESPONSE, checked.response, study))
     folder = ResultsFolder(Path(out))
-    folder.open(study.decisions_hash, {job.name: job.priors_hash for job in jobs}, study.name)
-    folder.text("study.toml", study.path.read_text(encoding="utf-8"))
-    _write_input_tables(folder, checked)
-    if checked.prepared is not None:
-        _write_data_tables(folder, checked.prepared)
-        _write_descriptives(folder, checked.prepared, interval=study.decisions.interval)
-    _write_published(folder, checked, jobs, clock)
-    if study.published.claims and not only:
-        with clock("Audit of the seed study's published claims"):
-            audited = claims_tables()
-            for name, table in audited.items():
-                folder.table(name, table)
-            for line in verdict_lines(audited["audit"]):
-                say(line)
-    if checked.prepared is not None:
-        with clock("Precision that these data can give, before any result"):
-            folder.table("precision", precision(checked.prepared.data, interval=study.decisions.interval))
-    done = analyse_all(jobs, folder, at_once=at_once, say=say, draws=draws)
-    seconds = dict(clock.seconds)
-    for one in done:
-        seconds |= one.seconds
-    _write_joint_tables(folder, study, done, checked.left_out)
-    for one in done:
-        if one.name == RESPONSE and "estimates" in one.shared:
-            for line in odds_ratio_lines(one.shared["estimates"]):
-                say(line)
-    refused = {one.name: one.reasons for one in done if one.reasons}
-    common = checked.prepared.data.notices if checked.prepared else ()
-    with clock("Writing the report"):
-        folder.provenance(
-            record_of(study, started, checked.files, seconds)
-            | {
-                "status": "refused"
-                if len(refused) == len(done)
-                else ("partly refused" if refused else "complete"),
-                "models": {one.name: _without(common, one.provenance) for one in done},
-                "left_out": dict(checked.left_out),
-                "total_seconds": round(perf_counter() - began, 1),
-            }
-        )
-        render_report(folder.staging, at_once=at_once)
-        folder.put_in_place()
-    report = folder.out / "report.html"
-    if refused:
-        raise AnalysisRefusedError(
-            [
-                f"The analysis refuses to print results of {', '.join(refused)}:",
-                *(f"  {name}: {r}" for name, reasons in refused.items() for r in reasons),
-                f"The report says more: {report}",
-            ]
-        )
-    reused = tuple(one.name for one in done if one.reused)
-    return RunResult(folder.out, report, reused, seconds | clock.seconds, perf_counter() - began)
+    with folder.opened(study.decisions_hash, {job.name: job.priors_hash for job in jobs}, study.name):
+        folder.text("study.toml", study.path.read_text(encoding="utf-8"))
+        _write_input_tables(folder, checked)
+        if checked.prepared is not None:
+            _write_data_tables(folder, checked.prepared)
+            _write_descriptives(folder, checked.prepared, interval=study.decisions.interval)
+        _write_published(folder, checked, jobs, clock)
+        if study.published.claims and not only:
+            with clock("Audit of the seed study's published claims"):
+                audited = claims_tables()
+                for name, table in audited.items():
+                    folder.table(name, table)
+                for line in verdict_lines(audited["audit"]):
+                    say(line)
+        if checked.prepared is not None:
+            with clock("Precision that these data can give, before any result"):
+                folder.table("precision", precision(checked.prepared.data, interval=study.decisions.interval))
+        done = analyse_all(jobs, folder, at_once=at_once, say=say, draws=draws)
+        seconds = dict(clock.seconds)
+        for one in done:
+            seconds |= one.seconds
+        _write_joint_tables(folder, study, done, checked.left_out)
+        for one in done:
+            if one.name == RESPONSE and "estimates" in one.shared:
+                for line in odds_ratio_lines(one.shared["estimates"]):
+                    say(line)
+        refused = {one.name: one.reasons for one in done if one.reasons}
+        common = checked.prepared.data.notices if checked.prepared else ()
+        with clock("Writing the report"):
+            folder.provenance(
+                record_of(study, started, checked.files, seconds)
+                | {
+                    "status": "refused"
+                    if len(refused) == len(done)
+                    else ("partly refused" if refused else "complete"),
+                    "models": {one.name: _without(common, one.provenance) for one in done},
+                    "left_out": dict(checked.left_out),
+                    "total_seconds": round(perf_counter() - began, 1),
+                }
+            )
+            render_report(folder.staging, at_once=at_once)
+            folder.put_in_place()
+        report = folder.out / "report.html"
+        if refused:
+            raise AnalysisRefusedError(
+                [
+                    f"The analysis refuses to print results of {', '.join(refused)}:",
+                    *(f"  {name}: {r}" for name, reasons in refused.items() for r in reasons),
+                    f"The report says more: {report}",
+                ]
+            )
+        reused = tuple(one.name for one in done if one.reused)
+        return RunResult(folder.out, report, reused, seconds | clock.seconds, perf_counter() - began)
 
 
 def _without(common: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,8 +84,7 @@ def do_all[J: Named, A: Named](
         Of the first job that fails; the others are ended.
     """
     if scheduler:
-        with folder.whole_or_nothing():
-            elsewhere = do_all_on(scheduler, jobs, work, folder, say=say)
+        elsewhere = do_all_on(scheduler, jobs, work, folder, say=say)
         return [elsewhere[job.name] for job in jobs]
     if at_once == 1 or len(jobs) == 1:
         return [work(job, folder, say=say, progress=_of_model(draws, job.name)) for job in jobs]

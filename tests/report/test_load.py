@@ -150,4 +150,4 @@ def test_a_folder_of_an_audit_is_one_fault_that_says_so(tmp_path):
     (tmp_path / "provenance.json").write_text('{"kind": "audit of published claims"}')
     with pytest.raises(DataError) as caught:
         load_results(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path} holds an audit of published claims, and no study.")
+    assert str(caught.value).startswith(f"{tmp_path}: holds the results of `bayes-her2 audit`")

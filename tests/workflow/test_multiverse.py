@@ -108,7 +108,7 @@ def test_the_same_command_again_takes_up_the_fits(folder, study_file, capsys):
 @pytest.mark.sampling
 def test_the_report_of_a_run_is_not_made_from_a_multiverse(folder, capsys):
     assert exit_code(["report", str(folder)]) == 2
-    assert "holds a multiverse, whose page is made with it: `bayes-her2 multiverse`" in said(
+    assert "holds the results of `bayes-her2 multiverse`, whose page is made with them" in said(
         capsys.readouterr().err
     )
 

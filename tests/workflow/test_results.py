@@ -2,36 +2,110 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import subprocess
+import sys
 
 import pytest
+from filelock import FileLock
 
+from bayes_her2 import __version__
 from bayes_her2.errors import DataError
 from bayes_her2.workflow.results import ResultsFolder
 
 
+def begin(out, decisions, priors, study) -> None:
+    with ResultsFolder(out).opened(decisions, priors, study):
+        pass
+
+
 def test_another_study_does_not_overwrite_a_folder(tmp_path):
     out = tmp_path / "out"
-    folder = ResultsFolder(out)
-    folder.open("rule", {"abundance": "a"}, "My trial")
+    begin(out, "rule", {"abundance": "a"}, "My trial")
     (out / "report.html").write_text("whole")
     with pytest.raises(
         DataError, match=r"holds the results of another study, 'My trial', which those of 'Theirs'"
     ):
-        ResultsFolder(out).open("rule", {"abundance": "a"}, "Theirs")
+        begin(out, "rule", {"abundance": "a"}, "Theirs")
     assert (out / "report.html").read_text() == "whole"
-    ResultsFolder(out).open("rule", {"abundance": "a", "clinical": "b"}, "My trial")
+    begin(out, "rule", {"abundance": "a", "clinical": "b"}, "My trial")
     kept = json.loads((out / "decisions.json").read_text())
     assert kept == {
         "study": "My trial",
         "decisions_hash": "rule",
         "priors": {"abundance": "a", "clinical": "b"},
+        "package_version": __version__,
     }
 
 
-def test_what_was_written_aside_can_be_abandoned(tmp_path):
+def test_what_was_written_aside_does_not_outlive_a_failure(tmp_path):
     folder = ResultsFolder(tmp_path / "out")
-    folder.open("rule", {}, "My trial")
-    folder.text("study.toml", "x")
-    folder.abandon()
+
+    def fails() -> None:
+        with folder.opened("rule", {}, "My trial"):
+            folder.text("study.toml", "x")
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        fails()
     assert {p.name for p in folder.out.iterdir()} == {"decisions.json"}
+    begin(folder.out, "rule", {}, "My trial")  # nobody holds it
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from bayes_her2.workflow.results import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_is_held_by_one_process_and_free_when_that_is_killed(tmp_path):
+    out = tmp_path / "out"
+    other = subprocess.Popen([sys.executable, "-c", HOLDS, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (out / "report.html").write_text("theirs")
+        (out / "decisions.json").write_text(json.dumps({"study": "My trial", "decisions_hash": "rule"}))
+        before = {p.name: p.read_bytes() for p in out.iterdir()}
+        with pytest.raises(
+            DataError, match=r"out: another command is writing its results there\. Wait until"
+        ):
+            begin(out, "rule", {}, "My trial")
+        assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    finally:
+        other.kill()
+        other.communicate()
+    begin(out, "rule", {}, "My trial")
+
+
+def test_where_files_cannot_be_locked_nothing_is_held(tmp_path, monkeypatch):
+    def unknown(*args, **kwargs):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", unknown)
+    begin(tmp_path / "out", "rule", {}, "My trial")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", '"x"'])
+def test_a_record_that_is_none_is_named(tmp_path, content):
+    (tmp_path / "decisions.json").write_text(content)
+    with pytest.raises(DataError, match=r"decisions\.json: not the record of a run .* Choose another folder"):
+        begin(tmp_path, "rule", {}, "My trial")
+    assert [p.name for p in tmp_path.iterdir()] == ["decisions.json"]
+
+
+def test_other_defaults_of_another_version_are_said_to_be_of_it(tmp_path):
+    begin(tmp_path, "rule", {"abundance": "a"}, "My trial")
+    record = tmp_path / "decisions.json"
+    record.write_text(record.read_text().replace(__version__, "0.0.7"))
+    with pytest.raises(
+        DataError, match=rf"was begun by bayes_her2 0\.0\.7 \(this is {__version__}\), perhaps under"
+    ):
+        begin(tmp_path, "rule", {"abundance": "b"}, "My trial")
+    begin(tmp_path, "rule", {"abundance": "a"}, "My trial")
+    assert json.loads(record.read_text())["package_version"] == __version__

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import xarray as xr
 from simulated_studies import small_design
 
+from bayes_her2 import __version__
 from bayes_her2.bayesian.fit import read_fit
 from bayes_her2.cli import exit_code
 from bayes_her2.comparison import CLAIMS, LAYERS
@@ -248,6 +252,77 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(study_file, tmp_pat
     assert "run the same command again" in errors
     nothing_half_written(out)
     assert [p for p in out.rglob("*.part")] == []
+
+
+def test_a_second_command_in_the_folder_is_refused_and_the_first_goes_on(
+    study_file, tmp_path, results, capsys
+):
+    out = tmp_path / "out"
+    first = run_aside(study_file, out)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if line.startswith("abundance: sampling the posterior"):
+            break
+    assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", "-q"]) == 2
+    assert "another command is writing its results there" in capsys.readouterr().err
+    _, errors = first.communicate(timeout=300)
+    assert first.returncode == 0, errors
+    assert leftovers(out) == []
+    both = [Estimates.read_csv(folder / "tables" / "estimates.csv") for folder in (out, results)]
+    ours, whole = (estimates.select(model="abundance").to_csv() for estimates in both)
+    assert ours == whole
+
+
+def test_a_folder_that_may_not_be_written_to_is_said(study_file, tmp_path, capsys, monkeypatch):
+    def refused(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / "out"))
+
+    monkeypatch.setattr(Path, "mkdir", refused)  # root may write to a folder whatever its mode
+    assert (
+        exit_code(["run", str(study_file), "--out", str(tmp_path / "out"), "--only", "abundance", "-q"]) == 2
+    )
+    message = " ".join(capsys.readouterr().err.split())
+    assert "out: Read-only file system" in message
+    assert "choose another --out" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fit_of_another_version_is_made_again(results, study_file, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
+    path = out / "posterior" / "abundance.nc"
+    with xr.open_datatree(path, engine="h5netcdf") as opened:
+        tree = opened.load()
+    record = json.loads(tree.attrs["bayes_her2"])
+    del record["retried"], record["sampling"]["target_accept"]
+    record["sampling"]["unknown"] = 1
+    tree.attrs["bayes_her2"] = json.dumps(record)
+    tree.to_netcdf(path, engine="h5netcdf")
+    assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the record of the fit in it is not one of this version" in said
+    assert "It is fitted again" in said
+    name = "tables/estimates.csv"
+    assert (out / name).read_bytes() == (results / name).read_bytes()
+
+
+def test_the_report_of_results_of_another_version_says_both(results, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(results, out)
+    provenance = out / "provenance.json"
+    provenance.write_text(
+        provenance.read_text().replace(f'"package_version": "{__version__}"', '"package_version": "0.0.7"')
+    )
+    assert exit_code(["report", str(out), "-q"]) == 0
+    assert f"bayes_her2 0.0.7 (page by {__version__})" in (out / "report.html").read_text()
+    table = out / "tables" / "concordance.csv"
+    table.write_text(table.read_text().replace("verdict", "conclusion", 1))
+    before = (out / "report.html").read_bytes()
+    assert exit_code(["report", str(out), "-q"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "verdict" in said
+    assert f"bayes_her2 0.0.7 wrote these results, and this is {__version__}: run the analysis again" in said
+    assert (out / "report.html").read_bytes() == before
 
 
 def test_one_hr_group_on_the_relative_scale_runs_with_notices(tmp_path):
