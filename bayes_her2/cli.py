@@ -157,6 +157,8 @@ def compare(
             negative="--no-cohorts-out",
         ),
     ] = True,
+    at_once: AtOnce = None,
+    scheduler: Scheduler = "",
     quiet: Quiet = False,
 ) -> None:
     """Fit the main model and its alternatives to the same tumours, and compare how well they predict a tumour.
@@ -171,7 +173,15 @@ def compare(
     console = _console(quiet)
     with Bars(console) as bars:
         result = compare_study(
-            study, out, models=model, folds=folds, cohorts_out=cohorts_out, say=bars.say, draws=bars.draws
+            study,
+            out,
+            models=model,
+            folds=folds,
+            cohorts_out=cohorts_out,
+            at_once=_at_once(at_once),
+            scheduler=scheduler,
+            say=bars.say,
+            draws=bars.draws,
         )
     _show_comparison(console, result)
 

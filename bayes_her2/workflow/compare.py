@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_her2.bayesian.density import MAX_REPLICATES
-from bayes_her2.bayesian.fit import Fit, Progress
+from bayes_her2.bayesian.fit import Fit, read_fit
 from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel, alternatives_to, load_model, unsuited
 from bayes_her2.comparison.models import (
     Candidate,
@@ -28,11 +29,12 @@ from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
 from bayes_her2.report.comparison_page import comparison_page
 from bayes_her2.report.standalone import rows_of, write_page
-from bayes_her2.workflow.analysis import Job, fit_or_reuse
+from bayes_her2.workflow.analysis import Job, fit_alone
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
-from bayes_her2.workflow.refits import Refits, k_fold, without_each_cohort
+from bayes_her2.workflow.refits import Refit, Refits, cohorts_of, do_refit, folds_of
 from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
+from bayes_her2.workflow.side_by_side import do_all
 
 PAGE = "comparison.html"
 PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
@@ -130,6 +132,8 @@ def compare_study(
     models: Sequence[str] = (),
     folds: int | None = None,
     cohorts_out: bool = True,
+    at_once: int = 1,
+    scheduler: str = "",
     say: Say = silent,
     draws: Draws | None = None,
 ) -> ComparedModels:
@@ -149,8 +153,10 @@ def compare_study(
     cohorts_out
         Whether each cohort is predicted from the others, by refits: of the main model, and of likelihoods that are
         named in `models`.
-    say, draws
-        As in `run_study`.
+    at_once, say, draws
+        As in `run_study`: of the fits, and of the refits.
+    scheduler
+        Address of a Dask scheduler whose workers do the fits; '' for this machine.
 
     Raises
     ------
@@ -178,10 +184,10 @@ def compare_study(
     ):
         folder.text("study.toml", study.path.read_text(encoding="utf-8"))
 
-        def progress(label: str) -> bool | Progress:
-            return draws is not None and (lambda finished, total: draws(label, finished, total))
-
-        fitted = _fit_all(jobs, folder, clock, progress)
+        do = partial(do_all, folder=folder, at_once=at_once, say=say, draws=draws, scheduler=scheduler)
+        with clock(f"Fitting {len(jobs)} models"):
+            do(jobs, fit_alone)
+        fitted = _taken_in(jobs, folder, clock)
         if MODEL in fitted.refused or len(fitted.candidates) < 2:
             raise AnalysisRefusedError(
                 [
@@ -197,27 +203,23 @@ def compare_study(
         with clock("Leave-one-tumour-out cross-validation, and scores"):
             compared = compare_models(comparable) if len(comparable) > 1 else None
             scores = proper_scores(fitted.forecasts, data.abundance, _presence_modelled(data))
-        in_folds = None
-        if compared is not None:
-            n_folds, refitted = _asked_in_folds(compared.table, folds)
-            if n_folds:
-                with clock(f"{n_folds}-fold cross-validation"):
-                    in_folds = _in_folds(fitted, refitted, n_folds, folder, say, progress)
-        cohorts, pieces = pd.DataFrame(), pd.DataFrame()
-        if cohorts_out and len(data.cohorts) > 1:
-            with clock("Each cohort predicted from the others"):
-                refits = {
-                    name: without_each_cohort(job, folder, say=say, progress=progress)
-                    for name, job in fitted.jobs.items()
-                    if (name == MODEL or name in models) and hasattr(job.model, "DENSITY")
-                }
-                cohorts, pieces = cohorts_predicted(
-                    {
-                        (m, c): (r.table, r.reasons)
-                        for m, by_cohort in refits.items()
-                        for c, r in by_cohort.items()
-                    }
-                )
+        n_folds, refitted = _asked_in_folds(compared.table, folds) if compared is not None else (0, [])
+        in_each = {name: folds_of(fitted.jobs[name], n_folds) for name in refitted} if n_folds else {}
+        predicted = [
+            name
+            for name, job in fitted.jobs.items()
+            if cohorts_out
+            and len(data.cohorts) > 1
+            and (name == MODEL or name in models)
+            and hasattr(job.model, "DENSITY")
+        ]
+        without = {name: cohorts_of(fitted.jobs[name]) for name in predicted}
+        refits = [refit for own in in_each.values() for refit in own]
+        refits += [refit for possible, _ in without.values() for refit in possible.values()]
+        with clock(f"Fitting without single folds and cohorts, {len(refits)} times"):
+            done = {one.name: one for one in do(refits, do_refit)} if refits else {}
+        in_folds = _in_folds(in_each, done, say)
+        cohorts, pieces = _cohorts_predicted(without, done)
         estimates = pd.concat(fitted.estimates)
         changed = conclusions(estimates, MODEL)
         tables = {
@@ -309,23 +311,20 @@ def _suited(
     return [name for name in names if name not in wrong], wrong
 
 
-def _fit_all(
-    jobs: Sequence[Job], folder: ResultsFolder, clock: Clock, progress: Callable[[str], bool | Progress]
-) -> _Fitted:
-    """Fit every model, check its gates, and keep what the comparison needs."""
+def _taken_in(jobs: Sequence[Job], folder: ResultsFolder, clock: Clock) -> _Fitted:
+    """Check the gates of every fit, and keep what the comparison needs."""
     fitted = _Fitted()
     for job in jobs:
-        with clock(f"{job.name}: sampling the posterior"):
-            fit, _ = fit_or_reuse(job, folder, say=clock.say, progress=progress(job.name))
-        fitted.diagnostics.append(fit.diagnostics.table.assign(model=job.name))
-        gates = job.model.prior_checks(job.model.build(job.data, job.priors), job.data, job.study.seed)
-        reasons = [f"prior check not passed: {check}" for check in gates.loc[~gates["passed"], "check"]]
-        reasons += list(fit.diagnostics.reasons)
-        if reasons:
-            fitted.refused[job.name] = tuple(reasons)
-            continue
         with clock(f"{job.name}: log likelihood of every tumour, forecasts and estimates"):
-            fitted.add(job, fit)
+            fit = read_fit(folder.posterior / f"{job.name}.nc")
+            fitted.diagnostics.append(fit.diagnostics.table.assign(model=job.name))
+            gates = job.model.prior_checks(job.model.build(job.data, job.priors), job.data, job.study.seed)
+            reasons = [f"prior check not passed: {check}" for check in gates.loc[~gates["passed"], "check"]]
+            reasons += list(fit.diagnostics.reasons)
+            if reasons:
+                fitted.refused[job.name] = tuple(reasons)
+            else:
+                fitted.add(job, fit)
     return fitted
 
 
@@ -349,24 +348,36 @@ def _asked_in_folds(table: pd.DataFrame, folds: int | None) -> tuple[int, list[s
 
 
 def _in_folds(
-    fitted: _Fitted,
-    names: Sequence[str],
-    n_folds: int,
-    folder: ResultsFolder,
-    say: Say,
-    progress: Callable[[str], bool | Progress],
+    refits: Mapping[str, Sequence[Refit]], done: Mapping[str, Refits], say: Say
 ) -> pd.DataFrame | None:
     """Compare models by K-fold; a model that fails in a fold is left out of it, with a line that says so."""
     elpd: dict[str, pd.Series] = {}
-    for name in names:
-        found: Refits = k_fold(fitted.jobs[name], n_folds, folder, say=say, progress=progress)
-        if found.reasons:
-            say(f"{name} is not in the {n_folds}-fold cross-validation: {found.reasons[0]}")
+    n_folds = 0
+    for name, own in refits.items():
+        n_folds = len(own)
+        found = [done[refit.name] for refit in own]
+        reasons = [reason for one in found for reason in one.reasons]
+        if reasons:
+            say(f"{name} is not in the {n_folds}-fold cross-validation: {reasons[0]}")
             continue
-        elpd[name] = found.table["elpd"]
+        scores = pd.concat([one.table for one in found]).set_index("tumour")["elpd"]
+        elpd[name] = scores.loc[list(cast("AnalysisSet", own[0].job.data).tumours.index)]
     if len(elpd) < 2:
         return None
     return compare_refits(pd.DataFrame(elpd)).assign(n_folds=n_folds)
+
+
+def _cohorts_predicted(
+    without: Mapping[str, tuple[Mapping[str, Refit], Mapping[str, Refits]]], done: Mapping[str, Refits]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put together what models say of cohorts that they have not seen, or why they say nothing."""
+    if not without:
+        return pd.DataFrame(), pd.DataFrame()
+    found: dict[tuple[str, str], tuple[pd.DataFrame, tuple[str, ...]]] = {}
+    for model, (possible, impossible) in without.items():
+        of_model = {cohort: done[refit.name] for cohort, refit in possible.items()} | dict(impossible)
+        found |= {(model, cohort): (one.table, one.reasons) for cohort, one in of_model.items()}
+    return cohorts_predicted(found)
 
 
 def _about(names: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bayes_her2.models import abundance
-from distributed import Client, LocalCluster
+from distributed import Client
 from rich.console import Console
 from simulated_studies import small_design
 
@@ -136,14 +136,6 @@ def test_finished_data_sets_are_reused_and_a_broken_one_is_made_again(folder, ti
             pd.testing.assert_frame_equal(pd.read_parquet(path)[columns], table[columns])
         else:
             assert path.stat().st_mtime_ns == time
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
-    ) as started:
-        yield started
 
 
 def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, folder, tiny, tmp_path):

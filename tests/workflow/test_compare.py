@@ -14,8 +14,12 @@ from bayes_her2.bayesian.model import ALTERNATIVES
 from bayes_her2.cli import exit_code
 from bayes_her2.errors import DataError
 from bayes_her2.simulation.demo import write_study
+from bayes_her2.workflow.analysis import Job
 from bayes_her2.workflow.check import check_study
 from bayes_her2.workflow.compare import _asked_in_folds, _suited, alternatives_of
+from bayes_her2.workflow.refits import cohorts_of, do_refit, folds_of
+from bayes_her2.workflow.results import ResultsFolder
+from bayes_her2.workflow.side_by_side import do_all
 
 pytestmark = pytest.mark.sampling
 
@@ -114,6 +118,24 @@ def test_the_same_command_again_takes_up_fits_and_scores(compared, two_cohorts, 
     assert "are fitted" not in said
     assert "lognormal" not in said
     assert len(pd.read_csv(compared / "tables" / "model_comparison.csv")) == 2
+
+
+def test_workers_of_a_cluster_give_the_same_scores(cluster, compared, two_cohorts, tmp_path):
+    checked = check_study(two_cohorts, only=("abundance",))
+    job = Job("abundance", checked.sets["abundance"], checked.study)
+    of_cohorts, none = cohorts_of(job)
+    assert none == {}
+    refits = [folds_of(job, 2)[1], of_cohorts[COHORTS[0]]]
+    out = ResultsFolder(tmp_path / "out")
+    out.out.mkdir()
+    done = do_all(
+        refits, do_refit, out, at_once=1, say=print, draws=None, scheduler=cluster.scheduler_address
+    )
+    assert [one.name for one in done] == [refit.name for refit in refits]
+    written = sorted((out.out / "refits").iterdir())
+    assert len(written) == 2
+    for path in written:
+        assert path.read_bytes() == (compared / "refits" / path.name).read_bytes()
 
 
 def test_an_unknown_alternative_is_named_and_nothing_is_written(study_file, tmp_path, capsys):
