@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
 import numba
 import numpy as np
@@ -56,6 +57,8 @@ from pytensor.tensor.rewriting.scalarize import ScalarSubtensor
 from pytensor.tensor.shape import Reshape
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
+
+from bayes_her2.errors import DataError
 
 if TYPE_CHECKING:
     from nutpie.sample import CompiledModel
@@ -156,19 +159,35 @@ def nutpie_is_known() -> bool:
 
 
 @config.change_flags(numba__fastmath=False)  # type: ignore[untyped-decorator]
-def compiled(graph: pm.Model) -> CompiledModel:
+def compiled(graph: pm.Model, backend: Literal["numba", "jax"] = "numba") -> CompiledModel:
     """Compile a model once, for as many samplings as are needed.
 
     Parameters
     ----------
     graph
         A model; arrays that its densities share by name can be exchanged in what is returned.
+    backend
+        With ``jax`` the model is compiled by JAX, each time anew, and its arrays are fixed.
 
     Returns
     -------
     CompiledModel
         As `nutpie.compile_pymc_model` returns it.
+
+    Raises
+    ------
+    DataError
+        JAX is asked for and not installed.
     """
+    if backend == "jax":
+        if find_spec("jax") is None:
+            raise DataError(
+                "[sampling] backend = 'jax': the package jax is not installed. Install this package with the extra "
+                "`jax`, or leave the setting out."
+            )
+        from bayes_her2.bayesian.jax_backend import compiled_in_jax  # noqa: PLC0415 - an optional package
+
+        return compiled_in_jax(graph)
     if not nutpie_is_known():
         ready: CompiledModel = nutpie.compile_pymc_model(graph)
         return ready

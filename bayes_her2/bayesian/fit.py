@@ -51,6 +51,8 @@ class Sampling:
         Processes; the draws do not depend on it.
     sampler
         Name of the sampler.
+    backend
+        What compiles the model: ``numba``, or ``jax`` (`bayes_her2.bayesian.jax_backend`).
     """
 
     chains: int = 4
@@ -60,6 +62,7 @@ class Sampling:
     seed: int = 1
     cores: int = 2
     sampler: str = "nutpie"
+    backend: Literal["numba", "jax"] = "numba"
 
     def harder(self) -> Sampling:
         """Return the settings of the one automatic retry: twice the draws, smaller steps, another seed."""
@@ -258,7 +261,7 @@ def fit_model(
     asked = sampling or Sampling()
     key = fit_hash(module, data, priors, asked)
     start = perf_counter()
-    model_ready = compiled(module.build(data, priors)) if ready is None else ready()
+    model_ready = compiled(module.build(data, priors), asked.backend) if ready is None else ready()
     used, retried = asked, False
     tree, diagnostics = _attempt(module, model_ready, data, priors, used, progress=progress)
     if not diagnostics.passed:
@@ -322,7 +325,7 @@ def sample(graph: pm.Model | CompiledModel, sampling: Sampling, *, progress: boo
     # (measured: twice the time).
     with threadpool_limits(1):
         tree: xr.DataTree = nutpie.sample(
-            compiled(graph) if isinstance(graph, pm.Model) else graph,
+            compiled(graph, sampling.backend) if isinstance(graph, pm.Model) else graph,
             draws=sampling.draws,
             tune=sampling.tune,
             chains=sampling.chains,

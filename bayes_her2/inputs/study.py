@@ -401,6 +401,10 @@ class SamplingSettings(_Block):
         default=None,
         description="Chains run at the same time. Does not change the draws. Default: all cores.",
     )
+    backend: Literal["numba", "jax"] = Field(
+        default="numba",
+        description="What compiles the models: numba, or JAX where the extra `jax` is installed.",
+    )
     abundance: ModelSampling = Field(default=ModelSampling(), description="[sampling.abundance], see there.")
     high_abundance: ModelSampling = Field(
         default=ModelSampling(), description="[sampling.high_abundance], see there."

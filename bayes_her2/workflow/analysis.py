@@ -92,6 +92,7 @@ class Job:
             target_accept=settings.target_accept,
             seed=self.study.seed,
             cores=settings.cores or min(settings.chains, os.cpu_count() or 1),
+            backend=settings.backend,
         )
 
     @property
@@ -288,6 +289,7 @@ def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
         "priors_hash": job.priors_hash,
         "sampler": {
             "name": sampling.sampler,
+            "backend": sampling.backend,
             "chains": sampling.chains,
             "tune": sampling.tune,
             "draws": sampling.draws,
@@ -345,6 +347,7 @@ def _sampling_table(fit: Fit, *, reused: bool) -> pd.DataFrame:
     stats = fit.draws["sample_stats"]
     rows = [
         ("sampler", fit.sampling.sampler),
+        ("compiled by", fit.sampling.backend),
         ("chains", fit.sampling.chains),
         ("warm-up draws per chain", fit.sampling.tune),
         ("kept draws per chain", fit.sampling.draws),

@@ -206,8 +206,8 @@ def _compiled_without(job: Job, out: list[str], train: AnalysisSet) -> CompiledM
     """Give the model of `train`, which is all tumours but these."""
     build, priors = job.model.build, job.priors
     own = build(train, priors)
-    if not rows_can_be_left_out(own):
-        return compiled(own)
+    if job.sampling.backend != "numba" or not rows_can_be_left_out(own):
+        return compiled(own, job.sampling.backend)
     key = fit_hash(job.model, job.data, priors, job.sampling)
     if key not in _PREPARED:
         graph = build(job.data, priors)

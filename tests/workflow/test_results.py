@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from bayes_her2 import __version__
 from bayes_her2.errors import DataError
-from bayes_her2.workflow.results import ResultsFolder
+from bayes_her2.workflow.results import PARTS, ResultsFolder, move_in_place
 
 
 def begin(out, decisions, priors, study) -> None:
@@ -109,3 +111,48 @@ def test_other_defaults_of_another_version_are_said_to_be_of_it(tmp_path):
         begin(tmp_path, "rule", {"abundance": "b"}, "My trial")
     begin(tmp_path, "rule", {"abundance": "a"}, "My trial")
     assert json.loads(record.read_text())["package_version"] == __version__
+
+
+def _written(folder: Path, content: str) -> None:
+    """Files of every part, all with the same content."""
+    for name in PARTS:
+        file = folder / name if "." in name else folder / name / "one.csv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+
+
+def test_ended_at_any_step_of_putting_in_place_no_provenance_stands_beside_something_else(
+    tmp_path, monkeypatch
+):
+    class Ended(BaseException):
+        """In place of the end of the process: nothing after it is done."""
+
+    steps = {(Path, "unlink"), (Path, "replace"), (shutil, "rmtree")}
+    for last in range(50):
+        out = tmp_path / str(last)
+        _written(out, "old")
+        _written(out / ".unfinished", "new")
+        left = iter(range(last, -1, -1))
+        with monkeypatch.context() as patched:
+            for owner, name in steps:
+                real = getattr(owner, name)
+
+                def step(*args, real=real, left=left, **kwargs):
+                    if next(left) == 0:
+                        raise Ended
+                    return real(*args, **kwargs)
+
+                patched.setattr(owner, name, step)
+            try:
+                move_in_place(out / ".unfinished", out, PARTS)
+            except Ended:
+                ended = True
+            else:
+                ended = False
+        contents = {p.read_text() for p in out.rglob("*") if p.is_file() and ".unfinished" not in p.parts}
+        if (out / "provenance.json").exists():
+            assert len(contents) == 1
+        if not ended:
+            assert contents == {"new"}
+            break
+    assert last > len(PARTS)  # every step was the last one once
