@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -24,16 +25,19 @@ from bayes_her2.workflow.calibrate import (
 
 ROOT = Path(__file__).parents[2]
 STORED = ROOT / "tests" / "reference" / "calibration"
+FIGURES = ("rank_ecdf.pdf", "coverage.pdf")
 TABLES = ("ranks", "coverage", "errors_of_claims", "discoveries", "power")
 
 
 def store(made: Calibrated) -> None:
-    """Write the tables of a calibration and what it was made with."""
+    """Write the tables and figures of a calibration, and what it was made with."""
     folder = STORED / made.model
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         text = made.tables[name].to_csv(index=False, lineterminator="\n", float_format="%.4g")
         write_text(folder / f"{name}.csv", text)
+    for name in FIGURES:
+        shutil.copyfile(made.folder / "figures" / name, folder / name)
     fits = made.tables["fits"]
     about = {
         "model": made.model,
@@ -56,12 +60,19 @@ def _check(folder: Path) -> None:
     assert folder.name in calibrated_models()
     assert about["data_sets"] >= REPLICATES
     assert {"pymc", "nutpie", "numba"} <= set(about["versions"])
+    assert all((folder / name).read_bytes().startswith(b"%PDF") for name in FIGURES)
     tables = {
         name: pd.read_csv(folder / f"{name}.csv", keep_default_na=False, na_values=[""]) for name in TABLES
     }
     said = verdict(tables["ranks"], tables["coverage"])
     assert len(said) == len(about["against"])
     assert tables["coverage"]["n_replicates"].max() == about["data_sets"]
+
+
+@pytest.mark.parametrize("model", sorted(p.name for p in STORED.iterdir()))
+def test_what_is_stored_agrees_with_itself_and_nothing_speaks_against_it(model):
+    _check(STORED / model)
+    assert json.loads((STORED / model / "about.json").read_text())["against"] == []
 
 
 @pytest.mark.slow
