@@ -21,11 +21,12 @@ from rich.console import Console
 from simulated_studies import small_design
 
 from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
-from bayes_her2.cli import _show_calibration, exit_code
+from bayes_her2.cli import exit_code
 from bayes_her2.comparison.calibration import verdict
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.simulation import simulate_cohorts
 from bayes_her2.simulation.demo import write_study
+from bayes_her2.terminal import show_calibration
 from bayes_her2.workflow import calibrate as workflow
 from bayes_her2.workflow import cluster as on_cluster
 from bayes_her2.workflow.calibrate import (
@@ -86,7 +87,7 @@ def test_nothing_speaks_against_the_main_model(folder):
 
 def test_what_is_printed_says_how_many_and_what_speaks_against(made):
     console = Console(record=True, width=160)
-    _show_calibration(console, made)
+    show_calibration(console, made)
     text = console.export_text()
     assert "abundance, 20 data sets" in text
     assert "Nothing speaks against calibration." in text
