@@ -373,6 +373,9 @@ class AnalysisSet:
         whole decided); None for the rule: at least 10 tumours in both strata.
     her2_of_whole
         Standardised HER2 of the set that this one is a part of, so that a curve keeps its knots; None for a whole set.
+    high_modelled_in
+        Cell types and strata whose high abundance is modelled, where that is decided already (a part of a larger set,
+        replicated data); None for the rule.
     """
 
     model: str
@@ -403,6 +406,7 @@ class AnalysisSet:
     settings: ModelChoices = field(default_factory=lambda: ModelChoices())
     hr_by_cohort: tuple[str, ...] | None = None
     her2_of_whole: tuple[float, ...] | None = None
+    high_modelled_in: frozenset[tuple[str, str]] | None = None
 
     @property
     def her2_of_curves(self) -> np.ndarray:
@@ -535,7 +539,11 @@ class AnalysisSet:
         """
         table = self.high_counts.groupby(["cell_type", "hr"], as_index=False)[["n", "n_high"]].sum()
         table = table.rename(columns={"hr": "stratum"})
-        table["high_modelled"] = table["n_high"].clip(upper=table["n"] - table["n_high"]) >= MIN_EACH_SIDE
+        if self.high_modelled_in is None:
+            table["high_modelled"] = table["n_high"].clip(upper=table["n"] - table["n_high"]) >= MIN_EACH_SIDE
+        else:
+            keys = zip(table["cell_type"].astype(str), table["stratum"].astype(str), strict=True)
+            table["high_modelled"] = [key in self.high_modelled_in for key in keys]
         table["reason"] = [
             ""
             if modelled
@@ -606,6 +614,8 @@ class AnalysisSet:
             tables.append(pd.DataFrame(chosen, index=["settings"]))
         if self.hr_by_cohort is not None:
             tables.append(pd.DataFrame({"hr_by_cohort": list(self.hr_by_cohort)}))
+        if self.high_modelled_in is not None:
+            tables.append(self.high_parts.set_index(["cell_type", "stratum"])[["high_modelled"]])
         if self.her2_of_whole is not None:
             tables.append(pd.DataFrame({"her2_of_whole": sorted(self.her2_of_whole)}))
         return fingerprint(*tables)

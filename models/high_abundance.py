@@ -40,6 +40,7 @@ from bayes_her2.bayesian.high_estimands import (
     high_posterior_predictive,
     high_prior_predictive,
     high_reader_scale,
+    high_replicated,
     marginal_odds,
     prior_on_published,
 )
@@ -203,6 +204,7 @@ def estimates(
 prior_checks = high_prior_predictive
 predictive_checks = high_posterior_predictive
 reader_scale = high_reader_scale
+replicated = high_replicated
 
 
 def tables(

@@ -15,6 +15,7 @@ from scipy import stats
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from bayes_her2.bayesian.density import Predictors
 from bayes_her2.bayesian.design import modelled_strata, structure
 from bayes_her2.bayesian.predictive import (
     CRITICAL_WORDS,
@@ -192,6 +193,26 @@ def prior_on_published(priors: Mapping[str, Prior], *, interval: float) -> pd.Da
             }
         )
     return pd.DataFrame(rows)
+
+
+def high_replicated(draw: xr.Dataset, data: AnalysisSet, rng: np.random.Generator) -> AnalysisSet:
+    """Return the same tumours, high and low as one draw of the model has it; see `CalibratedModel.replicated`.
+
+    A tumour that is high gets twice the cut-off of its cohort (any abundance where the rule is presence), one that is
+    not none: the model knows no more of an abundance. Cell types and strata that are not modelled stay as they are.
+    """
+    at = Predictors(draw, data, max_draws=1)
+    made = data.abundance.astype(float).copy()
+    cutoffs = data.high_cutoffs.loc[at.cohort].set_axis(made.index)
+    for name in map(str, made.columns):
+        eta = at.eta("high", name)
+        if eta is None:
+            continue
+        own = at.modelled("high", name)
+        high = rng.random(len(made)) < expit(eta[0])
+        above = np.where(cutoffs[name] > 0, 2.0 * cutoffs[name], made[name].max())
+        made.loc[own, name] = np.where(high, above, 0.0)[own]
+    return data.with_abundance(made)
 
 
 def high_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd.DataFrame:

@@ -100,7 +100,7 @@ def log_of_1_plus(u: Any) -> Any:
 
 
 def log(x: Any) -> Any:
-    """Logarithm, elementwise, for x from 1e-300 to 1e300; compiled, a finite number elsewhere."""
+    """Logarithm, elementwise, for x from 1e-300 to 1e300; minus infinity at 0."""
     return np.log(x)
 
 
@@ -189,7 +189,8 @@ def _compiled_log(x: Any) -> Any:
         rest = _number(bits - (power << 52))
         # As in `exp`, the other way round: a whole number in the last bits becomes a number.
         whole = _number(power + _WHOLE_BITS) - _TO_WHOLE
-        return whole * _LOG_2 + (log_of_1_plus(rest - 1.0) + whole * _LOG_2_REST)
+        found = whole * _LOG_2 + (log_of_1_plus(rest - 1.0) + whole * _LOG_2_REST)
+        return found if x != 0.0 else -np.inf
 
     return made
 

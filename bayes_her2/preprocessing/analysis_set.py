@@ -224,6 +224,7 @@ def subset(data: AnalysisSet, tumours: Sequence[str], *, own_parts: bool = False
         outcome=rows(data.outcome),
         hr_by_cohort=tuple(c for c in data.hr_informed_by if c in cohorts) if not own_parts else None,
         her2_of_whole=tuple(float(h) for h in data.her2_of_curves),
+        high_modelled_in=_high_modelled(data) if not own_parts else None,
     )
 
 
@@ -274,7 +275,14 @@ def with_abundance(data: AnalysisSet, abundance: pd.DataFrame) -> AnalysisSet:
         parts=parts,
         cell_types=cell_types,
         high=above_cutoffs(values, cohort, data.high_cutoffs),
+        high_modelled_in=_high_modelled(data),
     )
+
+
+def _high_modelled(data: AnalysisSet) -> frozenset[tuple[str, str]]:
+    """Cell types and strata whose high abundance is modelled."""
+    table = data.high_parts[data.high_parts["high_modelled"].astype(bool)]
+    return frozenset(zip(table["cell_type"].astype(str), table["stratum"].astype(str), strict=True))
 
 
 def _check_sides(data: AnalysisSet) -> None:

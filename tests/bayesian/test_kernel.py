@@ -225,6 +225,9 @@ def test_the_logarithm_and_log_gamma_with_its_derivative_are_those_of_scipy():
     _log_and_log_gamma_of(x, *found)
     for own, expected, units in zip(found, (np.log(x), gammaln(x), digamma(x)), (2, 40, 10), strict=True):
         assert (np.abs(own - expected) <= units * np.spacing(np.maximum(np.abs(expected), 1.0))).all()
+    nothing = [np.empty(1) for _ in range(3)]
+    _log_and_log_gamma_of(np.zeros(1), *nothing)
+    assert nothing[0][0] == -np.inf
     # Where it is 0 the logarithm is right relative to its size too.
     near = np.abs(x - 1.0) < 0.1
     np.testing.assert_allclose(found[0][near], np.log(x[near]), rtol=1e-15)
@@ -246,3 +249,14 @@ def test_the_log_normal_probability_with_its_derivative_is_that_of_scipy():
     far = -x[x < -40]
     series = 1 + far**-2 - 2 * far**-4 + 10 * far**-6 - 74 * far**-8  # the next term is 706 / far^10
     np.testing.assert_allclose(slope[x < -40], far * series, rtol=1e-12)
+
+
+def test_a_share_of_1_has_no_beta_density():
+    given, _ = arguments(_BETA)
+    given[0][0, :2], given[2][0, :2] = 1.0, (1.0, 0.0)  # the first is counted, the second is not
+    variables = [pt.dmatrix() for _ in given]
+    with pytensor.config.change_flags(numba__fastmath=False):
+        value = pytensor.function(variables, _BETA.value(*variables), mode=get_mode("NUMBA"))(*given)
+    assert not np.isfinite(value[0, 0])
+    assert value[0, 1] == 0
+    assert np.isfinite(value.ravel()[1:]).all()

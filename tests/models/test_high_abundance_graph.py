@@ -16,6 +16,7 @@ from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from bayes_her2.bayesian.density import Predictors
 from bayes_her2.bayesian.design import structure
 from bayes_her2.bayesian.high_estimands import HighSupport, prior_on_published
 from bayes_her2.bayesian.priors import Prior
@@ -398,3 +399,33 @@ def test_statuses_and_reasons_come_from_counts(high_set):
     assert (
         "nobody to average over" in table.at[("high_abundance", "Zeta cells", "HR-", "cohort", "B"), "note"]
     )
+
+
+def test_replicated_tumours_are_high_as_often_as_the_model_says_and_what_is_modelled_stays(high_set):
+    data = high_set("three cohorts")
+    drawn = random_values("three cohorts", data, seed=3)
+    draw = xr.Dataset({name: array.expand_dims(chain=1, draw=1) for name, array in drawn.items()})
+    before = data.high_parts.set_index(["cell_type", "stratum"])["high_modelled"]
+    n = 400
+    high = np.zeros(data.high.shape)
+    for seed in range(n):
+        made = model_file.replicated(draw, data, np.random.default_rng(seed))
+        high += made.high.to_numpy(float)
+        assert (made.high_parts.set_index(["cell_type", "stratum"])["high_modelled"] == before).all()
+    assert made.high_cutoffs.equals(data.high_cutoffs)
+    at = Predictors(draw, data)
+    for name in map(str, data.high.columns):
+        own = at.modelled("high", name)
+        column = data.high.columns.get_loc(name)
+        p = expit(at.eta("high", name)[0])[own]
+        # Bernoulli's standard error; the largest of some hundred differences.
+        z = (high[own, column] / n - p) / np.sqrt(np.maximum(p * (1 - p), 1 / n) / n)
+        assert np.abs(z).max() < 4.5
+        assert (high[~own, column] == n * data.high[name].to_numpy(float)[~own]).all()
+    # A stratum with too few tumours on a side after all is of the same model, and of another set.
+    few = data.with_abundance(data.abundance * 0.0)
+    assert few.high_counts["n_high"].sum() == 0
+    assert few.high_parts["high_modelled"].sum() == before.sum()
+    assert few.fingerprint != replace(few, high_modelled_in=None).fingerprint
+    part = data.subset(list(data.tumours.index[::3]))
+    assert (part.high_parts.set_index(["cell_type", "stratum"])["high_modelled"] == before).all()
