@@ -376,6 +376,9 @@ class AnalysisSet:
     high_modelled_in
         Cell types and strata whose high abundance is modelled, where that is decided already (a part of a larger set,
         replicated data); None for the rule.
+    outcome_scaling
+        ``centre`` and ``sd`` by cell type that standardise ``outcome``, where they are those of other data (replicated
+        data keep the scale of the priors); None for its own.
     """
 
     model: str
@@ -407,6 +410,7 @@ class AnalysisSet:
     hr_by_cohort: tuple[str, ...] | None = None
     her2_of_whole: tuple[float, ...] | None = None
     high_modelled_in: frozenset[tuple[str, str]] | None = None
+    outcome_scaling: pd.DataFrame | None = None
 
     @property
     def her2_of_curves(self) -> np.ndarray:
@@ -482,9 +486,16 @@ class AnalysisSet:
         seen = set(self.tumours["her2_ihc"].dropna())
         return tuple(level for level in IHC_LEVELS if level in seen)
 
+    @property
+    def outcome_centre(self) -> pd.Series[float]:
+        """Mean of ``outcome`` over the tumours of cohorts where the cell type is continuous, by cell type."""
+        return self.outcome.mean() if self.outcome_scaling is None else self.outcome_scaling["centre"]
+
     @cached_property
     def outcome_sd(self) -> pd.Series[float]:
         """SD of ``outcome`` within cohorts, pooled over those where the cell type is continuous, by cell type."""
+        if self.outcome_scaling is not None:
+            return self.outcome_scaling["sd"]
         cohort = self.tumours["cohort"]
         squares = self.outcome.sub(self.outcome.groupby(cohort).transform("mean")).pow(2).sum()
         known = self.outcome.notna()
@@ -612,6 +623,8 @@ class AnalysisSet:
         if self.model == "marginal_effect":
             chosen = {"outcome_scale": self.settings.outcome_scale, "ihc_effect": self.settings.ihc_effect}
             tables.append(pd.DataFrame(chosen, index=["settings"]))
+            if self.outcome_scaling is not None:
+                tables += [self.outcome, self.outcome_scaling]
         if self.hr_by_cohort is not None:
             tables.append(pd.DataFrame({"hr_by_cohort": list(self.hr_by_cohort)}))
         if self.high_modelled_in is not None:

@@ -31,7 +31,11 @@ import pytensor.tensor as pt
 
 from bayes_her2.bayesian.ancova import Ancova, ancova, cheap_estimates, outcome_node
 from bayes_her2.bayesian.ancova_estimands import marginal_draws, standing_of
-from bayes_her2.bayesian.ancova_predictive import ancova_posterior_predictive, ancova_prior_predictive
+from bayes_her2.bayesian.ancova_predictive import (
+    ancova_posterior_predictive,
+    ancova_prior_predictive,
+    ancova_replicated,
+)
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.linearity import linearity
 from bayes_her2.bayesian.monotonic import monotonic_steps
@@ -309,6 +313,7 @@ def estimates(
 
 prior_checks = ancova_prior_predictive
 predictive_checks = ancova_posterior_predictive
+replicated = ancova_replicated
 
 
 def reader_scale(name: str, prior: Prior, interval: float) -> str:

@@ -202,8 +202,7 @@ def ancova(data: AnalysisSet) -> Ancova:
         if shape.centres
         else (np.zeros((len(tumours), 0)))
     )
-    outcome, sd = data.outcome, data.outcome_sd
-    centre = outcome.mean()
+    outcome, sd, centre = data.outcome, data.outcome_sd, data.outcome_centre
     steps = (
         [f"{low} to {high}" for low, high in pairwise(levels)]
         if monotonic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def ancova_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
     level = "intercept_by_cohort" if "intercept_by_cohort" in names else "intercept"
     interactions = [n for n in ("her2_x_hr", "her2_x_ihc") if n in names]
     drawn = drawn_from_prior(graph, [level, "slope", "log_residual_sd", *interactions], PRIOR_DRAWS, seed)
-    standardised = (data.outcome - data.outcome.mean()) / data.outcome_sd
+    standardised = (data.outcome - data.outcome_centre) / data.outcome_sd
     by_cohort = standardised.groupby(data.tumours["cohort"])
     rows = [
         (
@@ -76,6 +77,22 @@ def ancova_prior_predictive(graph: pm.Model, data: AnalysisSet, seed: int) -> pd
     table = pd.DataFrame(rows, columns=["check", "value", "lower", "upper"])
     table["passed"] = table["value"].between(table["lower"], table["upper"])
     return table
+
+
+def ancova_replicated(draw: xr.Dataset, data: AnalysisSet, rng: np.random.Generator) -> AnalysisSet:
+    """Return the same tumours with outcomes of one draw, on the scale of these; see `CalibratedModel.replicated`.
+
+    The abundances that the outcomes are made of stay as they are: the model sees the outcomes alone.
+    """
+    design = ancova(data)
+    values = coefficients(draw, design, "cohort").to_numpy()[0, 0]
+    log_sd = draw["log_residual_sd"].transpose("chain", "draw", "cohort", "cell_type").to_numpy()[0, 0]
+    mean = design.columns() @ values
+    z = mean + (design.cohort_columns @ np.exp(log_sd)) * rng.standard_normal(mean.shape)
+    drawn = np.where(design.modelled > 0, design.centre + design.sd * z, np.nan)
+    scaling = pd.DataFrame({"centre": data.outcome_centre, "sd": data.outcome_sd})
+    outcome = pd.DataFrame(drawn, index=data.outcome.index, columns=data.outcome.columns)
+    return replace(data, outcome=outcome, outcome_scaling=scaling)
 
 
 def _inside(drawn: xr.DataArray, observed: pd.DataFrame) -> float:

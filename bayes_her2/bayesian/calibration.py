@@ -50,9 +50,9 @@ class Replicate:
     ----------
     table
         One row for each label of each estimand: ``estimand``, ``scope``, ``outcome``, ``stratum``, ``cohort`` (each ''
-        where it has no such label), ``truth``, ``rank`` (of the truth among `RANKS` draws, 0 to 99), ``mean`` and
-        ``sd`` of all draws, ``lower``, ``point``, ``upper``, ``lfsr`` (local false sign rate; NaN for levels). Ratios
-        are on the log scale.
+        where it has no such label; other labels are told in ``stratum``), ``truth``, ``rank`` (of the truth among
+        `RANKS` draws, 0 to 99), ``mean`` and ``sd`` of all draws, ``lower``, ``point``, ``upper``, ``lfsr`` (local
+        false sign rate; NaN for levels). Ratios are on the log scale.
     r_hat, ess
         Highest R-hat and lowest bulk or tail effective sample size of the estimands.
     n_divergent
@@ -217,5 +217,7 @@ def where_truths_lie(
         ):
             having = [d for d in dims if d in named]
             table[column] = named[having[0]].to_numpy() if having else ""
+        for other in named.columns.difference(["cell_type", "outcome", "stratum", "cohort"]):
+            table["stratum"] = table["stratum"] + ", " + str(other) + " " + named[other].to_numpy()
         tables.append(table[finite])
     return pd.concat(tables, ignore_index=True)

@@ -62,6 +62,24 @@ def test_what_is_not_estimable_has_no_row():
     assert list(zip(table["stratum"], table["outcome"], strict=True)) == [("HR+", "Beta")]
 
 
+def test_labels_that_are_neither_cell_type_nor_stratum_nor_cohort_are_told_in_the_stratum():
+    rng = np.random.default_rng(6)
+    labels = {"weighting": ["observed", "equal"], "stratum": ["HR+"], "at": [-1.0, 1.0]}
+    truth = drawn(rng.normal(size=(1, 1, 2, 1, 2)), **labels)
+    draws = drawn(rng.normal(size=(2, 100, 2, 1, 2)), **labels)
+    table = where_truths_lie({("marginal_mean", "pooled"): truth}, {("marginal_mean", "pooled"): draws})
+    assert set(table["stratum"]) == {
+        f"HR+, at {at}, weighting {weighting}"
+        for at in ("-1.0", "1.0")
+        for weighting in ("observed", "equal")
+    }
+    named = table.set_index("stratum")["truth"]
+    assert named["HR+, at 1.0, weighting equal"] == float(
+        truth.sel(weighting="equal", at=1.0, stratum="HR+").item()
+    )
+    assert table["lfsr"].isna().all()  # a level has no sign
+
+
 def test_estimands_without_labels_have_one_row():
     rng = np.random.default_rng(4)
     key = ("amount", "all")

@@ -658,3 +658,31 @@ def test_a_prior_that_expects_correlations_beyond_one_fails_its_gate(set_of):
     gates = model_file.prior_checks(graph, data, 1)
     failed = gates.loc[~gates["passed"], "check"]
     assert list(failed) == ["prior probability of a slope beyond 1 SD of the outcome per SD of HER2"]
+
+
+@pytest.mark.parametrize("kind", ["monotonic", "unordered", "one stratum", "centres"])
+def test_replicated_outcomes_have_the_means_and_spreads_of_the_model_on_the_scale_of_the_data(set_of, kind):
+    data = set_of(kind)
+    values = random_values(data, seed=6)
+    draw = xr.Dataset({name: v.expand_dims(chain=[0], draw=[0]) for name, v in values.items()})
+    n = 600
+    made = [model_file.replicated(draw, data, np.random.default_rng(seed)) for seed in range(n)]
+    for cell_type in data.outcome.columns:
+        mean, sd = scale_of(data, cell_type)
+        assert made[0].outcome_sd[cell_type] == pytest.approx(sd)
+        assert made[0].outcome_centre[cell_type] == pytest.approx(mean)
+        for tumour in data.outcome.index[::7]:
+            drawn = np.array([one.outcome.at[tumour, cell_type] for one in made])
+            if np.isnan(data.outcome.at[tumour, cell_type]):
+                assert np.isnan(drawn).all()
+                continue
+            terms = tumour_terms(data, tumour)
+            residual = sd * np.exp(at(values["log_residual_sd"], cohort=terms["cohort"], cell_type=cell_type))
+            expected = mean + sd * linear_predictor(data, values, cell_type, **terms)
+            # The largest of some hundred means, and the range of a chi-squared with 599 degrees of freedom.
+            assert abs(drawn.mean() - expected) < 4.5 * residual / np.sqrt(n)
+            assert 0.87 < drawn.std() / residual < 1.13
+    again = ancova(made[0])
+    assert (again.centre, again.sd) == (pytest.approx(ancova(data).centre), pytest.approx(ancova(data).sd))
+    assert made[0].fingerprint != data.fingerprint
+    assert made[0].fingerprint != made[1].fingerprint
