@@ -551,7 +551,7 @@ class AnalysisSet:
         table = self.high_counts.groupby(["cell_type", "hr"], as_index=False)[["n", "n_high"]].sum()
         table = table.rename(columns={"hr": "stratum"})
         if self.high_modelled_in is None:
-            table["high_modelled"] = table["n_high"].clip(upper=table["n"] - table["n_high"]) >= MIN_EACH_SIDE
+            table["high_modelled"] = _both_sides(table)
         else:
             keys = zip(table["cell_type"].astype(str), table["stratum"].astype(str), strict=True)
             table["high_modelled"] = [key in self.high_modelled_in for key in keys]
@@ -627,11 +627,17 @@ class AnalysisSet:
                 tables += [self.outcome, self.outcome_scaling]
         if self.hr_by_cohort is not None:
             tables.append(pd.DataFrame({"hr_by_cohort": list(self.hr_by_cohort)}))
-        if self.high_modelled_in is not None:
-            tables.append(self.high_parts.set_index(["cell_type", "stratum"])[["high_modelled"]])
+        high = self.high_parts.set_index(["cell_type", "stratum"])
+        if not high["high_modelled"].astype(bool).equals(_both_sides(high)):  # decided elsewhere
+            tables.append(high[["high_modelled"]])
         if self.her2_of_whole is not None:
             tables.append(pd.DataFrame({"her2_of_whole": sorted(self.her2_of_whole)}))
         return fingerprint(*tables)
+
+
+def _both_sides(table: pd.DataFrame) -> pd.Series[bool]:
+    """Whether enough tumours are high and enough are not."""
+    return table["n_high"].clip(upper=table["n"] - table["n_high"]) >= MIN_EACH_SIDE
 
 
 class ModelData(Protocol):

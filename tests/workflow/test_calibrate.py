@@ -207,6 +207,9 @@ def test_a_job_that_ends_every_worker_or_fails_is_named(cluster, tmp_path):
 
 
 def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypatch):
+    with Client(cluster.scheduler_address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)  # those that a test before ended are back
+
     def asked(scheduler: str, **settings) -> None:
         calibrate_model(
             "abundance",
