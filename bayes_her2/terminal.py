@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -151,13 +153,11 @@ def show_comparison(console: Console, result: ComparedModels) -> None:
         for _, row in pooled.iterrows():
             console.print(
                 escape(
-                    f"  {row['estimand']}, {row['outcome']}, {row['stratum']}, pooled: {row['point']:.2f} "
-                    f"({row['lower']:.2f} to {row['upper']:.2f}), main model {row['main_point']:.2f} "
-                    f"({row['main_lower']:.2f} to {row['main_upper']:.2f})"
+                    f"  {row['estimand']}, {row['outcome']}, {row['stratum']}, pooled: {_interval(row)}, "
+                    f"main model {_interval(row, 'main_')}"
                 )
             )
-    for name, reasons in result.refused.items():
-        console.print(escape(f"Not compared: {name}: {'; '.join(reasons)}"))
+    _print_refused(console, "Not compared", result.refused)
     console.print(f"Page: {result.page}")
 
 
@@ -175,17 +175,13 @@ def show_multiverse(console: Console, result: MultiverseResult) -> None:
     _print_table(console, "Conclusions that differ from the main analysis", shown)
     headlines = result.changed[result.changed["headline"] & result.changed["posterior_change"].isin(kinds)]
     for _, row in headlines.iterrows():
-        here, main = (
-            f"{row[f'{side}point']:.2f} ({row[f'{side}lower']:.2f} to {row[f'{side}upper']:.2f})"
-            for side in ("posterior_", "main_")
-        )
+        here, main = (_interval(row, side) for side in ("posterior_", "main_"))
         unsure = ", within Monte Carlo error" if row["within_monte_carlo_error"] else ""
         place = f"{row['universe']}: {row['cell_type']}, {row['stratum']}, {row['estimand']}"
         console.print(escape(f"  {place}: {row['posterior_change']}, {here}, main analysis {main}{unsure}"))
     for name, why in result.left_out.items():
         console.print(escape(f"Left out: {name}: {why}"))
-    for name, reasons in result.refused.items():
-        console.print(escape(f"Refused: {name}: {'; '.join(reasons)}"))
+    _print_refused(console, "Refused", result.refused)
     console.print(f"Page: {result.page}")
 
 
@@ -237,9 +233,7 @@ def show_measurement(console: Console, result: Measured) -> None:
             "estimand": rows["estimand"],
             "of": rows["outcome"] + rows["contrast"].map(lambda c: f": {c}" if "read" in c else ""),
             "cohort": rows["cohort"],
-            "point (interval)": [
-                f"{row['point']:.2f} ({row['lower']:.2f} to {row['upper']:.2f})" for _, row in rows.iterrows()
-            ],
+            "point (interval)": [_interval(row) for _, row in rows.iterrows()],
         }
     )
     _print_table(console, "How the indicators tell HER2 within cohort and HR stratum", shown)
@@ -255,8 +249,7 @@ def show_measurement(console: Console, result: Measured) -> None:
             console.print(
                 escape(
                     f"  {row['estimand']}, {row['outcome']}, {row['stratum']}: "
-                    f"{row['point']:.2f} ({row['lower']:.2f} to {row['upper']:.2f}), score "
-                    f"{row['plug_in_point']:.2f} ({row['plug_in_lower']:.2f} to {row['plug_in_upper']:.2f})"
+                    f"{_interval(row)}, score {_interval(row, 'plug_in_')}"
                 )
             )
     if len(result.agreement):
@@ -275,8 +268,7 @@ def show_measurement(console: Console, result: Measured) -> None:
                     f"{row['other_implied']:.2f} by {row['other']}"
                 )
             )
-    for name, reasons in result.refused.items():
-        console.print(escape(f"Not shown: {name}: {'; '.join(reasons)}"))
+    _print_refused(console, "Not shown", result.refused)
     console.print(f"Tables: {result.folder / 'tables'}")
 
 
@@ -335,6 +327,15 @@ def _show_cohorts(console: Console, name: str, prepared: Prepared) -> None:
         ),
     ):
         _print_table(console, title, frame)
+
+
+def _interval(row: pd.Series, side: str = "") -> str:
+    return f"{row[f'{side}point']:.2f} ({row[f'{side}lower']:.2f} to {row[f'{side}upper']:.2f})"
+
+
+def _print_refused(console: Console, word: str, refused: Mapping[str, Sequence[str]]) -> None:
+    for name, reasons in refused.items():
+        console.print(escape(f"{word}: {name}: {'; '.join(reasons)}"))
 
 
 def _print_table(console: Console, title: str, frame: pd.DataFrame) -> None:

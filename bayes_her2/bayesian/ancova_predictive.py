@@ -86,7 +86,9 @@ def ancova_replicated(draw: xr.Dataset, data: AnalysisSet, rng: np.random.Genera
     """
     design = ancova(data)
     values = coefficients(draw, design, "cohort").to_numpy()[0, 0]
-    log_sd = draw["log_residual_sd"].transpose("chain", "draw", "cohort", "cell_type").to_numpy()[0, 0]
+    one = draw["log_residual_sd"].isel(chain=0, draw=0)
+    labelled = one.sel(cohort=list(design.shape.cohorts), cell_type=list(design.cell_types))
+    log_sd = labelled.transpose("cohort", "cell_type").to_numpy()
     mean = design.columns() @ values
     z = mean + (design.cohort_columns @ np.exp(log_sd)) * rng.standard_normal(mean.shape)
     drawn = np.where(design.modelled > 0, design.centre + design.sd * z, np.nan)

@@ -11,6 +11,9 @@ Stirling's series at the argument plus 8, from which the recurrence leads back (
 6.3.18, 6.1.15): errors are at most 1e-14, or where the function is large 40 units in the last place. The normal
 probability beyond a > 0 is its density times Mills' ratio, which times a + 2 is a smooth function of (a - 5) / (a + 5):
 a polynomial of degree 22 through Chebyshev's points has it to 3 units in the last place.
+
+Polynomials are written out, term by term: with a loop over the coefficients, elements were done one at a time (log
+normal probability, 10,563 values: 422 against 66 microseconds).
 """
 
 from __future__ import annotations

@@ -255,29 +255,6 @@ def fit_or_reuse(
     return fit, False
 
 
-@dataclass(frozen=True)
-class Made:
-    """A fit that is in the folder.
-
-    Attributes
-    ----------
-    name
-        Of the model.
-    reused
-        Whether a finished fit was found.
-    """
-
-    name: str
-    reused: bool
-
-
-def fit_alone(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> Made:
-    """Fit one model, or find its finished fit; nothing else is done with it."""
-    with Clock(say)(f"{job.name}: sampling the posterior"):
-        _, reused = fit_or_reuse(job, folder, say=say, progress=progress)
-    return Made(job.name, reused)
-
-
 def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
     sampling = fit.sampling
     return {

@@ -48,7 +48,7 @@ from bayes_her2.workflow.analysis import Job
 from bayes_her2.workflow.check import check_study
 from bayes_her2.workflow.progress import Clock, Say, silent
 from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
-from bayes_her2.workflow.side_by_side import do_all
+from bayes_her2.workflow.side_by_side import Done, do_all
 
 REPLICATES = 200
 SEED = 20261128
@@ -121,19 +121,6 @@ class DataSetJob:
     settings: Sampling
     interval: float
     key: str
-
-
-@dataclass(frozen=True)
-class DataSetDone:
-    """One data set that was fitted.
-
-    Attributes
-    ----------
-    name
-        As of its job.
-    """
-
-    name: str
 
 
 @dataclass(frozen=True)
@@ -339,9 +326,7 @@ def _jobs(
     return jobs, replicates - len(wanted)
 
 
-def do_data_set(
-    job: DataSetJob, folder: ResultsFolder, *, say: Say, progress: bool | Progress
-) -> DataSetDone:
+def do_data_set(job: DataSetJob, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> Done:
     """Simulate and fit one data set, and write what it gave.
 
     Parameters
@@ -368,7 +353,7 @@ def do_data_set(
     _write(made, job, _path(folder, job.number))
     if (job.number + 1) % _TELL == 0:
         say(f"data set {job.number + 1}: {made.seconds:.0f} s")
-    return DataSetDone(job.name)
+    return Done(job.name)
 
 
 # --- data sets on disk ---------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_her2.bayesian.density import MAX_REPLICATES
-from bayes_her2.bayesian.fit import Fit, read_fit
+from bayes_her2.bayesian.fit import Fit, Progress, read_fit
 from bayes_her2.bayesian.model import ALTERNATIVES, ComparableModel, alternatives_to, load_model, unsuited
 from bayes_her2.comparison.models import (
     Candidate,
@@ -29,12 +29,12 @@ from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates, Rope
 from bayes_her2.report.comparison_page import comparison_page
 from bayes_her2.report.standalone import rows_of, write_page
-from bayes_her2.workflow.analysis import Job, fit_alone
+from bayes_her2.workflow.analysis import Job, fit_or_reuse
 from bayes_her2.workflow.check import MODEL, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.refits import Refit, Refits, cohorts_of, do_refit, folds_of
 from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
-from bayes_her2.workflow.side_by_side import do_all
+from bayes_her2.workflow.side_by_side import Done, do_all
 
 PAGE = "comparison.html"
 PARTS = ("tables", "figures", "study.toml", PAGE, PROVENANCE)
@@ -309,6 +309,13 @@ def _suited(
     if faults:
         raise DataError(faults)
     return [name for name in names if name not in wrong], wrong
+
+
+def fit_alone(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progress) -> Done:
+    """Fit one model, or find its finished fit; nothing else is done with it."""
+    with Clock(say)(f"{job.name}: sampling the posterior"):
+        fit_or_reuse(job, folder, say=say, progress=progress)
+    return Done(job.name)
 
 
 def _taken_in(jobs: Sequence[Job], folder: ResultsFolder, clock: Clock) -> _Fitted:

@@ -65,7 +65,7 @@ class Refit:
 
 @dataclass(frozen=True)
 class Refits:
-    """Scores of tumours under a fit that had not seen them, or under several.
+    """Scores of tumours under a fit that had not seen them.
 
     Attributes
     ----------

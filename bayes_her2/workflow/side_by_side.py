@@ -34,6 +34,19 @@ class Named(Protocol):
         """Unique among the jobs of a call."""
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a job gives whose result is a file.
+
+    Attributes
+    ----------
+    name
+        As of its job.
+    """
+
+    name: str
+
+
 class Work[J: Named, A: Named](Protocol):
     """What is done with a job: a function of a module, so that another process finds it."""
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bayes_her2.models import abundance
+from cluster_jobs import ends_its_process, fails
 from distributed import Client
 from rich.console import Console
 from simulated_studies import small_design
@@ -23,7 +24,7 @@ from simulated_studies import small_design
 from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
 from bayes_her2.cli import exit_code
 from bayes_her2.comparison.calibration import verdict
-from bayes_her2.errors import DataError
+from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.simulation import simulate_cohorts
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.terminal import show_calibration
@@ -186,16 +187,16 @@ def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, fol
         assert pid not in client.run(os.getpid).values()
 
 
-def _fails(job, folder, *, say, progress):
-    raise DataError(f"{job.name} is no good")
-
-
-def test_a_job_that_fails_is_named(cluster, tmp_path):
+def test_a_job_that_ends_every_worker_or_fails_is_named(cluster, tmp_path):
     folder = ResultsFolder(tmp_path / "out")
     folder.out.mkdir()
-    job = SimpleNamespace(name="0007")
+    address, jobs = cluster.scheduler_address, [SimpleNamespace(name="0007")]
+    with pytest.raises(
+        BayesHer2Error, match=r"^0007: its worker was lost again and again.*Finished jobs are kept"
+    ):
+        on_cluster.do_all_on(address, jobs, ends_its_process, folder, say=print)
     with pytest.raises(DataError, match="0007 is no good"):
-        on_cluster.do_all_on(cluster.scheduler_address, [job], _fails, folder, say=print)
+        on_cluster.do_all_on(address, jobs, fails, folder, say=print)
 
 
 def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypatch):

@@ -203,6 +203,13 @@ def run_aside(study_file: Path, out: Path, before: str = "") -> subprocess.Popen
     )
 
 
+def until_sampling(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("abundance: sampling the posterior"):
+            break
+
+
 def nothing_half_written(out: Path) -> None:
     assert not (out / "report.html").exists()
     assert not (out / "provenance.json").exists()
@@ -216,10 +223,7 @@ def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
 ):
     out = tmp_path / "out"
     process = run_aside(study_file, out)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("abundance: sampling the posterior"):
-            break
+    until_sampling(process)
     time.sleep(1.0)
     for _ in range(6):  # Python drops an interrupt that falls into a destructor: a user presses again
         process.send_signal(how)
@@ -259,10 +263,7 @@ def test_a_second_command_in_the_folder_is_refused_and_the_first_goes_on(
 ):
     out = tmp_path / "out"
     first = run_aside(study_file, out)
-    assert first.stdout is not None
-    for line in first.stdout:
-        if line.startswith("abundance: sampling the posterior"):
-            break
+    until_sampling(first)
     assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", "-q"]) == 2
     assert "another command is writing its results there" in capsys.readouterr().err
     _, errors = first.communicate(timeout=300)
