@@ -627,9 +627,10 @@ class AnalysisSet:
                 tables += [self.outcome, self.outcome_scaling]
         if self.hr_by_cohort is not None:
             tables.append(pd.DataFrame({"hr_by_cohort": list(self.hr_by_cohort)}))
-        high = self.high_parts.set_index(["cell_type", "stratum"])
-        if not high["high_modelled"].astype(bool).equals(_both_sides(high)):  # decided elsewhere
-            tables.append(high[["high_modelled"]])
+        if self.high_modelled_in is not None:  # decided elsewhere
+            high = self.high_parts.set_index(["cell_type", "stratum"])
+            if not high["high_modelled"].astype(bool).equals(_both_sides(high)):
+                tables.append(high[["high_modelled"]])
         if self.her2_of_whole is not None:
             tables.append(pd.DataFrame({"her2_of_whole": sorted(self.her2_of_whole)}))
         return fingerprint(*tables)

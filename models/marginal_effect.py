@@ -314,6 +314,8 @@ def estimates(
 prior_checks = ancova_prior_predictive
 predictive_checks = ancova_posterior_predictive
 replicated = ancova_replicated
+CALIBRATED_AT = {"weighting": "observed", "at": 0.0}
+"""Of the estimands' further labels, at which they are held against simulated data."""
 
 
 def reader_scale(name: str, prior: Prior, interval: float) -> str:

@@ -38,6 +38,7 @@ from bayes_her2.estimates import kind_of, null_value
 
 RANKS = 99
 """Posterior draws among which a truth is ranked, of as many as the sampler made: these are nearly independent."""
+_LABELS = {"cell_type", "outcome", "stratum", "cohort"}
 SETTINGS = Sampling(chains=2, tune=500, draws=500, target_accept=0.9)
 """Of one data set: 1,000 draws, of which every tenth is ranked against."""
 
@@ -50,7 +51,7 @@ class Replicate:
     ----------
     table
         One row for each label of each estimand: ``estimand``, ``scope``, ``outcome``, ``stratum``, ``cohort`` (each ''
-        where it has no such label; other labels are told in ``stratum``), ``truth``, ``rank`` (of the truth among
+        where it has no such label), ``truth``, ``rank`` (of the truth among
         `RANKS` draws, 0 to 99), ``mean`` and ``sd`` of all draws, ``lower``, ``point``, ``upper``, ``lfsr`` (local
         false sign rate; NaN for levels). Ratios are on the log scale.
     r_hat, ess
@@ -147,7 +148,8 @@ def calibrate_one(
     posterior = tree["posterior"].to_dataset()
     draws = model.estimand_draws(posterior, made, priors, np.random.default_rng([seed, number, 2]))
     truths = model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3]))
-    known = {key: array.where(np.isfinite(array).all(("chain", "draw"))) for key, array in draws.items()}
+    draws, truths = _held_at(model, draws), _held_at(model, truths)
+    known = {key: array.where((abs(array) < np.inf).all(("chain", "draw"))) for key, array in draws.items()}
     found = diagnose({f"{e}, {s}": array for (e, s), array in known.items()}, 0).table
     return Replicate(
         where_truths_lie(truths, draws, interval),
@@ -156,6 +158,17 @@ def calibrate_one(
         int(tree["sample_stats"]["diverging"].sum()),
         perf_counter() - start,
     )
+
+
+def _held_at(
+    model: CalibratedModel, draws: Mapping[tuple[str, str], xr.DataArray]
+) -> dict[tuple[str, str], xr.DataArray]:
+    """Estimands at the values of further labels that the model names in ``CALIBRATED_AT``."""
+    at = getattr(model, "CALIBRATED_AT", {})
+    return {
+        key: array.sel({d: v for d, v in at.items() if d in array.dims}, drop=True)
+        for key, array in draws.items()
+    }
 
 
 def where_truths_lie(
@@ -184,6 +197,9 @@ def where_truths_lie(
     tail = (1.0 - interval) / 2.0
     for key, array in draws.items():
         labels = [str(d) for d in array.dims if d not in ("chain", "draw")]
+        unknown = set(labels) - _LABELS
+        if unknown:
+            raise ValueError(f"{key}: no column has its {', '.join(sorted(unknown))}: hold it at a value")
         values = array.transpose("chain", "draw", *labels).to_numpy()
         values = values.reshape(-1, *values.shape[2:])
         true = truths[key].isel(chain=0, draw=0, drop=True).transpose(*labels)
@@ -217,7 +233,5 @@ def where_truths_lie(
         ):
             having = [d for d in dims if d in named]
             table[column] = named[having[0]].to_numpy() if having else ""
-        for other in named.columns.difference(["cell_type", "outcome", "stratum", "cohort"]):
-            table["stratum"] = table["stratum"] + ", " + str(other) + " " + named[other].to_numpy()
         tables.append(table[finite])
     return pd.concat(tables, ignore_index=True)

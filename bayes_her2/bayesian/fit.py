@@ -324,7 +324,7 @@ def sample(graph: pm.Model | CompiledModel, sampling: Sampling, *, progress: boo
     # Chains run side by side: linear algebra with threads of its own would make them wait for each other
     # (measured: twice the time).
     with threadpool_limits(1):
-        tree: xr.DataTree = nutpie.sample(
+        running = nutpie.sample(
             compiled(graph, sampling.backend) if isinstance(graph, pm.Model) else graph,
             draws=sampling.draws,
             tune=sampling.tune,
@@ -336,7 +336,15 @@ def sample(graph: pm.Model | CompiledModel, sampling: Sampling, *, progress: boo
             progress_bar=progress is True,
             progress_rate=500,
             progress_callback=count if report is not None else None,
+            blocking=False,
         )
+        # Where nutpie itself waits, it answers an interrupt with the draws made so far, the shorter chains filled up
+        # with NaN.
+        try:
+            tree: xr.DataTree = running.wait()
+        except BaseException:
+            running.cancel()
+            raise
     return tree
 
 

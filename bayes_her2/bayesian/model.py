@@ -192,7 +192,11 @@ class ComparableModel(ModelFile, Protocol):
 
 
 class CalibratedModel(ModelFile, Protocol):
-    """A model file that can be held against data simulated from it (`bayes_her2.bayesian.calibration`)."""
+    """A model file that can be held against data simulated from it (`bayes_her2.bayesian.calibration`).
+
+    Where its estimands have further labels than cell type or outcome, stratum and cohort, ``CALIBRATED_AT`` names the
+    value of each at which they are.
+    """
 
     def replicated(self, draw: Any, data: Any, rng: np.random.Generator) -> Any:
         """Return the same tumours with outcomes from the model at one draw of its parameters.

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE
+from bayes_her2.data import DIFFERENCE, DIFFERENCE_MINUS, HR_NEGATIVE, HR_POSITIVE
 from bayes_her2.estimates import kind_of
 from bayes_her2.report import formats
 from bayes_her2.report.figures import BAND, COLOURS, GREY, MARKERS, PALE, WIDTH, Drawing, drawn, image_of
@@ -59,7 +59,12 @@ def calibration_page(
     """
     results = results_of(rows, about)
     tables = numbered(
-        [_calibration_table(results), _claims_table(results), _power_table(results), _design(results)]
+        [
+            _calibration_table(results),
+            _claims_table(results),
+            *([_power_table(results)] if _power_rows(results) else []),
+            _design(results),
+        ]
     )
     figures = drawn(results, [rank_ecdf, coverage, power])
     return composed(
@@ -332,7 +337,7 @@ def _design(results: Results) -> Table:
 
 
 def _colour(stratum: str) -> str:
-    return COLOURS.get(stratum, GREY)
+    return COLOURS.get(DIFFERENCE if stratum == DIFFERENCE_MINUS else stratum, GREY)
 
 
 def _panels(n: int, height: float) -> tuple[Figure, list[Any]]:
@@ -368,7 +373,7 @@ def _key(figure: Figure, strata: Sequence[str], line: bool) -> None:
 
 def _strata(rows: Sequence[Row]) -> list[str]:
     found = {_stratum(r) for r in rows} - {""}
-    known = [s for s in (HR_POSITIVE, HR_NEGATIVE, DIFFERENCE) if s in found]
+    known = [s for s in (HR_POSITIVE, HR_NEGATIVE, DIFFERENCE, DIFFERENCE_MINUS) if s in found]
     return [*known, *sorted(found - set(known))]
 
 

@@ -11,7 +11,13 @@ import xarray as xr
 from bayes_her2.models import abundance, abundance_beta, abundance_tobit
 
 from bayes_her2.bayesian.amounts import BETA
-from bayes_her2.bayesian.calibration import RANKS, calibrate_one, prior_truths, where_truths_lie
+from bayes_her2.bayesian.calibration import (
+    RANKS,
+    _held_at,
+    calibrate_one,
+    prior_truths,
+    where_truths_lie,
+)
 from bayes_her2.errors import BayesHer2Error
 
 LABELS = {"stratum": ["HR+", "HR-"], "cell_type": ["Alpha", "Beta"]}
@@ -62,21 +68,20 @@ def test_what_is_not_estimable_has_no_row():
     assert list(zip(table["stratum"], table["outcome"], strict=True)) == [("HR+", "Beta")]
 
 
-def test_labels_that_are_neither_cell_type_nor_stratum_nor_cohort_are_told_in_the_stratum():
+def test_labels_that_no_column_has_are_held_at_a_value_or_refused():
     rng = np.random.default_rng(6)
     labels = {"weighting": ["observed", "equal"], "stratum": ["HR+"], "at": [-1.0, 1.0]}
-    truth = drawn(rng.normal(size=(1, 1, 2, 1, 2)), **labels)
-    draws = drawn(rng.normal(size=(2, 100, 2, 1, 2)), **labels)
-    table = where_truths_lie({("marginal_mean", "pooled"): truth}, {("marginal_mean", "pooled"): draws})
-    assert set(table["stratum"]) == {
-        f"HR+, at {at}, weighting {weighting}"
-        for at in ("-1.0", "1.0")
-        for weighting in ("observed", "equal")
-    }
-    named = table.set_index("stratum")["truth"]
-    assert named["HR+, at 1.0, weighting equal"] == float(
-        truth.sel(weighting="equal", at=1.0, stratum="HR+").item()
-    )
+    key = ("marginal_mean", "pooled")
+    truth = {key: drawn(rng.normal(size=(1, 1, 2, 1, 2)), **labels)}
+    draws = {key: drawn(rng.normal(size=(2, 100, 2, 1, 2)), **labels)}
+    with pytest.raises(
+        ValueError, match=r"marginal_mean.*no column has its at, weighting: hold it at a value"
+    ):
+        where_truths_lie(truth, draws)
+    model = SimpleNamespace(CALIBRATED_AT={"weighting": "equal", "at": 1.0, "other": 3})
+    table = where_truths_lie(_held_at(model, truth), _held_at(model, draws))
+    assert table["stratum"].tolist() == ["HR+"]
+    assert table["truth"].item() == truth[key].sel(weighting="equal", at=1.0, stratum="HR+").item()
     assert table["lfsr"].isna().all()  # a level has no sign
 
 

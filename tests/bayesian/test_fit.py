@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 
 import arviz as az
@@ -239,6 +241,22 @@ def test_every_prior_in_the_table_has_a_reason_and_says_whether_it_is_used(small
     assert table.loc["presence_slope_between_cohorts_sd", "in_model"]
     assert not table.loc["presence_covariate_mean", "in_model"]
     assert table.loc["presence_slope_mean", "reader_scale"] == "95%: odds ratio 0.38 to 2.7"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6], ids=["warming up", "drawing"])
+def test_an_interrupt_ends_the_sampler_and_no_part_of_a_posterior_is_returned(share):
+    with pm.Model() as graph:
+        pm.Normal("x", shape=2_000)
+    sent = []
+
+    def interrupt(finished, total):  # in a thread of the sampler
+        if finished > share * total and not sent:
+            sent.append(finished)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        sample(graph, Sampling(chains=2, tune=5_000, draws=5_000), progress=interrupt)
+    assert sent
 
 
 def test_an_unknown_sampler_is_refused(small_data):

@@ -104,3 +104,29 @@ def test_fewer_data_sets_than_are_ranked_have_no_figure_of_ranks():
     made = page_of(n=19)
     assert "rank_ecdf" not in made.figures
     assert "of 0 lines" in made.headline[0]
+
+
+def test_where_no_estimand_is_a_ratio_no_power_is_shown():
+    table = normal_means(40, seed=3, estimand="marginal_slope", scope="pooled", stratum="HR- minus HR+")
+    ranks, covered = uniformity(table), coverage(table, 0.95)
+    tables = {
+        "ranks": ranks,
+        "rank_ecdf": rank_ecdf(table),
+        "coverage": covered,
+        "errors_of_claims": errors_of_claims(table),
+        "discoveries": discoveries(table, 0.05),
+        "power": power(table),
+        "design": DESIGN,
+    }
+    page = calibration_page(
+        {name: rows_of(content) for name, content in tables.items()},
+        ABOUT,
+        model="marginal_effect",
+        replicates=40,
+        against=verdict(ranks, covered),
+        troubled=[],
+        sampler="2 chains of 500 draws after 500",
+    )
+    assert set(page.figures) == {"rank_ecdf", "coverage"}
+    assert "Power is given by the size of a ratio; the estimands of this model are none." in page.html
+    assert "No rows" not in page.html

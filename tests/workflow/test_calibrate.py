@@ -280,7 +280,7 @@ def test_the_seed_studys_design_has_its_strata_and_six_cell_types():
             ["rank_correlation"],
             "'rank_correlation': is not a model that can be held against data simulated from it",
         ),
-        (["abundanse"], "known: abundance, abundance_weibull"),
+        (["abundanse"], "known: abundance, high_abundance, marginal_effect, abundance_weibull"),
         (["abundance", "--replicates", "19"], "--replicates 19: 20 at least"),
         (["abundance", "--study", "no.toml"], "no.toml"),
     ],
