@@ -49,6 +49,7 @@ from bayes_her2.bayesian.clinical import (
     clinical_posterior_predictive,
     clinical_prior_predictive,
     clinical_reader_scale,
+    clinical_replicated,
     odds_draws,
 )
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
@@ -214,6 +215,8 @@ def estimates(
 prior_checks = clinical_prior_predictive
 predictive_checks = clinical_posterior_predictive
 reader_scale = clinical_reader_scale
+replicated = clinical_replicated
+CALLS_SIGNS = False
 
 
 def tables(

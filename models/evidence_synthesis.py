@@ -42,6 +42,7 @@ from bayes_her2.bayesian.synthesis import (
     synthesis_posterior_predictive,
     synthesis_prior_predictive,
     synthesis_reader_scale,
+    synthesis_replicated,
 )
 from bayes_her2.data import EvidenceSet
 from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
@@ -205,6 +206,8 @@ def estimates(
 prior_checks = synthesis_prior_predictive
 predictive_checks = synthesis_posterior_predictive
 reader_scale = synthesis_reader_scale
+replicated = synthesis_replicated
+CALLS_SIGNS = False
 
 
 def tables(

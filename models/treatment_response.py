@@ -46,11 +46,12 @@ from bayes_her2.bayesian.response import (
     response_posterior_predictive,
     response_prior_predictive,
     response_reader_scale,
+    response_replicated,
 )
 from bayes_her2.bayesian.summary import tabulate
 from bayes_her2.bayesian.sweep import treatment_sweep
 from bayes_her2.bayesian.two_by_two import tipping_points
-from bayes_her2.data import ResponseData
+from bayes_her2.data import HER2_LOW, ResponseData
 from bayes_her2.estimates import ALL, DEFAULT_ROPE, Estimates, Rope
 
 QUESTION = (
@@ -214,6 +215,12 @@ def estimates(
 prior_checks = response_prior_predictive
 predictive_checks = response_posterior_predictive
 reader_scale = response_reader_scale
+replicated = response_replicated
+CALLS_SIGNS = False
+CALIBRATED_AT = {"her2": HER2_LOW}
+"""Of the estimands' further labels, at which they are held against simulated data."""
+NOT_CALIBRATED = ("responders_of_next_50",)
+"""A count of few patients: the interval of a discrete prediction holds more than it promises."""
 
 
 def tables(

@@ -32,13 +32,14 @@ from bayes_her2.bayesian.fit import Sampling, sample
 from bayes_her2.bayesian.model import CalibratedModel
 from bayes_her2.bayesian.predictive import drawn_from_prior
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.data import AnalysisSet
+from bayes_her2.data import ModelData
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.estimates import kind_of, null_value
 
 RANKS = 99
 """Posterior draws among which a truth is ranked, of as many as the sampler made: these are nearly independent."""
-_LABELS = {"cell_type", "outcome", "stratum", "cohort"}
+_COLUMNS = {"outcome": ("outcome", "cell_type", "result"), "stratum": ("stratum",), "cohort": ("cohort",)}
+"""Column -> labels of an estimand that it tells."""
 SETTINGS = Sampling(chains=2, tune=500, draws=500, target_accept=0.9)
 """Of one data set: 1,000 draws, of which every tenth is ranked against."""
 
@@ -50,10 +51,10 @@ class Replicate:
     Attributes
     ----------
     table
-        One row for each label of each estimand: ``estimand``, ``scope``, ``outcome``, ``stratum``, ``cohort`` (each ''
-        where it has no such label), ``truth``, ``rank`` (of the truth among
-        `RANKS` draws, 0 to 99), ``mean`` and ``sd`` of all draws, ``lower``, ``point``, ``upper``, ``lfsr`` (local
-        false sign rate; NaN for levels). Ratios are on the log scale.
+        One row for each label of each estimand: ``estimand``, ``scope``, ``outcome`` (clinical outcome, cell type or
+        published result), ``stratum``, ``cohort`` (each '' where it has no such label), ``truth``, ``rank`` (of the
+        truth among `RANKS` draws, 0 to 99), ``mean`` and ``sd`` of all draws, ``lower``, ``point``, ``upper``,
+        ``lfsr`` (local false sign rate; NaN for levels). Ratios are on the log scale.
     r_hat, ess
         Highest R-hat and lowest bulk or tail effective sample size of the estimands.
     n_divergent
@@ -70,7 +71,7 @@ class Replicate:
 
 
 def prior_truths(
-    model: CalibratedModel, data: AnalysisSet, priors: Mapping[str, Prior], n: int, seeds: Sequence[int]
+    model: CalibratedModel, data: ModelData, priors: Mapping[str, Prior], n: int, seeds: Sequence[int]
 ) -> xr.Dataset:
     """Draw parameters from the prior.
 
@@ -99,7 +100,7 @@ def _seed(*seeds: int) -> int:
 
 def calibrate_one(
     model: CalibratedModel,
-    data: AnalysisSet,
+    data: ModelData,
     priors: Mapping[str, Prior],
     truth: xr.Dataset,
     *,
@@ -115,7 +116,7 @@ def calibrate_one(
     model
         A model file that can replicate its data.
     data
-        Tumours: their covariates, cohorts and strata, and what is modelled of each cell type. Their outcomes are
+        Tumours, patients or studies: their covariates, cohorts and strata, and what is modelled. Their outcomes are
         replaced.
     priors
         That the truth is from, and that the model is fitted with.
@@ -148,7 +149,7 @@ def calibrate_one(
     posterior = tree["posterior"].to_dataset()
     draws = model.estimand_draws(posterior, made, priors, np.random.default_rng([seed, number, 2]))
     truths = model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3]))
-    draws, truths = _held_at(model, draws), _held_at(model, truths)
+    draws, truths = _held(model, draws), _held(model, truths)
     known = {key: array.where((abs(array) < np.inf).all(("chain", "draw"))) for key, array in draws.items()}
     found = diagnose({f"{e}, {s}": array for (e, s), array in known.items()}, 0).table
     return Replicate(
@@ -160,14 +161,15 @@ def calibrate_one(
     )
 
 
-def _held_at(
+def _held(
     model: CalibratedModel, draws: Mapping[tuple[str, str], xr.DataArray]
 ) -> dict[tuple[str, str], xr.DataArray]:
-    """Estimands at the values of further labels that the model names in ``CALIBRATED_AT``."""
+    """Estimands but those of ``NOT_CALIBRATED``, at the values of further labels that ``CALIBRATED_AT`` names."""
     at = getattr(model, "CALIBRATED_AT", {})
     return {
         key: array.sel({d: v for d, v in at.items() if d in array.dims}, drop=True)
         for key, array in draws.items()
+        if key[0] not in getattr(model, "NOT_CALIBRATED", ())
     }
 
 
@@ -197,7 +199,7 @@ def where_truths_lie(
     tail = (1.0 - interval) / 2.0
     for key, array in draws.items():
         labels = [str(d) for d in array.dims if d not in ("chain", "draw")]
-        unknown = set(labels) - _LABELS
+        unknown = set(labels) - {label for told in _COLUMNS.values() for label in told}
         if unknown:
             raise ValueError(f"{key}: no column has its {', '.join(sorted(unknown))}: hold it at a value")
         values = array.transpose("chain", "draw", *labels).to_numpy()
@@ -226,12 +228,8 @@ def where_truths_lie(
             }
         )
         named = index.to_frame(index=False).astype("str") if index is not None else pd.DataFrame()
-        for column, dims in (
-            ("outcome", ("cell_type", "outcome")),
-            ("stratum", ("stratum",)),
-            ("cohort", ("cohort",)),
-        ):
-            having = [d for d in dims if d in named]
-            table[column] = named[having[0]].to_numpy() if having else ""
+        for column, told in _COLUMNS.items():
+            having = [label for label in told if label in named]
+            table[column] = named[having].agg(" | ".join, axis=1).to_numpy() if having else ""
         tables.append(table[finite])
     return pd.concat(tables, ignore_index=True)

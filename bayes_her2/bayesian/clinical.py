@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -180,33 +180,106 @@ def odds_draws(
         from its prior where at most one cohort informs the term.
     """
     terms = ["slope", *(["interaction"] if len(data.strata) == 2 else [])]
-    structures = outcome_structures(data)
     labels = [str(label) for label in posterior["regression"].to_numpy()]
-    pairs = {
-        regression_label(str(o), str(c)): (str(o), str(c))
-        for o in data.clinical.columns
-        for c in data.abundance.columns
-    }
+    pairs = _pairs(data)
     sizes = (posterior.sizes["chain"], posterior.sizes["draw"], len(labels))
     own: dict[str, dict[str, xr.DataArray]] = {scope: {} for scope in SCOPES}
     for term in terms:
         typical = posterior[term]
-        by_cohort = typical.expand_dims(cohort=list(data.cohorts)).copy()
+        varying = _varying(data, term)
         spread = xr.full_like(typical.transpose("chain", "draw", "regression"), np.nan).copy(
             data=priors[f"{term}_between_cohorts_sd"].sample(rng, sizes)
         )
-        varying = [label for label in labels if structures[pairs[label][0]].varies(term)]
         if varying:
-            dim = f"{BY_COHORT_DIM[term]}_by_cohort"
-            known = posterior[f"{term}_between_cohorts_sd"].rename({dim: "regression"})
+            known = posterior[f"{term}_between_cohorts_sd"].rename({_dim(term): "regression"})
             spread.loc[{"regression": varying}] = known.sel(regression=varying).transpose(*spread.dims)
-            values = posterior[f"{term}_by_cohort"].rename({dim: "regression"})
-            where = {"regression": varying, "cohort": list(data.cohorts)}
-            by_cohort.loc[where] = values.sel(where).transpose(*by_cohort.dims)
         unit = spread.copy(data=rng.standard_normal(sizes))
-        own["pooled"][term], own["cohort"][term] = typical, by_cohort
+        own["pooled"][term], own["cohort"][term] = typical, _by_cohort(posterior, data, term)
         own["new cohort"][term] = typical + spread * unit
     return {(ESTIMAND, scope): _by_stratum(own[scope], data).pipe(_unfolded, data, pairs) for scope in SCOPES}
+
+
+def _pairs(data: AnalysisSet) -> dict[str, tuple[str, str]]:
+    """Label of each regression -> its outcome and cell type."""
+    return {
+        regression_label(str(o), str(c)): (str(o), str(c))
+        for o in data.clinical.columns
+        for c in data.abundance.columns
+    }
+
+
+def _dim(term: str) -> str:
+    return f"{BY_COHORT_DIM[term]}_by_cohort"
+
+
+def _varying(data: AnalysisSet, term: str) -> list[str]:
+    """Labels of the regressions, of those that are modelled, in which a term varies between cohorts."""
+    structures = outcome_structures(data)
+    parts = data.clinical_parts[data.clinical_parts["clinical_modelled"]]
+    pairs = dict.fromkeys((str(o), str(c)) for o, c in parts[["outcome", "cell_type"]].to_numpy())
+    return [regression_label(*pair) for pair in pairs if structures[pair[0]].varies(term)]
+
+
+def _by_cohort(posterior: xr.Dataset, data: AnalysisSet, term: str) -> xr.DataArray:
+    """Coefficients of a term in each cohort and regression."""
+    made = posterior[term].expand_dims(cohort=list(data.cohorts)).copy()
+    varying = _varying(data, term)
+    if varying:
+        values = posterior[f"{term}_by_cohort"].rename({_dim(term): "regression"})
+        where = {"regression": varying, "cohort": list(data.cohorts)}
+        made.loc[where] = values.sel(where).transpose(*made.dims)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replicated(AnalysisSet):
+    """Tumours with an outcome of its own for every regression; what is modelled stays.
+
+    The model takes each (outcome, cell type) for a regression of its own, so that its data are counts for each of
+    them; no single outcome of a tumour could be all of these at once.
+
+    Attributes
+    ----------
+    counted
+        As `AnalysisSet.clinical_counts`.
+    parts_kept
+        As `AnalysisSet.clinical_parts`, of the tumours that are replicated.
+    """
+
+    counted: pd.DataFrame
+    parts_kept: pd.DataFrame
+
+    @property
+    def clinical_counts(self) -> pd.DataFrame:
+        """Simulated."""
+        return self.counted
+
+    @property
+    def clinical_parts(self) -> pd.DataFrame:
+        """Of the tumours that are replicated."""
+        return self.parts_kept
+
+
+def clinical_replicated(draw: xr.Dataset, data: AnalysisSet, rng: np.random.Generator) -> AnalysisSet:
+    """Return the same tumours with outcomes from one draw of the model; see `CalibratedModel.replicated`."""
+    design = clinical_design(data)
+    eta = np.zeros_like(design.n_tumours)
+    for term, columns in design.columns.items():
+        own = _by_cohort(draw, data, term).isel(chain=0, draw=0)
+        own = own.sel(cohort=list(data.cohorts), regression=design.labels)
+        eta += columns @ own.transpose("cohort", "regression").to_numpy()
+    n_true = rng.binomial(design.n_tumours.astype(int), expit(eta))
+    place = {
+        (*pair, *group): n_true[g, p]
+        for p, pair in enumerate(design.regressions)
+        for g, group in enumerate(design.groups)
+        if design.n_tumours[g, p] > 0
+    }
+    counts = data.clinical_counts.copy()
+    keys = counts[["outcome", "cell_type", "cohort", "hr", "high"]].itertuples(index=False, name=None)
+    counts["n_true"] = [place.get(key, was) for key, was in zip(keys, counts["n_true"], strict=True)]
+    same = {f.name: getattr(data, f.name) for f in fields(AnalysisSet)}
+    return _Replicated(**same, counted=counts, parts_kept=data.clinical_parts)
 
 
 def _by_stratum(own: Mapping[str, xr.DataArray], data: AnalysisSet) -> xr.DataArray:

@@ -195,7 +195,8 @@ class CalibratedModel(ModelFile, Protocol):
     """A model file that can be held against data simulated from it (`bayes_her2.bayesian.calibration`).
 
     Where its estimands have further labels than cell type or outcome, stratum and cohort, ``CALIBRATED_AT`` names the
-    value of each at which they are.
+    value of each at which they are. ``NOT_CALIBRATED`` names estimands that are left out. ``CALLS_SIGNS`` is False
+    where `estimates` calls no sign by the local false sign rate.
     """
 
     def replicated(self, draw: Any, data: Any, rng: np.random.Generator) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import arviz as az
@@ -151,23 +151,47 @@ def _probabilities(
     posterior: xr.Dataset, data: ResponseData, of: pd.Series[bool], *, half: float, arm: str = ""
 ) -> xr.DataArray:
     """Probability of response averaged over the patients of some rows, all with one HER2 level (and in one arm)."""
+    rows = data.rows[of]
+    eta = _log_odds(posterior, data, of, half=half, arm=arm)
+    weight = xr.DataArray(rows["n"].to_numpy(dtype=float), dims="row")
+    averaged = (xr.apply_ufunc(expit, eta) * weight).sum("row") / weight.sum()
+    plain: xr.DataArray = averaged.transpose("chain", "draw")
+    return plain
+
+
+def _log_odds(
+    posterior: xr.Dataset,
+    data: ResponseData,
+    of: pd.Series[bool],
+    *,
+    half: float | np.ndarray,
+    arm: str = "",
+) -> xr.DataArray:
+    """Log odds of response of some rows, at a HER2 level (one, or each row's own) and in an arm (its own if '')."""
     intercept, slope = _effects(posterior, data)
     rows = data.rows[of]
+    level = xr.DataArray(np.broadcast_to(half, len(rows)), dims="row")
     place = {
         "outcome": xr.DataArray(rows["outcome"].to_numpy(), dims="row"),
         "stratum": xr.DataArray(rows["hr"].to_numpy(), dims="row"),
         "arm": xr.DataArray(np.full(len(rows), arm) if arm else rows["arm"].to_numpy(), dims="row"),
     }
-    eta = (intercept + half * slope).sel(place)
+    eta = intercept.sel(place) + level * slope.sel(place)
     if len(data.covariates.columns):
         x = xr.DataArray(data.covariates[of].to_numpy(dtype=float), dims=("row", "covariate"))
         eta = eta + (
             posterior["covariate_effect"].drop_vars("covariate").sel(outcome=place["outcome"]) * x
         ).sum("covariate")
-    weight = xr.DataArray(rows["n"].to_numpy(dtype=float), dims="row")
-    averaged = (xr.apply_ufunc(expit, eta) * weight).sum("row") / weight.sum()
-    plain: xr.DataArray = averaged.drop_vars(["outcome", "stratum", "arm"], errors="ignore")
-    return plain.transpose("chain", "draw")
+    plain: xr.DataArray = eta.drop_vars(["outcome", "stratum", "arm"], errors="ignore")
+    return plain
+
+
+def response_replicated(draw: xr.Dataset, data: ResponseData, rng: np.random.Generator) -> ResponseData:
+    """Return the same patients with responses from one draw of the model; see `CalibratedModel.replicated`."""
+    half = data.rows["her2"].map(HALVES).to_numpy(dtype=float)
+    every = pd.Series(True, index=data.rows.index)
+    eta = _log_odds(draw, data, every, half=half).isel(chain=0, draw=0).transpose("row").to_numpy()
+    return replace(data, rows=data.rows.assign(events=rng.binomial(data.rows["n"].to_numpy(), expit(eta))))
 
 
 def response_draws(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -74,7 +74,7 @@ class SynthesisDesign:
         estimate = self.studies["log_ratio"].to_numpy(dtype=float, copy=True)
         variance = self.studies["se"].to_numpy(dtype=float) ** 2
         if self.counted.any():
-            cells = self._cells + 0.5
+            cells = _cells(self.studies[self.counted]) + 0.5
             estimate[self.counted] = np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2]))
             variance[self.counted] = (1.0 / cells).sum(axis=1)
         return estimate, variance
@@ -82,17 +82,9 @@ class SynthesisDesign:
     @cached_property
     def rough_base(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean log odds of the two groups of each counted row, and its variance."""
-        cells = self._cells + 0.5
+        cells = _cells(self.studies[self.counted]) + 0.5
         logits = np.log(cells[:, [0, 2]] / cells[:, [1, 3]])
         return logits.mean(axis=1), (1.0 / cells).sum(axis=1) / 4.0
-
-    @property
-    def _cells(self) -> np.ndarray:
-        """Counted rows x (events, others) of the exposed and of the reference group."""
-        own = self.studies[self.counted]
-        columns = [own[f"{what}_{group}"] for group in ("exposed", "reference") for what in ("events", "n")]
-        e1, n1, e0, n0 = (column.to_numpy(dtype=float) for column in columns)
-        return np.stack([e1, n1 - e1, e0, n0 - e0], axis=1)
 
     def midway(self) -> tuple[PooledLikelihoodInformed, np.ndarray]:
         """Coordinates and initial values of the pooled effects: they know the spread between studies."""
@@ -119,6 +111,13 @@ class SynthesisDesign:
         weight = member / (variance + TYPICAL_SPREAD**2)
         start = weights @ ((weight @ estimate) / weight.sum(axis=1))
         return _BySide(estimate, variance, member, weights, position), start
+
+
+def _cells(counted: pd.DataFrame) -> np.ndarray:
+    """Give counted rows x (events, others) of the exposed and of the reference group."""
+    columns = [counted[f"{what}_{group}"] for group in ("exposed", "reference") for what in ("events", "n")]
+    e1, n1, e0, n0 = (column.to_numpy(dtype=float) for column in columns)
+    return np.stack([e1, n1 - e1, e0, n0 - e0], axis=1)
 
 
 class _BySide(PooledLikelihoodInformed):
@@ -185,6 +184,46 @@ def ratio_draws(
         ("published_ratio", "new cohort"): _array(np.stack(new, axis=-1), of_new),
         ("published_ratio", "cohort"): _array(own, list(design.studies.index)),
     }
+
+
+def synthesis_replicated(draw: xr.Dataset, data: EvidenceSet, rng: np.random.Generator) -> EvidenceSet:
+    """Return the same studies with results from one draw of the model; see `CalibratedModel.replicated`.
+
+    A study that enters by its log ratio keeps its standard error, one that enters by counts the size of its groups.
+    """
+    design = SynthesisDesign(data)
+    one = draw.isel(chain=0, draw=0)
+    effect, spread = (
+        one[name].sel(question=data.questions).to_numpy() for name in ("effect", "between_studies_sd")
+    )
+    difference = np.zeros(len(data.questions))
+    for i, question in enumerate(data.questions):
+        if question in design.both:
+            difference[i] = float(one["hr_difference"].sel(question_with_both=question))
+    studies = design.studies.copy()
+    printed = ~design.counted
+    mean = effect[design.pool] + design.code * difference[design.pool]
+    sd = np.sqrt(spread[design.pool] ** 2 + design.rough[1])
+    studies.loc[printed, "log_ratio"] = rng.normal(mean, sd)[printed]
+    studies.loc[printed, ["events_exposed", "events_reference"]] = pd.NA
+    if design.counted.any():
+        own = studies.index[design.counted]
+        theta, base = (one[n].sel(counted_study=own).to_numpy() for n in ("study_effect", "study_base"))
+        for group, sign in (("exposed", 0.5), ("reference", -0.5)):
+            n = studies.loc[own, f"n_{group}"].to_numpy(dtype=int)
+            studies.loc[own, f"events_{group}"] = rng.binomial(n, expit(base + sign * theta))
+        cells = _cells(studies.loc[own])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2]))
+            se = np.sqrt((1.0 / cells).sum(axis=1))
+        known = (cells > 0).all(axis=1)  # a study with a zero cell has neither
+        studies.loc[own, "log_ratio"] = np.where(known, ratio, np.nan)
+        studies.loc[own, "se"] = np.where(known, se, np.nan)
+    pools = []
+    for i, pool in enumerate(data.pools):
+        made = studies[studies["pool"] == i].set_index("study")
+        pools.append(replace(pool, studies=made[list(pool.studies.columns)]))
+    return replace(data, pools=tuple(pools))
 
 
 def _array(values: np.ndarray, labels: list[str]) -> xr.DataArray:

@@ -172,7 +172,7 @@ def coverage(table: pd.DataFrame, nominal: float) -> pd.DataFrame:
 
 def _claims(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of effects, as differences from no effect, and whether their interval excludes it."""
-    effects = table[[kind_of(e) != "level" for e in table["estimand"]]].copy()
+    effects = table[table["estimand"].map(kind_of) != "level"].copy()
     null = effects["estimand"].map(lambda e: 0.0 if kind_of(e) == "ratio" else null_value(e))
     for column in ("truth", "point", "lower", "upper"):
         effects[column] = effects[column] - null
@@ -217,15 +217,18 @@ def discoveries(table: pd.DataFrame, limit: float) -> pd.DataFrame:
         `GROUP`, ``n``, ``n_claims``, ``promised`` (mean local false sign rate of the claims), ``kept`` (their share of
         wrong signs), ``se``. NaN without a claim.
     """
+    rows: list[tuple[Any, ...]] = []
+    columns = [*GROUP, "n", "n_claims", "promised", "kept", "se"]
+    if table.empty:
+        return pd.DataFrame(rows, columns=columns)
     effects = _claims(table)
     s = effects.groupby(list(FAMILY), sort=False)["lfsr"].transform(lambda x: s_values(x.to_numpy(float)))
     effects = effects.assign(claimed=s <= limit)
-    rows = []
     for key, own in effects.groupby(list(GROUP), sort=False):
         claims = own[own["claimed"]]
         kept = share(claims["wrong"], claims["replicate"])
         rows.append((*key, len(own), len(claims), float(claims["lfsr"].mean()), *kept))
-    return pd.DataFrame(rows, columns=[*GROUP, "n", "n_claims", "promised", "kept", "se"])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def power(table: pd.DataFrame) -> pd.DataFrame:

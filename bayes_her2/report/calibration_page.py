@@ -32,6 +32,7 @@ def calibration_page(
     against: Sequence[str],
     troubled: Sequence[int],
     sampler: str,
+    unit: str = "tumours",
 ) -> Page:
     """Compose the page of a calibration.
 
@@ -51,6 +52,8 @@ def calibration_page(
         Data sets whose fit did not pass the gates of a short run.
     sampler
         Settings of the sampler in words.
+    unit
+        What the data sets are of: 'tumours' or 'patients'.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def calibration_page(
             _calibration_table(results),
             _claims_table(results),
             *([_power_table(results)] if _power_rows(results) else []),
-            _design(results),
+            _design(results, unit),
         ]
     )
     figures = drawn(results, [rank_ecdf, coverage, power])
@@ -76,6 +79,7 @@ def calibration_page(
         model=model,
         replicates=replicates,
         sampler=sampler,
+        unit=unit,
         level=formats.level(about.interval),
     )
 
@@ -83,7 +87,7 @@ def calibration_page(
 def headline(
     results: Results, model: str, replicates: int, against: Sequence[str], troubled: Sequence[int]
 ) -> tuple[str, ...]:
-    """Say whether the model is calibrated, what its claims are worth, and what these tumours can show."""
+    """Say whether the model is calibrated, what its claims are worth, and what these data can show."""
     ranks, covered = results.rows("ranks"), results.rows("coverage")
     level = formats.level(results.study.interval)
     shares = [r["covered"] for r in covered if r["scope"] != "new cohort"]
@@ -188,9 +192,9 @@ def _calibration_table(results: Results) -> Table:
     return Table(
         "calibration",
         f"Where the truth lies: share of {formats.level(results.study.interval)} credible intervals that hold it, and "
-        "its ranks among posterior draws, by estimand. A line is one cell type (in one cohort) across the data sets; "
-        "its mean rank is 0.50 if the model is calibrated. P: that ranks of a line are uniform, over the whole "
-        "distribution; smallest of the lines.",
+        "its ranks among posterior draws, by estimand. A line is one outcome (cell type, clinical outcome or published "
+        "result; in one cohort) across the data sets; its mean rank is 0.50 if the model is calibrated. P: that ranks "
+        "of a line are uniform, over the whole distribution; smallest of the lines.",
         "Estimand",
         (
             *_LABELS,
@@ -221,11 +225,16 @@ def _claims_table(results: Results) -> Table:
     kept = _by_label(results.rows("discoveries"))
 
     def cells(row: Row) -> tuple[Cell, ...]:
-        rule = kept[(str(row["estimand"]), str(row["scope"]), _stratum(row))]
-        return (
+        excludes = (
             Cell(f"{row['claimed']:.2f}"),
             _share(row["type_s"], row["type_s_se"]),
             Cell(formats.MISSING if row["type_m"] is None else f"{row['type_m']:.2f}"),
+        )
+        if not kept:
+            return excludes
+        rule = kept[(str(row["estimand"]), str(row["scope"]), _stratum(row))]
+        return (
+            *excludes,
             Cell(formats.count(rule["n_claims"])),
             Cell(formats.MISSING if rule["promised"] is None else f"{rule['promised']:.3f}"),
             _share(rule["kept"], rule["se"]),
@@ -235,24 +244,30 @@ def _claims_table(results: Results) -> Table:
     return Table(
         "claims",
         f"What claims are worth, averaged over the priors: rows whose {level} credible interval excludes no effect "
-        "(share of rows; share of these with the wrong sign, type S; summed size over true size, type M), and "
-        "discoveries by the local false sign rate (share of wrong signs that the rule expects, and found).",
+        "(share of rows; share of these with the wrong sign, type S; summed size over true size, type M)"
+        + (
+            ", and discoveries by the local false sign rate (share of wrong signs that the rule expects, and found)."
+            if kept
+            else "."
+        ),
         "Estimand",
         (
             *_LABELS,
             Column("Claimed", "Interval excludes no effect"),
             Column("Type S (SE)", "Interval excludes no effect"),
             Column("Type M", "Interval excludes no effect"),
-            Column("Claims", "Discoveries"),
-            Column("Expected", "Discoveries"),
-            Column("Found (SE)", "Discoveries"),
+            *(Column(name, "Discoveries") for name in ("Claims", "Expected", "Found (SE)") if kept),
         ),
         _lines(results.rows("errors_of_claims"), cells),
         "tables/errors_of_claims.csv",
         (
-            "Discoveries: cell types of one contrast are a family; limit "
-            f"{formats.plain(results.study.false_discovery)} on the expected share of wrong signs. SE: from the spread "
-            "between data sets.",
+            (
+                "Discoveries: cell types of one contrast are a family; limit "
+                f"{formats.plain(results.study.false_discovery)} on the expected share of wrong signs. "
+                if kept
+                else "The model calls no sign by the local false sign rate. "
+            )
+            + "SE: from the spread between data sets.",
         ),
         small=True,
     )
@@ -285,7 +300,7 @@ def _power_table(results: Results) -> Table:
 
     return Table(
         "power",
-        "What these tumours can show: how often a true effect of a size is seen (its "
+        "What these data can show: how often a true effect of a size is seen (its "
         f"{formats.level(results.study.interval)} credible interval excludes no effect, on the right side), by size of "
         "the true ratio or its inverse.",
         "Estimand",
@@ -293,7 +308,7 @@ def _power_table(results: Results) -> Table:
         _lines(list(_by_label(rows).values()), cells),
         "tables/power.csv",
         (
-            "n: rows (cell type, cohort, data set) whose truth has this size. Differences of probability are in the "
+            "n: rows (outcome, cohort, data set) whose truth has this size. Differences of probability are in the "
             "file, with limits on their own scale.",
         ),
         small=True,
@@ -315,22 +330,27 @@ def _power_rows(results: Results) -> list[Row]:
     )
 
 
-def _design(results: Results) -> Table:
+def _design(results: Results, unit: str) -> Table:
     rows = results.rows("design")
     strata = list(dict.fromkeys(str(r["stratum"]) for r in rows))
-    n = {(str(r["cohort"]), str(r["stratum"])): r["n"] for r in rows}
+    n = {(str(r["of"]), str(r["stratum"])): r["n"] for r in rows}
     return Table(
         "design",
-        "Tumours of every simulated data set: as in the study, with their HER2 values, cohorts, hormone receptor "
-        "status and covariates; abundances are simulated.",
-        "Cohort",
-        tuple(Column(stratum, "Tumours") for stratum in strata),
+        f"{unit.capitalize()} of every simulated data set: as in the study, with all that is known of them but the "
+        "outcome, which is simulated.",
+        "Of",
+        tuple(Column(stratum, unit.capitalize()) for stratum in strata),
         tuple(
-            Line(cohort, tuple(Cell(formats.count(n.get((cohort, s), 0))) for s in strata))
-            for cohort in dict.fromkeys(str(r["cohort"]) for r in rows)
+            Line(of, tuple(_n(n.get((of, s), 0)) for s in strata))
+            for of in dict.fromkeys(str(r["of"]) for r in rows)
         ),
         "tables/design.csv",
+        (f"{formats.MISSING}: not printed.",) if None in n.values() else (),
     )
+
+
+def _n(n: int | None) -> Cell:
+    return Cell(formats.MISSING if n is None else formats.count(int(n)))
 
 
 # --- figures ---------------------------------------------------------------------------------------
@@ -414,9 +434,9 @@ def rank_ecdf(results: Results) -> Drawing | None:
     if strata:
         _key(figure, strata, line=True)
     caption = (
-        "Ranks of the truth among posterior draws: empirical distribution less the uniform one, one line for each cell "
-        f"type (and cohort), over {formats.count(n)} data sets. Dark band: 95 % of calibrated lines stay inside, as a "
-        "whole; pale band: all lines of the figure do, with a probability of 95 % at least. A hump above 0 is a "
+        "Ranks of the truth among posterior draws: empirical distribution less the uniform one, one line for each "
+        f"outcome (and cohort), over {formats.count(n)} data sets. Dark band: 95 % of calibrated lines stay inside, as "
+        "a whole; pale band: all lines of the figure do, with a probability of 95 % at least. A hump above 0 is a "
         "posterior too high, one below too low; an S that first rises is one too narrow."
     )
     alt = f"{n_lines} lines of rank distributions in {len(groups)} panels; {out} leave the band of all lines."
@@ -489,8 +509,8 @@ def power(results: Results) -> Drawing | None:
         own_axes.set_xlabel("true ratio, or its inverse", fontsize=7)
     _key(figure, strata, line=True)
     caption = (
-        "What these tumours can show: how often a true effect is seen (credible interval excludes no effect, on the "
-        "right side), by its size, with two standard errors. Averaged over the model's priors and over cell types."
+        "What these data can show: how often a true effect is seen (credible interval excludes no effect, on the "
+        "right side), by its size, with two standard errors. Averaged over the model's priors and over outcomes."
     )
     alt = (
         f"Power of {len(groups)} estimands by size of the true ratio; every number is in the table of power."

@@ -20,6 +20,7 @@ from bayes_her2.bayesian.fit import Progress, Sampling, fit_hash
 from bayes_her2.bayesian.model import (
     ALTERNATIVES,
     MODELS,
+    MODELS_OF_RESULTS,
     CalibratedModel,
     alternatives_to,
     load_model,
@@ -36,16 +37,17 @@ from bayes_her2.comparison.calibration import (
     uniformity,
     verdict,
 )
-from bayes_her2.data import AnalysisSet
+from bayes_her2.data import AnalysisSet, EvidenceSet, ResponseData
 from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash
+from bayes_her2.inputs import Study
 from bayes_her2.report.calibration_page import calibration_page
-from bayes_her2.report.standalone import rows_of, write_page
+from bayes_her2.report.standalone import About, rows_of, write_page
 from bayes_her2.simulation import SEED_DESIGN, Design
 from bayes_her2.simulation.demo import STUDY_NAME, write_demo
 from bayes_her2.workflow.analysis import Job
-from bayes_her2.workflow.check import check_study
+from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, check_study
 from bayes_her2.workflow.progress import Clock, Say, silent
 from bayes_her2.workflow.results import PROVENANCE, ResultsFolder, about_of, move_in_place, record_of
 from bayes_her2.workflow.side_by_side import Done, do_all
@@ -65,6 +67,12 @@ CELL_TYPES = (
     "Neutrophils",
 )
 """Of the seed study's design, where no study is given: from never zero to mostly, so that a data set takes seconds."""
+NOT_DRAWN = {
+    "rank_correlation": "it sees ranks, and the prior of the measures' correlations lies around those of the sample: "
+    "no data can be drawn from it; how often its intervals hold known correlations is in "
+    "tests/reference/studies/copula_coverage.csv"
+}
+"""Model -> why no data are simulated from its priors."""
 _BLOCK = 50
 """Truths drawn at a time: the truth of a data set depends on its number, not on how many are asked for."""
 _TELL = 10
@@ -72,7 +80,7 @@ _TELL = 10
 
 def calibrated_models() -> tuple[str, ...]:
     """Names of the models that can be held against data simulated from them."""
-    known = [*MODELS, *(n for main in ALTERNATIVES for n in alternatives_to(main))]
+    known = [*MODELS, *MODELS_OF_RESULTS, *(n for main in ALTERNATIVES for n in alternatives_to(main))]
     return tuple(name for name in known if hasattr(load_model(name), "replicated"))
 
 
@@ -178,7 +186,8 @@ def calibrate_model(
         Folder for the results; data sets found there are reused.
     study
         Study file whose tumours (covariates, cohorts, strata, what is modelled), priors and interval are used; its
-        outcomes are replaced. None: the seed study's cohorts, simulated, with six cell types.
+        outcomes are replaced. None: the seed study's cohorts, simulated, with six cell types; its patients of Table 2
+        for the response to treatment, and the studies of the shipped evidence table for its synthesis.
     replicates
         Data sets.
     seed
@@ -204,12 +213,10 @@ def calibrate_model(
     folder = ResultsFolder(Path(out))
     if study is None:
         folder.check(_title(STUDY_NAME, model))  # before the files of another study are replaced
-        study = write_demo(folder.out / "simulated", seed, small_seed_design())
+        study = write_demo(folder.out / "simulated", seed, small_seed_design(), published=True)
     with clock("Reading and preparing the files"):
-        main = main_model_of(model)
-        checked = check_study(study, only=(main,))
-        assert checked.prepared is not None  # a study without cohorts was refused
-        job = Job(model, checked.prepared.tumours.for_model(main), checked.study)
+        checked = check_study(study, only=(main_model_of(model),))
+        job = Job(model, _data_of(checked, model), checked.study)
         reason = unsuited(job.model, job.data)
         if reason:
             raise DataError(f"{model}: {reason}")
@@ -236,22 +243,24 @@ def calibrate_model(
                 "rank_ecdf": rank_ecdf(rows),
                 "coverage": coverage(rows, interval),
                 "errors_of_claims": errors_of_claims(rows),
-                "discoveries": discoveries(rows, checked.study.decisions.false_discovery),
+                "discoveries": discoveries(
+                    rows if getattr(job.model, "CALLS_SIGNS", True) else rows.head(0),
+                    checked.study.decisions.false_discovery,
+                ),
                 "power": power(rows),
-                "design": _design(cast("AnalysisSet", job.data)),
+                "design": _design(job.data),
                 "fits": fits,
             }
             against = verdict(tables["ranks"], tables["coverage"])
             page = calibration_page(
                 {name: rows_of(table) for name, table in tables.items()},
-                replace(
-                    about_of(checked.study, cast("AnalysisSet", job.data).measure), seed=seed, simulated=True
-                ),
+                replace(_about(checked.study, job.data), seed=seed, simulated=True),
                 model=model,
                 replicates=replicates,
                 against=against,
                 troubled=troubled(fits),
                 sampler=f"{settings.chains} chains of {settings.draws} draws after {settings.tune}",
+                unit="tumours" if isinstance(job.data, AnalysisSet) else "patients",
             )
             for name, table in tables.items():
                 folder.table(name, table)
@@ -273,10 +282,41 @@ def calibrate_model(
         return Calibrated(folder.out, model, replicates, tables, reused, against, folder.out / PAGE)
 
 
-def _design(data: AnalysisSet) -> pd.DataFrame:
-    """Tumours by cohort and HR stratum."""
+def _data_of(checked: Checked, model: str) -> AnalysisSet | EvidenceSet | ResponseData:
+    """Give what a model is fitted to."""
+    if model == SYNTHESIS:
+        assert checked.published is not None  # a study that does not ask for it was refused
+        return checked.published
+    if model == RESPONSE:
+        assert checked.response is not None  # likewise
+        return checked.response
+    assert checked.prepared is not None  # a study without cohorts was refused
+    return checked.prepared.tumours.for_model(main_model_of(model))
+
+
+def _about(study: Study, data: AnalysisSet | EvidenceSet | ResponseData) -> About:
+    """Head of the page: whose tumours or patients they are."""
+    about = about_of(study, data.measure)
+    if isinstance(data, ResponseData):
+        return replace(about, study=data.name, description=data.citation)
+    if isinstance(data, EvidenceSet):
+        return replace(about, study="the studies of the evidence table", description="")
+    return about
+
+
+def _design(data: AnalysisSet | EvidenceSet | ResponseData) -> pd.DataFrame:
+    """Tumours or patients of a data set: ``of`` (cohort, study or arm), ``stratum``, ``n`` (NA where not printed)."""
+    if isinstance(data, EvidenceSet):
+        own = data.studies
+        own = own.assign(n=own["n_exposed"] + own["n_reference"])
+        return own.groupby(["study", "hr"])["n"].max().rename_axis(["of", "stratum"]).reset_index()
+    if isinstance(data, ResponseData):
+        counts = data.counts
+        of = (counts["outcome"] + ", " + counts["arm"]).rename("of")
+        stratum = (counts["hr"] + ", " + counts["her2"]).rename("stratum")
+        return counts["n"].groupby([of, stratum]).sum().reset_index()
     counted = data.tumours.groupby(["cohort", "hr"]).size()
-    return counted.rename("n").rename_axis(["cohort", "stratum"]).reset_index()
+    return counted.rename("n").rename_axis(["of", "stratum"]).reset_index()
 
 
 def _title(study: str, model: str) -> str:
@@ -286,8 +326,10 @@ def _title(study: str, model: str) -> str:
 def _check(model: str, replicates: int) -> None:
     known = calibrated_models()
     if model not in known:
+        why = f" ({NOT_DRAWN[model]})" if model in NOT_DRAWN else ""
         raise DataError(
-            f"{model!r}: is not a model that can be held against data simulated from it; known: {', '.join(known)}."
+            f"{model!r}: is not a model that can be held against data simulated from it{why}; "
+            f"known: {', '.join(known)}."
         )
     if replicates < MIN_REPLICATES:
         raise DataError(
@@ -313,7 +355,7 @@ def _jobs(
     key: str,
 ) -> tuple[list[DataSetJob], int]:
     """Give the data sets that are not there yet, and the number of those that are."""
-    model, data = cast("CalibratedModel", job.model), cast("AnalysisSet", job.data)
+    model, data = cast("CalibratedModel", job.model), job.data
     wanted = [number for number in range(replicates) if not _is_there(_path(folder, number), key)]
     truths: dict[int, xr.Dataset] = {}
     jobs = []
@@ -342,7 +384,7 @@ def do_data_set(job: DataSetJob, folder: ResultsFolder, *, say: Say, progress: b
     """
     made = calibrate_one(
         cast("CalibratedModel", job.job.model),
-        cast("AnalysisSet", job.job.data),
+        job.job.data,
         job.job.priors,
         job.truth,
         seed=job.seed,

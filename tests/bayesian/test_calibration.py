@@ -13,7 +13,7 @@ from bayes_her2.models import abundance, abundance_beta, abundance_tobit
 from bayes_her2.bayesian.amounts import BETA
 from bayes_her2.bayesian.calibration import (
     RANKS,
-    _held_at,
+    _held,
     calibrate_one,
     prior_truths,
     where_truths_lie,
@@ -79,7 +79,7 @@ def test_labels_that_no_column_has_are_held_at_a_value_or_refused():
     ):
         where_truths_lie(truth, draws)
     model = SimpleNamespace(CALIBRATED_AT={"weighting": "equal", "at": 1.0, "other": 3})
-    table = where_truths_lie(_held_at(model, truth), _held_at(model, draws))
+    table = where_truths_lie(_held(model, truth), _held(model, draws))
     assert table["stratum"].tolist() == ["HR+"]
     assert table["truth"].item() == truth[key].sel(weighting="equal", at=1.0, stratum="HR+").item()
     assert table["lfsr"].isna().all()  # a level has no sign

@@ -343,3 +343,33 @@ def test_numbers_beside_a_cohort_without_them_are_still_numbers(tumours_of, data
     )
     expected = (tumours.tumours["grade"] == "III").sum()
     assert numeric.for_model("clinical").clinical["grade III"].sum() == expected
+
+
+def test_replicated_counts_have_the_odds_of_the_model_and_what_is_modelled_stays(data):
+    values = random_values(data, seed=11)
+    draw = xr.Dataset({name: array.expand_dims(chain=1, draw=1) for name, array in values.items()})
+    n, keys = 60, ["outcome", "cell_type", "cohort", "hr", "high"]
+    before = data.clinical_counts.set_index(keys)
+    made = [model_file.replicated(draw, data, np.random.default_rng(seed)) for seed in range(n)]
+    counts = [one.clinical_counts.set_index(keys) for one in made]
+    assert all(c[["n", "n_zero"]].equals(before[["n", "n_zero"]]) for c in counts)
+    assert all(one.clinical_parts.equals(data.clinical_parts) for one in made)
+    total = sum(c["n_true"] for c in counts)
+    scores = []
+    for (outcome, cell_type, cohort, hr, high), row in before.iterrows():
+        if not supported(data, outcome, cell_type, hr):
+            assert total[(outcome, cell_type, cohort, hr, high)] == n * row["n_true"]
+            continue
+        terms = {"intercept": 1.0, "slope": high, "hr": hr == "HR-", "interaction": high and hr == "HR-"}
+        eta = sum(x * coefficient(values, t, outcome, cell_type, cohort) for t, x in terms.items())
+        expected, p = row["n"] * expit(eta), expit(eta)
+        scores.append(
+            (total[(outcome, cell_type, cohort, hr, high)] / n - expected) / np.sqrt(expected * (1 - p) / n)
+        )
+    assert len(scores) > 30
+    assert np.abs(scores).max() < 4.5  # binomial standard errors; the largest of some hundred differences
+    # It is data that the model can be built on, of the same structure.
+    again = model_file.build(made[0], model_file.PRIORS)
+    assert {k: len(v) for k, v in again.coords.items()} == {
+        k: len(v) for k, v in model_file.build(data, model_file.PRIORS).coords.items()
+    }

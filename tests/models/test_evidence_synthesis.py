@@ -455,3 +455,52 @@ def test_logits_are_those_of_the_counts(three):
         own["events_reference"].astype(float) / own["n_reference"].astype(float)
     )
     assert np.abs(design.rough[0][design.counted] - odds).max() < 0.2
+
+
+def test_replicated_results_have_the_means_and_spreads_of_the_model(three):
+    graph = model_file.build(three, model_file.PRIORS)
+    rng = np.random.default_rng(14)
+    names = [str(v.name) for v in (*graph.free_RVs, *graph.deterministics)]
+    values = {}
+    for name in names:
+        dims = graph.named_vars_to_dims[name]
+        size = (1, 1, *(len(graph.coords[d]) for d in dims))
+        drawn = np.abs(rng.normal(0.3, 0.1, size)) if name.endswith("_sd") else rng.normal(0.0, 0.7, size)
+        coords = {d: list(graph.coords[d]) for d in dims}
+        values[name] = xr.DataArray(drawn, dims=("chain", "draw", *dims), coords=coords)
+    draw = xr.Dataset(values)
+    n = 1_000
+    made = [model_file.replicated(draw, three, np.random.default_rng(seed)) for seed in range(n)]
+    one = {name: array.isel(chain=0, draw=0) for name, array in values.items()}
+    scores = []
+    for row, was in three.studies.iterrows():
+        own = [m.studies.loc[row] for m in made]
+        if was["likelihood"] == "binomial":
+            base, theta = (float(one[name].sel(counted_study=row)) for name in ("study_base", "study_effect"))
+            for group, sign in (("exposed", 0.5), ("reference", -0.5)):
+                p, size = expit(base + sign * theta), int(was[f"n_{group}"])
+                mean = np.mean([int(s[f"events_{group}"]) for s in own])
+                scores.append((mean - size * p) / np.sqrt(size * p * (1 - p) / n))
+            continue
+        question = was["question"]
+        mean = float(one["effect"].sel(question=question))
+        if question == three.pools[1].question:
+            half = {"HR+": -0.5, "HR-": 0.5}[was["hr"]]
+            mean += half * float(one["hr_difference"].sel(question_with_both=question))
+        sd = np.hypot(float(one["between_studies_sd"].sel(question=question)), was["se"])
+        drawn = np.array([s["log_ratio"] for s in own], dtype=float)
+        scores += [(drawn.mean() - mean) / (sd / np.sqrt(n)), (drawn.std() / sd - 1) * np.sqrt(2 * n)]
+        assert {s["se"] for s in own} == {was["se"]}
+    assert np.abs(scores).max() < 4
+    # Cells of zero patients have no ratio of their own, and the graph is of the same shape.
+    first = made[0].studies
+    e1, n1, e0, n0 = (
+        first[c].astype(float) for c in ("events_exposed", "n_exposed", "events_reference", "n_reference")
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(e1 * (n0 - e0) / ((n1 - e1) * e0))
+    counted = first["likelihood"] == "binomial"
+    finite = counted & np.isfinite(ratio)
+    assert first.loc[finite, "log_ratio"].to_numpy(float) == pytest.approx(ratio[finite].to_numpy())
+    assert first.loc[counted & ~finite, "log_ratio"].isna().all()
+    assert model_file.build(made[0], model_file.PRIORS).coords == graph.coords

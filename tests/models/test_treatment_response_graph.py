@@ -64,7 +64,7 @@ def free_values(data: ResponseData, seed: int = 5) -> dict[str, np.ndarray]:
 def by_hand(data: ResponseData, v: dict[str, np.ndarray]) -> float:
     """Log density of the model file's own words, row by row."""
     total = 0.0
-    outcomes, strata, arms = data.outcomes, data.strata, data.arms
+    strata, arms = data.strata, data.arms
     for name, value in v.items():
         if name.endswith("_by_arm"):
             base = name.removesuffix("_by_arm")
@@ -75,19 +75,24 @@ def by_hand(data: ResponseData, v: dict[str, np.ndarray]) -> float:
         else:
             total += P[name].frozen().logpdf(value).sum()
     for label, row in data.rows.iterrows():
-        o, s, a = outcomes.index(row["outcome"]), strata.index(row["hr"]), arms.index(row["arm"])
-        half = 0.5 if row["her2"] == HER2_LOW else -0.5
-        if data.control:
-            sign = -0.5 if row["arm"] == data.control else 0.5
-            eta = v["intercept"][a, s, o] + half * (v["slope_all"][o] + sign * v["interaction"][o])
-        elif len(arms) > 1:
-            eta = v["intercept_by_arm"][a, s, o] + half * v["slope_by_arm"][a, s, o]
-        else:
-            eta = v["intercept"][s, o] + half * v[SLOPES[row["hr"]]][o]
-        for k, covariate in enumerate(data.covariates.columns):
-            eta += v["covariate_effect"][o, k] * data.covariates.loc[label, covariate]
-        total += stats.binom.logpmf(row["events"], row["n"], expit(eta))
+        total += stats.binom.logpmf(row["events"], row["n"], expit(log_odds(data, v, label, row)))
     return float(total)
+
+
+def log_odds(data: ResponseData, v: dict[str, np.ndarray], label: str, row: pd.Series) -> float:
+    """Log odds of response of a row, in the model file's own words."""
+    o, s, a = data.outcomes.index(row["outcome"]), data.strata.index(row["hr"]), data.arms.index(row["arm"])
+    half = 0.5 if row["her2"] == HER2_LOW else -0.5
+    if data.control:
+        sign = -0.5 if row["arm"] == data.control else 0.5
+        eta = v["intercept"][a, s, o] + half * (v["slope_all"][o] + sign * v["interaction"][o])
+    elif len(data.arms) > 1:
+        eta = v["intercept_by_arm"][a, s, o] + half * v["slope_by_arm"][a, s, o]
+    else:
+        eta = v["intercept"][s, o] + half * v[SLOPES[row["hr"]]][o]
+    for k, covariate in enumerate(data.covariates.columns):
+        eta += v["covariate_effect"][o, k] * data.covariates.loc[label, covariate]
+    return float(eta)
 
 
 def log_density(graph: pm.Model, values: dict[str, np.ndarray]) -> float:
@@ -205,3 +210,29 @@ def test_the_number_needed_keeps_what_is_said_of_its_risk_difference():
     assert found.loc["open", "note"].endswith(f"to one more in 10; {few}")
     assert found.loc["none", "note"] == "no HER2-low patients"
     assert set(found["estimand"]) == {"number_needed"}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_replicated_responses_have_the_probabilities_of_the_model(structure):
+    data = with_age(STRUCTURES[structure])
+    values = free_values(data)
+    graph = model_file.build(data, P)
+    draw = xr.Dataset(
+        {
+            name: xr.DataArray(
+                value[None, None],
+                dims=("chain", "draw", *graph.named_vars_to_dims[name]),
+                coords={d: list(graph.coords[d]) for d in graph.named_vars_to_dims[name]},
+            )
+            for name, value in values.items()
+        }
+    )
+    n = 300
+    made = [model_file.replicated(draw, data, np.random.default_rng(seed)) for seed in range(n)]
+    events = sum(one.rows["events"] for one in made) / n
+    scores = []
+    for label, row in data.rows.iterrows():
+        p = expit(log_odds(data, values, label, row))
+        scores.append((events[label] - row["n"] * p) / np.sqrt(row["n"] * p * (1 - p) / n))
+    assert np.abs(scores).max() < 4
+    assert made[0].rows.drop(columns="events").equals(data.rows.drop(columns="events"))

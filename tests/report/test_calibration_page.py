@@ -19,7 +19,7 @@ from bayes_her2.report.calibration_page import calibration_page
 from bayes_her2.report.standalone import About, rows_of
 
 ABOUT = About("A study <of ours>", "0.1", "2026-11-28T10:00:00+00:00", seed=3, simulated=True)
-DESIGN = pd.DataFrame({"cohort": ["A", "A", "B"], "stratum": ["HR+", "HR-", "HR+"], "n": [40, 13, 50]})
+DESIGN = pd.DataFrame({"of": ["A", "A", "B"], "stratum": ["HR+", "HR-", "HR+"], "n": [40, 13, 50]})
 
 
 def page_of(spread=1.0, n=60):

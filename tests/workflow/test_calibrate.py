@@ -25,6 +25,7 @@ from bayes_her2.bayesian.calibration import SETTINGS, calibrate_one
 from bayes_her2.cli import exit_code
 from bayes_her2.comparison.calibration import verdict
 from bayes_her2.errors import BayesHer2Error, DataError
+from bayes_her2.evidence.response import seed_study_response
 from bayes_her2.simulation import simulate_cohorts
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.terminal import show_calibration
@@ -267,6 +268,38 @@ def test_another_seed_does_not_take_up_these_data_sets(folder, tiny, monkeypatch
     assert not (folder / ".unfinished").exists()
 
 
+def test_a_model_of_patients_is_calibrated_on_the_published_ones(tmp_path):
+    out = tmp_path / "out"
+    made = calibrate_model("treatment_response", out, replicates=N, seed=SEED, settings=SHORT)
+    assert made.against == ()
+    assert made.tables["discoveries"].empty  # it calls no sign
+    ranks, covered = made.tables["ranks"], made.tables["coverage"]
+    assert (ranks["outcome"] != "").all()
+    assert not ranks.duplicated(["estimand", "scope", "outcome", "stratum", "cohort"]).any()
+    assert (covered["n_replicates"] == N).all()
+    assert "responders_of_next_50" not in set(ranks["estimand"])
+    # Pizzamiglio 2025, Table 2: HER2-low and HER2-0 patients by hormone receptor status
+    assert made.tables["design"]["n"].sum() == sum(seed_study_response().rows["n"])
+    page = made.page.read_text()
+    assert "Patients of: <b>Pizzamiglio 2025" in page
+    assert "The model calls no sign by the local false sign rate." in page
+    assert "discoveries over all cohorts" not in page
+
+
+def test_studies_are_counted_once_whatever_they_are_asked(tmp_path):
+    checked = check_study(
+        write_study(tmp_path, simulate_cohorts(np.random.default_rng(3), small_design(2)), 3, published=True),
+        only=("evidence_synthesis",),
+    )
+    data = workflow._data_of(checked, "evidence_synthesis")
+    assert workflow._about(checked.study, data).study == "the studies of the evidence table"
+    table = workflow._design(data)
+    assert not table.duplicated(["of", "stratum"]).any()
+    assert set(table["of"]) == set(data.studies["study"])
+    printed = data.studies.dropna(subset=["n_exposed", "n_reference"])
+    assert set(table.loc[table["n"].notna(), "of"]) == set(printed["study"])
+
+
 def test_the_seed_studys_design_has_its_strata_and_six_cell_types():
     design = small_seed_design()
     assert [c.n_hr_negative for c in design.cohorts] == [22, 13, 63]
@@ -278,9 +311,12 @@ def test_the_seed_studys_design_has_its_strata_and_six_cell_types():
     [
         (
             ["rank_correlation"],
-            "'rank_correlation': is not a model that can be held against data simulated from it",
+            "'rank_correlation': is not a model that can be held against data simulated from it (it sees ranks",
         ),
-        (["abundanse"], "known: abundance, high_abundance, marginal_effect, abundance_weibull"),
+        (
+            ["abundanse"],
+            "known: abundance, high_abundance, marginal_effect, clinical, evidence_synthesis, treatment_response",
+        ),
         (["abundance", "--replicates", "19"], "--replicates 19: 20 at least"),
         (["abundance", "--study", "no.toml"], "no.toml"),
     ],
