@@ -39,23 +39,24 @@ def source_hash(sources: tuple[Path, ...]) -> str:
     return digest.hexdigest()
 
 
-def sources_of(roots: Iterable[Path], package: Path, prefix: str) -> tuple[Path, ...]:
-    """Python sources that some files rest on: themselves, and what they import, and so on.
+NUMERIC = ("bayesian", "ranking", "splines")
+"""Rooms and modules of the package that decide what is drawn from a model, given its data."""
+
+
+def sources_of(roots: Iterable[Path]) -> tuple[Path, ...]:
+    """Python sources that some files rest on: themselves, what they import of `NUMERIC`, and so on.
 
     Parameters
     ----------
     roots
         Where to begin.
-    package
-        Folder of the modules that are followed.
-    prefix
-        Its dotted name.
 
     Returns
     -------
     tuple of pathlib.Path
         Sorted by name.
     """
+    package = Path(__file__).parent
     waiting, found = list(roots), set[Path]()
     while waiting:
         path = waiting.pop()
@@ -63,14 +64,13 @@ def sources_of(roots: Iterable[Path], package: Path, prefix: str) -> tuple[Path,
             continue
         found.add(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.ImportFrom)
-                and node.module
-                and f"{node.module}.".startswith(f"{prefix}.")
-            ):
-                inside = node.module.removeprefix(prefix).strip(".")
-                names = [inside] if inside else [alias.name for alias in node.names]
-                waiting += [package / f"{name.replace('.', '/')}.py" for name in names]
+            if not (isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package.name}.")):
+                continue
+            named = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            inside = [str(name).split(".")[1:] for name in named]
+            waiting += [
+                package.joinpath(*parts).with_suffix(".py") for parts in inside if parts[0] in NUMERIC
+            ]
     return tuple(sorted(found, key=lambda path: (path.name, str(path))))
 
 

@@ -189,15 +189,15 @@ def read_fit(path: Path) -> Fit:
 def fit_hash(model: ModelFile, data: ModelData, priors: Mapping[str, Prior], sampling: Sampling) -> str:
     """Hash of everything that determines the draws, so that a finished fit is found again.
 
-    Of the code: this file, the model file, the model file that it is an alternative to, and what they import of
-    `bayes_her2.bayesian`.
+    Of the code: this file, the model file, the model file that it is an alternative to, and what they import of the
+    rooms that decide what is drawn (`bayes_her2.hashing.NUMERIC`).
     """
     settings = asdict(sampling)
     settings.pop("cores")
     files = [Path(model.__file__ or "")]
     main = main_model_of(model.__name__.rsplit(".", 1)[-1])
     files.append(files[0].with_name(f"{main}.py"))
-    sources = sources_of([Path(__file__), *files], Path(__file__).parent, "bayes_her2.bayesian")
+    sources = sources_of([Path(__file__), *files])
     return hash_of(
         {
             "model": model.__name__,

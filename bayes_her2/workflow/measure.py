@@ -15,7 +15,6 @@ import pandas as pd
 import xarray as xr
 from nutpie.sample import CompiledModel
 
-from bayes_her2 import bayesian as bayesian_room
 from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.diagnostics import Diagnostics, diagnose
 from bayes_her2.bayesian.fit import (
@@ -351,8 +350,7 @@ def _reasons(parts: Sequence[OneImputation]) -> tuple[str, ...]:
 
 def _hash(job: Job, data: AnalysisSet, sampling: Sampling, exposure: np.ndarray, joint: str = "") -> str:
     """Hash of all that determines the draws of one fit."""
-    bayesian = Path(str(bayesian_room.__file__)).parent
-    sources = sources_of([Path(str(her2_measurement.__file__))], bayesian, bayesian_room.__name__)
+    sources = sources_of([Path(str(her2_measurement.__file__))])
     return hash_of(
         {
             "main": fit_hash(job.model, data, job.priors, sampling),

@@ -174,15 +174,18 @@ def test_hash_of_a_fit_covers_the_code_that_its_model_rests_on_and_no_other(monk
         return ""
 
     monkeypatch.setattr("bayes_her2.bayesian.fit.source_hash", remember)
-    for name in ("abundance", "abundance_weibull", "high_abundance"):
+    for name in ("abundance", "abundance_weibull", "high_abundance", "rank_correlation"):
         model = load_model(name)
         fit_hash(model, small_data, model.priors_for(small_data), Sampling())
-    main, weibull, high = seen
+    main, weibull, high, ranks = seen
     assert {"fit.py", "abundance.py", "amounts.py", "coordinates.py", "product.py", "diagnostics.py"} <= main
     assert weibull == main | {"abundance_weibull.py"}
     assert "amounts.py" in high  # through the design that both share
     assert not {"map_prior.py", "copula.py", "response.py"} & (main | high)
     assert "abundance.py" not in high
+    assert "splines.py" in main  # outside the room of the models, and drawn with
+    assert {"copula.py", "ranking.py"} <= ranks
+    assert not {"data.py", "estimates.py", "errors.py"} & (main | ranks)
 
 
 def test_too_few_draws_are_tried_again_with_twice_as_many_and_then_refused(small_data):

@@ -469,7 +469,7 @@ def test_replicated_results_have_the_means_and_spreads_of_the_model(three):
         coords = {d: list(graph.coords[d]) for d in dims}
         values[name] = xr.DataArray(drawn, dims=("chain", "draw", *dims), coords=coords)
     draw = xr.Dataset(values)
-    n = 1_000
+    n = 300
     made = [model_file.replicated(draw, three, np.random.default_rng(seed)) for seed in range(n)]
     one = {name: array.isel(chain=0, draw=0) for name, array in values.items()}
     scores = []

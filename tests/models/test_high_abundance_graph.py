@@ -406,7 +406,7 @@ def test_replicated_tumours_are_high_as_often_as_the_model_says_and_what_is_mode
     drawn = random_values("three cohorts", data, seed=3)
     draw = xr.Dataset({name: array.expand_dims(chain=1, draw=1) for name, array in drawn.items()})
     before = data.high_parts.set_index(["cell_type", "stratum"])["high_modelled"]
-    n = 400
+    n = 100
     high = np.zeros(data.high.shape)
     for seed in range(n):
         made = model_file.replicated(draw, data, np.random.default_rng(seed))
