@@ -408,16 +408,20 @@ def exit_code(arguments: Sequence[str]) -> int:
         where = f" {error.filename}" if error.filename else ""
         errors.print(
             escape(
-                f"Cannot write{where}: {error.strerror}. {_free()} Nothing half-written was left behind; make room, or "
-                "choose another --out, and run the same command again: finished fits are reused."
+                f"Cannot write{where}: {error.strerror}. {_free(error.filename)}Nothing half-written was left behind; "
+                "make room, or choose another --out, and run the same command again: finished fits are reused."
             )
         )
         return BAD_INPUT
     return 0
 
 
-def _free() -> str:
-    return f"Free on this disk: {shutil.disk_usage(Path.cwd()).free / 2**20:.0f} MiB."
+def _free(file: str | None) -> str:
+    """Say what is free on the disk of a file that could not be written; '' where it is not known which that is."""
+    if not file:
+        return ""
+    folder = next(p for p in Path(file).absolute().parents if p.exists())
+    return f"Free on its disk: {shutil.disk_usage(folder).free / 2**20:.0f} MiB. "
 
 
 def _console(quiet: bool) -> Console:

@@ -21,7 +21,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises
     ------
     OSError
-        If it cannot be written; nothing is left behind, and an earlier file of that name stays.
+        If it cannot be written; its ``filename`` says which. Nothing is left behind, and an earlier file of that name
+        stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -30,8 +31,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             stream.write(content)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk has none of its own, a temporary name says nothing
         raise
 
 

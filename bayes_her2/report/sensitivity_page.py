@@ -104,10 +104,10 @@ def headline(results: Results) -> tuple[str, ...]:
     if rows:
         moved = _sensitive(rows)
         torn = [r for r in moved if r["likelihood"] >= THRESHOLD]
+        also = f", {len(torn)} of them with the likelihood too" if moved else ""
         said.append(
-            f"Power-scaling: {len(moved)} of {formats.plural(len(rows), 'pooled ratio')} of mean abundance "
-            f"{'moves' if len(moved) == 1 else 'move'} with the priors (rate of {THRESHOLD:g} or more), {len(torn)} of "
-            f"them with the likelihood too."
+            f"Power-scaling: {len(moved) or 'none'} of {formats.plural(len(rows), 'pooled ratio')} of mean abundance "
+            f"{'moves' if len(moved) < 2 else 'move'} with the priors (rate of {THRESHOLD:g} or more){also}."
         )
     return tuple(said)
 
@@ -408,8 +408,13 @@ def scaling(results: Results) -> Drawing | None:
         "How much each pooled ratio of mean abundance moves with the priors and with the likelihood: cumulative "
         "Jensen-Shannon distance of the posterior per doubling of their weight. Dashed: the limit of "
         f"{THRESHOLD:g} above which a result is called sensitive. Top left: the prior speaks; top right: both do; "
-        "bottom right: the data do. Numbered: the most sensitive to the priors, red where the likelihood hardly "
-        f"moves it. {results.study.name}."
+        "bottom right: the data do. "
+        + (
+            "Numbered: the most sensitive to the priors, red where the likelihood hardly moves it. "
+            if named
+            else ""
+        )
+        + f"{results.study.name}."
     )
     alt = f"{len(rows)} pooled ratios; {len(_sensitive(rows))} move with the priors at a rate of {THRESHOLD:g} or more."
     return Drawing("power_scaling", caption, alt, image_of(results, figure))

@@ -247,8 +247,11 @@ def test_a_full_disk_is_said_and_leaves_nothing_half_written(study_file, tmp_pat
     process = run_aside(study_file, out, limit)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 2, errors
-    assert "Nothing half-written was left behind" in errors
-    assert "run the same command again" in errors
+    said = " ".join(errors.split())
+    assert f"Cannot write {out / 'posterior' / 'abundance.nc'}: " in said
+    assert "Free on its disk: " in said
+    assert "Nothing half-written was left behind" in said
+    assert "run the same command again" in said
     nothing_half_written(out)
     assert [p for p in out.rglob("*.part")] == []
 
