@@ -24,12 +24,14 @@ from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
 from bayes_her2.report import render_report
 from bayes_her2.terminal import (
+    as_json,
     show_audit,
     show_calibration,
     show_checked,
     show_comparison,
     show_measurement,
     show_multiverse,
+    show_run,
 )
 from bayes_her2.workflow.audit import audit_claims
 from bayes_her2.workflow.calibrate import CELL_TYPES, REPLICATES, calibrate_model
@@ -57,6 +59,14 @@ app = App(
 )
 
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Print nothing but errors.")]
+Json = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative="",
+        help="Print one JSON object about the result, and nothing else but errors.",
+    ),
+]
 Only = Annotated[
     tuple[str, ...],
     Parameter(
@@ -87,12 +97,18 @@ Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
 
 @app.command
 def demo(
-    *, out: Out = Path("results/demo"), only: Only = (), at_once: AtOnce = None, quiet: Quiet = False
+    *,
+    out: Out = Path("results/demo"),
+    only: Only = (),
+    at_once: AtOnce = None,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Simulate the seed study's three cohorts and analyse them from files to report."""
-    with Bars(_console(quiet)) as bars:
+    console = _console(quiet or json)
+    with Bars(console) as bars:
         result = run_demo(out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
-        _finish(bars, result)
+    _finish(console, result, json)
 
 
 @app.command
@@ -108,7 +124,15 @@ def check(study: Path, *, quiet: Quiet = False) -> None:
 
 
 @app.command
-def run(study: Path, *, out: Out, only: Only = (), at_once: AtOnce = None, quiet: Quiet = False) -> None:
+def run(
+    study: Path,
+    *,
+    out: Out,
+    only: Only = (),
+    at_once: AtOnce = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
     """Analyse a study from its files to its report. Run again to resume: finished fits are reused.
 
     Parameters
@@ -116,9 +140,10 @@ def run(study: Path, *, out: Out, only: Only = (), at_once: AtOnce = None, quiet
     study
         The study file (TOML).
     """
-    with Bars(_console(quiet)) as bars:
+    console = _console(quiet or json)
+    with Bars(console) as bars:
         result = run_study(study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
-        _finish(bars, result)
+    _finish(console, result, json)
 
 
 @app.command
@@ -432,8 +457,11 @@ def _at_once(asked: int | None) -> int:
     return asked or os.cpu_count() or 1
 
 
-def _finish(bars: Bars, result: RunResult) -> None:
-    bars.say(f"Done in {result.total_seconds:.0f} s. Report: {result.report}")
+def _finish(console: Console, result: RunResult, json: bool) -> None:
+    if json:
+        print(as_json(result))  # noqa: T201 - for a program that reads it, never wrapped or coloured
+    else:
+        show_run(console, result)
 
 
 def _plausible(text: str) -> tuple[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -17,10 +18,61 @@ from bayes_her2.workflow.check import Checked, Prepared
 from bayes_her2.workflow.compare import ComparedModels
 from bayes_her2.workflow.measure import BEYOND, Measured
 from bayes_her2.workflow.multiverse import MultiverseResult
+from bayes_her2.workflow.run import RunResult
 
 
 def _p_text(p: float) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+SHOWN = 3
+"""Findings that a run shows at its end."""
+
+
+def show_run(console: Console, result: RunResult) -> None:
+    """Print the surest findings of a run, and where its report is."""
+    if result.findings is not None:
+        _show_findings(console, result.findings, result.interval)
+    console.print(
+        f"Done in {result.total_seconds:.0f} s. Report: {result.report}", markup=False, soft_wrap=True
+    )
+
+
+def _show_findings(console: Console, found: pd.DataFrame, interval: float) -> None:
+    if found.empty:
+        console.print("No pooled ratio of mean abundance has a sign by the local false sign rate.")
+        return
+    level = f"{100 * interval:g} %"
+    first = found.head(SHOWN)
+    shown = pd.DataFrame(
+        {"cell type": first["outcome"], "tumours": first["stratum"], "n": first["n"].astype(int)}
+    )
+    for side, title in (("posterior", f"ratio ({level} CrI)"), ("twin", f"twin ({level} CI)")):
+        ends = first[[f"{side}_{end}" for end in ("point", "lower", "upper")]].to_numpy(float)
+        shown[title] = [f"{point:.2f} ({lower:.2f} to {upper:.2f})" for point, lower, upper in ends]
+    shown["verdict"] = first["verdict"]
+    _print_table(
+        console,
+        f"Mean abundance per SD of {first['exposure'].iloc[0]}, all cohorts: the surest {len(first)} of {len(found)} "
+        "results with a sign",
+        shown,
+    )
+
+
+def as_json(result: RunResult) -> str:
+    """Say the same as one JSON object, with every finding."""
+    found = result.findings
+    return json.dumps(
+        {
+            "report": str(result.report),
+            "folder": str(result.folder),
+            "seconds": round(result.total_seconds, 1),
+            "reused": list(result.reused),
+            "interval": result.interval,
+            "findings": None if found is None else json.loads(found.to_json(orient="records")),
+        },
+        indent=1,
+    )
 
 
 LEGEND = """\

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS, alternatives_to
-from bayes_her2.comparison import claims, families
+from bayes_her2.comparison import claims, discoveries_of, families
 from bayes_her2.data import exclusions_frame
 from bayes_her2.errors import AnalysisRefusedError, DataError
 from bayes_her2.estimates import Estimates
@@ -25,7 +25,7 @@ from bayes_her2.simulation import write_demo
 from bayes_her2.simulation.demo import STUDY_NAME
 from bayes_her2.workflow.analysis import Analysed, Job
 from bayes_her2.workflow.audit import claims_tables, verdict_lines
-from bayes_her2.workflow.check import RESPONSE, SYNTHESIS, Checked, Prepared, check_study
+from bayes_her2.workflow.check import MODEL, RESPONSE, SYNTHESIS, Checked, Prepared, check_study
 from bayes_her2.workflow.progress import Clock, Draws, Say, silent
 from bayes_her2.workflow.response import borrowing_tables, odds_ratio_lines
 from bayes_her2.workflow.results import ResultsFolder, record_of
@@ -48,6 +48,11 @@ class RunResult:
         Wall time by step. Steps of several models may have run at the same time.
     total_seconds
         Wall time of the run.
+    findings
+        Pooled results of the main model whose sign is called, the surest first
+        (`bayes_her2.comparison.discoveries_of`); None where it was not fitted.
+    interval
+        Probability of the intervals.
     """
 
     folder: Path
@@ -55,6 +60,8 @@ class RunResult:
     reused: tuple[str, ...]
     seconds: Mapping[str, float]
     total_seconds: float
+    findings: pd.DataFrame | None
+    interval: float
 
 
 def run_demo(
@@ -191,7 +198,21 @@ def run_study(
                 ]
             )
         reused = tuple(one.name for one in done if one.reused)
-        return RunResult(folder.out, report, reused, seconds | clock.seconds, perf_counter() - began)
+        return RunResult(
+            folder.out,
+            report,
+            reused,
+            seconds | clock.seconds,
+            perf_counter() - began,
+            _findings(done),
+            study.decisions.interval,
+        )
+
+
+def _findings(done: Sequence[Analysed]) -> pd.DataFrame | None:
+    """Give what the main model found, where it was fitted."""
+    pairs = next((one.shared["concordance"] for one in done if one.name == MODEL and not one.reasons), None)
+    return None if pairs is None else discoveries_of(pairs.assign(model=MODEL))
 
 
 def _without(common: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,11 +123,19 @@ def test_both_sides_saw_the_same_tumours(results):
     assert "contradicts" not in set(observed["verdict"])
 
 
-def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_file):
+def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_file, capsys):
     before = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
     fit_written = (results / "posterior" / "abundance.nc").stat().st_mtime_ns
-    again = run_study(study_file, results, only=["abundance"])
-    assert again.reused == tuple(json.loads((results / "provenance.json").read_text())["models"])
+    command = ["run", str(study_file), "--out", str(results), "--only", "abundance"]
+    assert exit_code([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["reused"] == list(json.loads((results / "provenance.json").read_text())["models"])
+    assert Path(said["report"]) == results / "report.html"
+    pairs = pd.read_csv(results / "tables" / "concordance.csv", keep_default_na=False, na_values=[""])
+    called = pairs[(pairs["estimand"] == "overall") & (pairs["scope"] == "pooled") & pairs["discovery_bayes"]]
+    assert len(said["findings"]) == len(called) > 0
+    assert {f["outcome"] for f in said["findings"]} == set(called["outcome"])
+    assert said["findings"][0]["lfsr"] == pytest.approx(called["lfsr"].min())
     assert (results / "posterior" / "abundance.nc").stat().st_mtime_ns == fit_written
     after = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
     assert after == before
