@@ -44,19 +44,22 @@ def _show_findings(console: Console, found: pd.DataFrame, interval: float) -> No
         return
     level = f"{100 * interval:g} %"
     first = found.head(SHOWN)
-    shown = pd.DataFrame(
-        {"cell type": first["outcome"], "tumours": first["stratum"], "n": first["n"].astype(int)}
+    table = Table(
+        title=escape(
+            f"Mean abundance per SD of {first['exposure'].iloc[0]}, all cohorts: the surest {len(first)} of "
+            f"{len(found)} results with a sign"
+        ),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
     )
-    for side, title in (("posterior", f"ratio ({level} CrI)"), ("twin", f"twin ({level} CI)")):
-        ends = first[[f"{side}_{end}" for end in ("point", "lower", "upper")]].to_numpy(float)
-        shown[title] = [f"{point:.2f} ({lower:.2f} to {upper:.2f})" for point, lower, upper in ends]
-    shown["verdict"] = first["verdict"]
-    _print_table(
-        console,
-        f"Mean abundance per SD of {first['exposure'].iloc[0]}, all cohorts: the surest {len(first)} of {len(found)} "
-        "results with a sign",
-        shown,
-    )
+    table.add_column("cell type")
+    for column in ("tumours", f"ratio ({level} CrI)", f"twin ({level} CI)", "verdict"):
+        table.add_column(column, no_wrap=True)
+    for _, row in first.iterrows():
+        sides = (_interval(row, side) for side in ("posterior_", "twin_"))
+        table.add_row(escape(row["outcome"]), f"{row['n']:.0f} {row['stratum']}", *sides, row["verdict"])
+    console.print(table)
 
 
 def as_json(result: RunResult) -> str:
@@ -391,7 +394,7 @@ def _print_refused(console: Console, word: str, refused: Mapping[str, Sequence[s
 
 
 def _print_table(console: Console, title: str, frame: pd.DataFrame) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for column in frame.columns:
         table.add_column(str(column))
     for row in frame.itertuples(index=False):

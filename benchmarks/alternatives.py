@@ -1,6 +1,6 @@
 """Time of every alternative likelihood, and of every structure, beside the main model's: the same simulated tumours.
 
-    .venv/bin/python benchmarks/alternatives.py              # all, some 15 minutes, the machine otherwise idle
+    .venv/bin/python benchmarks/alternatives.py              # all, some 25 minutes, the machine otherwise idle
     .venv/bin/python benchmarks/alternatives.py NAME ...     # the main model and these; other rows stay
 
 The tumours are those of the demo: 503, of three cohorts, 21 cell types; divided by their sum for models of shares; and

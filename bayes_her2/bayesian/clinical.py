@@ -111,9 +111,7 @@ def clinical_design(data: AnalysisSet) -> ClinicalDesign:
     """Count the tumours of every regression, and estimate its coefficients cheaply, cohort by cohort."""
     parts = data.clinical_parts[data.clinical_parts["clinical_modelled"]]
     modelled = set(parts[["outcome", "cell_type", "stratum"]].itertuples(index=False, name=None))
-    regressions = tuple(
-        dict.fromkeys((str(o), str(c)) for o, c in parts[["outcome", "cell_type"]].to_numpy())
-    )
+    regressions = tuple(_regressions(data).values())
     groups = tuple((c, s, high) for c in data.cohorts for s in data.strata for high in (False, True))
     place = {group: i for i, group in enumerate(groups)}
     column = {pair: i for i, pair in enumerate(regressions)}
@@ -181,7 +179,7 @@ def odds_draws(
     """
     terms = ["slope", *(["interaction"] if len(data.strata) == 2 else [])]
     labels = [str(label) for label in posterior["regression"].to_numpy()]
-    pairs = _pairs(data)
+    pairs = _regressions(data)
     sizes = (posterior.sizes["chain"], posterior.sizes["draw"], len(labels))
     own: dict[str, dict[str, xr.DataArray]] = {scope: {} for scope in SCOPES}
     for term in terms:
@@ -199,12 +197,12 @@ def odds_draws(
     return {(ESTIMAND, scope): _by_stratum(own[scope], data).pipe(_unfolded, data, pairs) for scope in SCOPES}
 
 
-def _pairs(data: AnalysisSet) -> dict[str, tuple[str, str]]:
-    """Label of each regression -> its outcome and cell type."""
+def _regressions(data: AnalysisSet) -> dict[str, tuple[str, str]]:
+    """Label of each regression that some HR stratum supports -> its outcome and cell type."""
+    parts = data.clinical_parts[data.clinical_parts["clinical_modelled"]]
     return {
         regression_label(str(o), str(c)): (str(o), str(c))
-        for o in data.clinical.columns
-        for c in data.abundance.columns
+        for o, c in parts[["outcome", "cell_type"]].to_numpy()
     }
 
 
@@ -213,11 +211,9 @@ def _dim(term: str) -> str:
 
 
 def _varying(data: AnalysisSet, term: str) -> list[str]:
-    """Labels of the regressions, of those that are modelled, in which a term varies between cohorts."""
+    """Labels of the regressions in which a term varies between cohorts."""
     structures = outcome_structures(data)
-    parts = data.clinical_parts[data.clinical_parts["clinical_modelled"]]
-    pairs = dict.fromkeys((str(o), str(c)) for o, c in parts[["outcome", "cell_type"]].to_numpy())
-    return [regression_label(*pair) for pair in pairs if structures[pair[0]].varies(term)]
+    return [label for label, (outcome, _) in _regressions(data).items() if structures[outcome].varies(term)]
 
 
 def _by_cohort(posterior: xr.Dataset, data: AnalysisSet, term: str) -> xr.DataArray:

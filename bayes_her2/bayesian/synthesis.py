@@ -74,9 +74,9 @@ class SynthesisDesign:
         estimate = self.studies["log_ratio"].to_numpy(dtype=float, copy=True)
         variance = self.studies["se"].to_numpy(dtype=float) ** 2
         if self.counted.any():
-            cells = _cells(self.studies[self.counted]) + 0.5
-            estimate[self.counted] = np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2]))
-            variance[self.counted] = (1.0 / cells).sum(axis=1)
+            estimate[self.counted], variance[self.counted] = _log_odds_ratio(
+                _cells(self.studies[self.counted]) + 0.5
+            )
         return estimate, variance
 
     @cached_property
@@ -120,6 +120,11 @@ def _cells(counted: pd.DataFrame) -> np.ndarray:
     return np.stack([e1, n1 - e1, e0, n0 - e0], axis=1)
 
 
+def _log_odds_ratio(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log odds ratio of each row of cells, and its variance."""
+    return np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2])), (1.0 / cells).sum(axis=1)
+
+
 class _BySide(PooledLikelihoodInformed):
     """Pooled coordinates of combinations of sides, where every question has a spread of its own."""
 
@@ -155,12 +160,7 @@ def ratio_draws(
     """
     design = SynthesisDesign(data)
     dims = ("chain", "draw")
-    effect = posterior["effect"].transpose(*dims, "question").to_numpy()
-    spread = posterior["between_studies_sd"].transpose(*dims, "question").to_numpy()
-    difference = np.zeros_like(effect)
-    for i, question in enumerate(data.questions):
-        if question in design.both:
-            difference[..., i] = posterior["hr_difference"].sel(question_with_both=question).to_numpy()
+    effect, difference, spread = _by_question(posterior, design)
     pooled, new, labels, of_new = [], [], [], []
     for i, pool in enumerate(data.pools):
         for stratum in pool.coords["hr"]:
@@ -172,7 +172,7 @@ def ratio_draws(
         if pool.both_strata:
             pooled.append(difference[..., i])
             labels.append(_label(pool, DIFFERENCE))
-    mean = effect[..., design.pool] + design.code * difference[..., design.pool]
+    mean = _of_studies(effect, difference, design)
     estimate, variance = design.rough
     shrunk = spread[..., design.pool] ** 2
     own = (shrunk * estimate + variance * mean) / (variance + shrunk)
@@ -186,39 +186,50 @@ def ratio_draws(
     }
 
 
+def _by_question(posterior: xr.Dataset, design: SynthesisDesign) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pooled effect, difference of the HR strata (0 where there is one) and spread: chain x draw x question."""
+    questions = design.data.questions
+    effect, spread = (
+        posterior[name].sel(question=questions).transpose("chain", "draw", "question").to_numpy()
+        for name in ("effect", "between_studies_sd")
+    )
+    difference = np.zeros_like(effect)
+    for question in design.both:
+        own = posterior["hr_difference"].sel(question_with_both=question)
+        difference[..., questions.index(question)] = own.transpose("chain", "draw").to_numpy()
+    return effect, difference, spread
+
+
+def _of_studies(effect: np.ndarray, difference: np.ndarray, design: SynthesisDesign) -> np.ndarray:
+    """Mean of each study's log ratio, on the last axis."""
+    mean: np.ndarray = effect[..., design.pool] + design.code * difference[..., design.pool]
+    return mean
+
+
 def synthesis_replicated(draw: xr.Dataset, data: EvidenceSet, rng: np.random.Generator) -> EvidenceSet:
     """Return the same studies with results from one draw of the model; see `CalibratedModel.replicated`.
 
     A study that enters by its log ratio keeps its standard error, one that enters by counts the size of its groups.
     """
     design = SynthesisDesign(data)
-    one = draw.isel(chain=0, draw=0)
-    effect, spread = (
-        one[name].sel(question=data.questions).to_numpy() for name in ("effect", "between_studies_sd")
-    )
-    difference = np.zeros(len(data.questions))
-    for i, question in enumerate(data.questions):
-        if question in design.both:
-            difference[i] = float(one["hr_difference"].sel(question_with_both=question))
+    effect, difference, spread = (values[0, 0] for values in _by_question(draw, design))
     studies = design.studies.copy()
     printed = ~design.counted
-    mean = effect[design.pool] + design.code * difference[design.pool]
+    mean = _of_studies(effect, difference, design)
     sd = np.sqrt(spread[design.pool] ** 2 + design.rough[1])
     studies.loc[printed, "log_ratio"] = rng.normal(mean, sd)[printed]
     studies.loc[printed, ["events_exposed", "events_reference"]] = pd.NA
     if design.counted.any():
         own = studies.index[design.counted]
+        one = draw.isel(chain=0, draw=0)
         theta, base = (one[n].sel(counted_study=own).to_numpy() for n in ("study_effect", "study_base"))
         for group, sign in (("exposed", 0.5), ("reference", -0.5)):
             n = studies.loc[own, f"n_{group}"].to_numpy(dtype=int)
             studies.loc[own, f"events_{group}"] = rng.binomial(n, expit(base + sign * theta))
         cells = _cells(studies.loc[own])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.log(cells[:, 0] * cells[:, 3] / (cells[:, 1] * cells[:, 2]))
-            se = np.sqrt((1.0 / cells).sum(axis=1))
         known = (cells > 0).all(axis=1)  # a study with a zero cell has neither
-        studies.loc[own, "log_ratio"] = np.where(known, ratio, np.nan)
-        studies.loc[own, "se"] = np.where(known, se, np.nan)
+        ratio, variance = _log_odds_ratio(np.where(known[:, None], cells, np.nan))
+        studies.loc[own, "log_ratio"], studies.loc[own, "se"] = ratio, np.sqrt(variance)
     pools = []
     for i, pool in enumerate(data.pools):
         made = studies[studies["pool"] == i].set_index("study")

@@ -177,6 +177,8 @@ def matched_twins(twin: pd.DataFrame, posterior: pd.DataFrame | None = None) -> 
     return twin[(fixed & several) | (~fixed & ~several)]
 
 
+SIDES = tuple(f"{side}_{end}" for side in ("posterior", "twin") for end in ("point", "lower", "upper"))
+"""Columns of the two sides of a pair."""
 COLUMNS = [
     "model",
     "outcome",
@@ -191,12 +193,7 @@ COLUMNS = [
     "n",
     "n_twin",
     "n_zero",
-    "posterior_point",
-    "posterior_lower",
-    "posterior_upper",
-    "twin_point",
-    "twin_lower",
-    "twin_upper",
+    *SIDES,
     "twin_method",
     "twin_status",
     "twin_p",

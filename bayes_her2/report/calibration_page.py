@@ -19,6 +19,8 @@ from bayes_her2.report.tables import Cell, Column, Line, Table
 
 SCOPES = {"pooled": "all cohorts", "cohort": "each cohort", "new cohort": "a new cohort"}
 """Scope -> what the page calls it."""
+TUMOURS, PATIENTS = "tumours", "patients"
+"""What the data sets are of."""
 _PER_ROW = 4
 Group = tuple[str, str]
 
@@ -32,7 +34,7 @@ def calibration_page(
     against: Sequence[str],
     troubled: Sequence[int],
     sampler: str,
-    unit: str = "tumours",
+    unit: str = TUMOURS,
 ) -> Page:
     """Compose the page of a calibration.
 
@@ -53,7 +55,7 @@ def calibration_page(
     sampler
         Settings of the sampler in words.
     unit
-        What the data sets are of: 'tumours' or 'patients'.
+        What the data sets are of: `TUMOURS` or `PATIENTS`.
 
     Raises
     ------
@@ -334,6 +336,7 @@ def _design(results: Results, unit: str) -> Table:
     rows = results.rows("design")
     strata = list(dict.fromkeys(str(r["stratum"]) for r in rows))
     n = {(str(r["of"]), str(r["stratum"])): r["n"] for r in rows}
+    none = 0 if unit == TUMOURS else None  # a study without a row of a status may well have such patients
     return Table(
         "design",
         f"{unit.capitalize()} of every simulated data set: as in the study, with all that is known of them but the "
@@ -341,11 +344,13 @@ def _design(results: Results, unit: str) -> Table:
         "Of",
         tuple(Column(stratum, unit.capitalize()) for stratum in strata),
         tuple(
-            Line(of, tuple(_n(n.get((of, s), 0)) for s in strata))
+            Line(of, tuple(_n(n.get((of, s), none)) for s in strata))
             for of in dict.fromkeys(str(r["of"]) for r in rows)
         ),
         "tables/design.csv",
-        (f"{formats.MISSING}: not printed.",) if None in n.values() else (),
+        (f"{formats.MISSING}: no number printed, or patients of this status not asked for.",)
+        if none is None
+        else (),
     )
 
 
@@ -491,7 +496,7 @@ def power(results: Results) -> Drawing | None:
     strata = _strata(rows)
     figure, axes = _panels(len(groups), 2.1)
     for group, own_axes in zip(groups, axes, strict=True):
-        for stratum in strata:
+        for stratum in [*strata, ""]:
             own = [r for r in rows if (r["estimand"], r["scope"], _stratum(r)) == (*group, stratum)]
             x = [sizes.index((r["at_least"], r["below"])) for r in own]
             seen = [r["seen"] for r in own]
@@ -507,7 +512,8 @@ def power(results: Results) -> Drawing | None:
         own_axes.set_xticklabels([_size_in_words(*size).replace(" to ", "-") for size in sizes], fontsize=6)
         own_axes.set_title(_title(group), fontsize=7.5, fontweight="bold", loc="left")
         own_axes.set_xlabel("true ratio, or its inverse", fontsize=7)
-    _key(figure, strata, line=True)
+    if strata:
+        _key(figure, strata, line=True)
     caption = (
         "What these data can show: how often a true effect is seen (credible interval excludes no effect, on the "
         "right side), by its size, with two standard errors. Averaged over the model's priors and over outcomes."

@@ -42,7 +42,7 @@ from bayes_her2.errors import DataError
 from bayes_her2.files import write_bytes
 from bayes_her2.hashing import hash_of, source_hash
 from bayes_her2.inputs import Study
-from bayes_her2.report.calibration_page import calibration_page
+from bayes_her2.report.calibration_page import PATIENTS, TUMOURS, calibration_page
 from bayes_her2.report.standalone import About, rows_of, write_page
 from bayes_her2.simulation import SEED_DESIGN, Design
 from bayes_her2.simulation.demo import STUDY_NAME, write_demo
@@ -260,7 +260,7 @@ def calibrate_model(
                 against=against,
                 troubled=troubled(fits),
                 sampler=f"{settings.chains} chains of {settings.draws} draws after {settings.tune}",
-                unit="tumours" if isinstance(job.data, AnalysisSet) else "patients",
+                unit=TUMOURS if isinstance(job.data, AnalysisSet) else PATIENTS,
             )
             for name, table in tables.items():
                 folder.table(name, table)

@@ -212,7 +212,7 @@ def run_study(
 def _findings(done: Sequence[Analysed]) -> pd.DataFrame | None:
     """Give what the main model found, where it was fitted."""
     pairs = next((one.shared["concordance"] for one in done if one.name == MODEL and not one.reasons), None)
-    return None if pairs is None else discoveries_of(pairs.assign(model=MODEL))
+    return None if pairs is None else discoveries_of(pairs)
 
 
 def _without(common: Sequence[str], record: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,6 @@ PAIRS = pd.DataFrame(
         pair("Borrowed", "HR-", 2.0, 0.1, 0.0, status="borrowed"),
         pair("One cohort", "HR+", 2.0, 0.1, 0.0, scope="cohort"),
         pair("Amount", "HR+", 2.0, 0.1, 0.0, estimand="amount"),
-        pair("Other model", "HR+", 2.0, 0.1, 0.0, model="high_abundance"),
         pair("Least sure", "HR+", 1.2, 0.2, 0.04),
     ]
 )
@@ -49,7 +48,7 @@ def result_of(findings: pd.DataFrame | None) -> RunResult:
 
 
 def printed(result: RunResult) -> str:
-    console = Console(record=True, width=160, file=StringIO())
+    console = Console(record=True, width=80, file=StringIO())
     show_run(console, result)
     return console.export_text()
 
@@ -75,7 +74,7 @@ def test_three_are_shown_with_their_twins_and_how_many_there_are():
 @pytest.mark.parametrize(
     ("findings", "says"),
     [
-        (discoveries_of(PAIRS.iloc[3:8]), "No pooled ratio of mean abundance has a sign"),
+        (discoveries_of(PAIRS.iloc[3:7]), "No pooled ratio of mean abundance has a sign"),
         (None, "Done in 12 s"),
     ],
     ids=["none called", "main model not fitted"],
@@ -84,6 +83,11 @@ def test_without_a_finding_that_is_said_or_nothing(findings, says):
     said = printed(result_of(findings))
     assert says in said
     assert "surest" not in said
+
+
+def test_a_label_with_brackets_is_text():
+    found = discoveries_of(PAIRS.assign(exposure="ERBB2 [log2]"))
+    assert "per SD of ERBB2 [log2], all" in " ".join(printed(result_of(found)).split())
 
 
 def test_a_program_reads_every_finding():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 from normal_means import normal_means
@@ -37,15 +39,19 @@ def page_of(spread=1.0, n=60):
         ],
         ignore_index=True,
     )
+    return composed_of(table, n, troubled=[7])
+
+
+def composed_of(table, n, *, calls_signs=True, design=DESIGN, troubled=(), unit="tumours"):
     ranks, covered = uniformity(table), coverage(table, 0.95)
     tables = {
         "ranks": ranks,
         "rank_ecdf": rank_ecdf(table),
         "coverage": covered,
         "errors_of_claims": errors_of_claims(table),
-        "discoveries": discoveries(table, 0.05),
+        "discoveries": discoveries(table if calls_signs else table.head(0), 0.05),
         "power": power(table),
-        "design": DESIGN,
+        "design": design,
     }
     return calibration_page(
         {name: rows_of(content) for name, content in tables.items()},
@@ -53,8 +59,9 @@ def page_of(spread=1.0, n=60):
         model="abundance",
         replicates=n,
         against=verdict(ranks, covered),
-        troubled=[7],
+        troubled=troubled,
         sampler="2 chains of 500 draws after 500",
+        unit=unit,
     )
 
 
@@ -108,25 +115,22 @@ def test_fewer_data_sets_than_are_ranked_have_no_figure_of_ranks():
 
 def test_where_no_estimand_is_a_ratio_no_power_is_shown():
     table = normal_means(40, seed=3, estimand="marginal_slope", scope="pooled", stratum="HR- minus HR+")
-    ranks, covered = uniformity(table), coverage(table, 0.95)
-    tables = {
-        "ranks": ranks,
-        "rank_ecdf": rank_ecdf(table),
-        "coverage": covered,
-        "errors_of_claims": errors_of_claims(table),
-        "discoveries": discoveries(table, 0.05),
-        "power": power(table),
-        "design": DESIGN,
-    }
-    page = calibration_page(
-        {name: rows_of(content) for name, content in tables.items()},
-        ABOUT,
-        model="marginal_effect",
-        replicates=40,
-        against=verdict(ranks, covered),
-        troubled=[],
-        sampler="2 chains of 500 draws after 500",
-    )
+    page = composed_of(table, 40)
     assert set(page.figures) == {"rank_ecdf", "coverage"}
     assert "Power is given by the size of a ratio; the estimands of this model are none." in page.html
     assert "No rows" not in page.html
+
+
+def test_patients_of_studies_that_print_no_number_are_not_0():
+    table = normal_means(40, seed=3, estimand="published_ratio", scope="pooled", stratum="")
+    design = pd.DataFrame(
+        {"of": ["One", "Two"], "stratum": ["all", "HR+"], "n": pd.Series([120, None], dtype="Int64")}
+    )
+    page = composed_of(table, 40, calls_signs=False, design=design, unit="patients")
+    assert "Patients of every simulated data set" in page.html
+    assert "Patients of: <b>A study" in page.html
+    assert re.search(r"One</th>\s*<td[^>]*>120</td>\s*<td[^>]*>–</td>", page.html)
+    assert re.search(r"Two</th>\s*<td[^>]*>–</td>\s*<td[^>]*>–</td>", page.html)
+    assert "–: no number printed" in page.html
+    assert page.figures["power"].image.svg.count("stroke-width: 1.1") == 1  # its line, without strata too
+    assert "Discoveries" not in page.html

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +12,6 @@ from simulated_studies import small_study
 
 from bayes_her2.cli import exit_code
 from bayes_her2.simulation.demo import write_study
-
-
-@pytest.fixture(scope="session", autouse=True)
-def interrupts_are_heard() -> None:
-    """A shell that starts the tests in its background has them, and the commands that they start, ignore interrupts."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,11 @@ def test_the_page_says_what_rests_on_the_priors(folder):
     assert "Do the priors decide it?" in page
     assert "under every one of 2 other priors" in page
     assert "SIMULATED DATA" in page
-    assert "Power-scaling:" in page
+    scaled = table(folder, "power_scaling")
+    headline = scaled[(scaled["priors"] == ALL) & (scaled["estimand"] == "overall")]
+    moved = int((headline["prior"] >= power_scaling.THRESHOLD).sum())
+    assert f"Power-scaling: {moved or 'none'} of {len(headline)} pooled ratios" in page
+    assert ("Numbered: the most sensitive" in page) == (moved > 0)
     assert "mathdefault" not in page  # numbers on axes are text
     assert {p.name for p in (folder / "figures").glob("*.svg")} == {"sensitivity.svg", "power_scaling.svg"}
 
