@@ -8,7 +8,7 @@ import numpy as np
 import pymc as pm
 
 from bayes_her2.bayesian.kernel import Kernel
-from bayes_her2.bayesian.prepared import counted_rows, of_data
+from bayes_her2.bayesian.prepared import counted_rows
 from bayes_her2.bayesian.vector_math import exp, log_of_1_plus
 
 
@@ -61,7 +61,7 @@ def bernoulli_node(
         logp=logp,
         random=random,
         signature="(),()->()",
-        observed=of_data(name, "observed", observed),
+        observed=np.asarray(observed, dtype=float),
         dims=dims,
     )
 

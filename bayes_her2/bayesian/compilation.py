@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from hashlib import sha256
 from importlib.util import find_spec
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numba
@@ -30,17 +31,20 @@ import nutpie.compile_pymc as internals
 import pandas as pd
 import pymc as pm
 import pytensor
+import pytensor.tensor as pt
 from numba.core import cgutils
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 from pymc.initial_point import make_initial_point_fn
+from pymc.pytensorf import compile as compile_in_pymc
 from pytensor.compile.mode import Mode, get_mode
 from pytensor.configdefaults import config
 from pytensor.graph.basic import Apply, Constant, Variable
 from pytensor.graph.destroyhandler import DestroyHandler
 from pytensor.graph.fg import FunctionGraph
 from pytensor.graph.op import Op
+from pytensor.graph.replace import clone_replace
 from pytensor.link.numba.cache import CACHED_SRC_FUNCTIONS, compile_numba_function_src
 from pytensor.link.numba.dispatch.basic import (
     cache_key_for_constant,
@@ -58,6 +62,7 @@ from pytensor.tensor.shape import Reshape
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
 
+from bayes_her2.bayesian.without_data import DensityOfPoint, WithoutData, density_of_point, without_data
 from bayes_her2.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,6 +91,12 @@ _OPERATIONS: dict[tuple[Any, ...], Any] = {}
 
 Each is compiled or loaded once.
 """
+
+_STRUCTURES: dict[tuple[Any, ...], _Structure] = {}
+"""Compiled models of this process, by the structure of their graphs, the one used last at the end."""
+
+_REMEMBERED = 24
+"""Structures: a run has about ten, a comparison twenty."""
 
 _EXPECTED = {
     "_n_dim",
@@ -146,7 +157,8 @@ def nutpie_is_known() -> bool:
     """Whether the installed nutpie has what this module is built on."""
     model = getattr(internals, "CompiledPyMCModel", None)
     used = (
-        "_make_functions",
+        "_compute_shapes",
+        "_rv_dict_to_flat_array_wrapper",
         "_wrap_with_lock",
         "_prepare_dims_and_coords",
         "make_user_data",
@@ -191,49 +203,124 @@ def compiled(graph: pm.Model, backend: Literal["numba", "jax"] = "numba") -> Com
     if not nutpie_is_known():
         ready: CompiledModel = nutpie.compile_pymc_model(graph)
         return ready
-    initial = make_initial_point_fn(
-        model=graph,
-        overrides=None,
-        default_strategy="support_point",
-        jitter_rvs=set(graph.free_RVs),
-        return_transformed=True,
-    )
-    n_dim, n_expanded, log_density, expanded, first_point, shape_info, transformed = (
-        internals._make_functions(
-            graph,
-            mode=Mode(_NotCompiled(), get_mode("NUMBA").provided_optimizer),
-            compute_grad=True,
-            join_expanded=True,
-            pymc_initial_point_fn=internals._wrap_with_lock(initial),
+    opened = without_data(graph)
+    known = _STRUCTURES.pop(opened.structure, None)
+    made = _Structure.of(graph, opened) if known is None else known
+    _STRUCTURES[opened.structure] = made
+    if len(_STRUCTURES) > _REMEMBERED:
+        del _STRUCTURES[next(iter(_STRUCTURES))]
+    return made.with_data_of(graph, opened)
+
+
+@dataclass(frozen=True)
+class _Structure:
+    """Compiled code of all graphs of one structure."""
+
+    density: DensityOfPoint
+    exchangeable: Sequence[Variable]
+    codes: tuple[_Code, _Code]
+    entries: tuple[_CalledFromC, _CalledFromC]
+    keys: Mapping[Variable, str]
+    addresses: Variable
+    shapes: tuple[list[str], list[slice], list[tuple[int, ...]]]
+    n_free: int
+
+    @classmethod
+    def of(cls, graph: pm.Model, opened: WithoutData) -> _Structure:
+        """Rewrite and compile a graph's functions."""
+        values = [graph.rvs_to_values[v] for v in graph.free_RVs]
+        density = density_of_point(opened, values, check_bounds=graph.check_bounds)
+        known = internals._compute_shapes(graph)
+        names = [str(v.name) for v in (*values, *opened.kept)]
+        shapes = [tuple(int(size) for size in known[name]) for name in names]
+        ends = np.cumsum([prod(shape) for shape in shapes])
+        slices = [slice(int(end) - prod(shape), int(end)) for end, shape in zip(ends, shapes, strict=True)]
+        point = TensorType("float64", shape=(slices[len(values) - 1].stop,))("_unconstrained_point")
+        parts = {
+            v: point[own].reshape(shape).astype(v.dtype)
+            for v, own, shape in zip(values, slices, shapes, strict=False)
+        }
+        log_density, *gradient = clone_replace([density.log_density, *density.gradient], parts)
+        kept = clone_replace(list(density.kept), parts)
+        mode = Mode(_NotCompiled(), get_mode("NUMBA").provided_optimizer)
+        with graph:
+            functions = (
+                compile_in_pymc([point], [log_density, _in_a_row(gradient)], mode=mode),
+                compile_in_pymc(
+                    [point], [_in_a_row([*(point[s] for s in slices[: len(values)]), *kept])], mode=mode
+                ),
+            )
+        codes = (_Code(functions[0]), _Code(functions[1]))
+        addresses = TensorType("uint64", (2,))()
+        variables = [*dict.fromkeys([*codes[0].arrays, *codes[1].arrays]), addresses]
+        keys = {variable: f"a{i:04d}" for i, variable in enumerate(variables)}
+        arrays = codes[0].arrays | codes[1].arrays | {addresses: np.zeros(2, dtype=np.uint64)}
+        record = internals.make_user_data(keys, {keys[v]: _fixed(arrays[v]) for v in keys})
+        places = _places(record.dtype, keys)
+        where = (places, places[addresses][0])
+        entries = (
+            codes[0].called_from_c(*where, _LOG_DENSITY, _LOG_DENSITY_CODE),
+            codes[1].called_from_c(*where, _EXPANDED, _EXPANDED_CODE),
         )
-    )
-    codes = (_Code(log_density), _Code(expanded))
-    addresses = TensorType("uint64", (2,))()
-    arrays = codes[0].arrays | codes[1].arrays
-    arrays[addresses] = np.array([code.address for code in codes], dtype=np.uint64)
-    keys = {variable: f"a{i:04d}" for i, variable in enumerate(arrays)}
-    data = {keys[variable]: _fixed(values) for variable, values in arrays.items()}
-    record = internals.make_user_data(keys, data)
-    places = _places(record.dtype, keys)
-    where = (places, places[addresses][0])
-    dims, coords = internals._prepare_dims_and_coords(graph, shape_info, transformed)
-    return internals.CompiledPyMCModel(
-        _n_dim=n_dim,
-        dims=dims,
-        _coords={name: _plain(labels) for name, labels in coords.items()},
-        _shapes={name: tuple(shape) for name, _, shape in zip(*shape_info, strict=True)},
-        compiled_logp_func=codes[0].called_from_c(*where, _LOG_DENSITY, _LOG_DENSITY_CODE),
-        compiled_expand_func=codes[1].called_from_c(*where, _EXPANDED, _EXPANDED_CODE),
-        initial_point_func=first_point,
-        shared_data=data,
-        shared_var_keys=keys,
-        user_data=record,
-        n_expanded=n_expanded,
-        shape_info=shape_info,
-        logp_func=log_density,
-        expand_func=expanded,
-        reparameterized_names=transformed,
-    )
+        return cls(
+            density,
+            opened.exchangeable,
+            codes,
+            entries,
+            keys,
+            addresses,
+            (names, slices, shapes),
+            len(values),
+        )
+
+    def with_data_of(self, graph: pm.Model, opened: WithoutData) -> CompiledModel:
+        """Return the model of a graph of this structure."""
+        arrays = self.codes[0].arrays | self.codes[1].arrays
+        own = dict(zip(self.density.held, self.density.values(opened.arrays), strict=True))
+        own |= {
+            mine: np.asarray(theirs.get_value(borrow=True))
+            for mine, theirs in zip(self.exchangeable, opened.exchangeable, strict=True)
+        }
+        arrays |= {variable: values for variable, values in own.items() if variable in arrays}
+        arrays[self.addresses] = np.array([code.address for code in self.codes], dtype=np.uint64)
+        data = {key: _fixed(arrays[variable]) for variable, key in self.keys.items()}
+        transformed = [
+            str(graph.rvs_to_values[v].name)
+            for v in graph.free_RVs
+            if graph.rvs_to_transforms.get(v) is not None
+        ]
+        dims, coords = internals._prepare_dims_and_coords(graph, self.shapes, transformed)
+        initial = make_initial_point_fn(
+            model=graph,
+            overrides=None,
+            default_strategy="support_point",
+            jitter_rvs=set(graph.free_RVs),
+            return_transformed=True,
+        )
+        names, slices, shapes = self.shapes
+        return internals.CompiledPyMCModel(
+            _n_dim=slices[self.n_free - 1].stop,
+            dims=dims,
+            _coords={name: _plain(labels) for name, labels in coords.items()},
+            _shapes=dict(zip(names, shapes, strict=True)),
+            compiled_logp_func=self.entries[0],
+            compiled_expand_func=self.entries[1],
+            initial_point_func=internals._rv_dict_to_flat_array_wrapper(
+                internals._wrap_with_lock(initial), names=names[: self.n_free], shapes=shapes[: self.n_free]
+            ),
+            shared_data=data,
+            shared_var_keys=dict(self.keys),
+            user_data=internals.make_user_data(self.keys, data),
+            n_expanded=slices[-1].stop,
+            shape_info=self.shapes,
+            logp_func=self.codes[0],
+            expand_func=self.codes[1],
+            reparameterized_names=transformed,
+        )
+
+
+def _in_a_row(variables: Sequence[Any]) -> Any:
+    return pt.concatenate([variable.ravel() for variable in variables])
 
 
 class _NotCompiled(NumbaLinker):

@@ -12,7 +12,7 @@ import numpy as np
 import pymc as pm
 
 from bayes_her2.bayesian.amounts import AmountFamily
-from bayes_her2.bayesian.prepared import counted_rows, of_data
+from bayes_her2.bayesian.prepared import counted_rows
 from bayes_her2.bayesian.product import matrix_product
 
 
@@ -67,10 +67,10 @@ def amount_node(
         eta,
         *(matrix_product(member, term) for term in terms),
         counted_rows(name, counted),
-        of_data(name, "log_observed", log_observed),
+        np.asarray(log_observed, dtype=float),
         logp=logp,
         random=random,
         signature=f"{','.join(['()'] * (len(terms) + 3))}->()",
-        observed=of_data(name, "observed", observed),
+        observed=np.asarray(observed, dtype=float),
         dims=dims,
     )

@@ -32,7 +32,7 @@ from bayes_her2.bayesian.averages import Averages, OneStratum
 from bayes_her2.bayesian.density import Density, Predictors
 from bayes_her2.bayesian.design import PartDesign, Structure, design_of
 from bayes_her2.bayesian.kernel import Kernel
-from bayes_her2.bayesian.prepared import counted_rows, of_data
+from bayes_her2.bayesian.prepared import counted_rows
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.slopes import Slopes, her2_support, thinning
 from bayes_her2.bayesian.starting import CheapFit, cheap_tobit
@@ -118,12 +118,12 @@ def tobit_node(
         eta,
         log_scale,
         inverse,
-        of_data(name, "half_log", 0.5 * np.log(np.where(observed > 0, observed, 1.0))),
+        0.5 * np.log(np.where(observed > 0, observed, 1.0)),
         counted_rows(name, modelled),
         logp=logp,
         random=random,
         signature="(),(),(),(),()->()",
-        observed=of_data(name, "observed", observed),
+        observed=np.asarray(observed, dtype=float),
         dims=dims,
     )
 

@@ -64,6 +64,17 @@ def test_the_density_and_the_draws_are_those_of_nutpie_alone():
         np.testing.assert_allclose(a[name].to_numpy(), b[name].to_numpy(), rtol=1e-6)
 
 
+@pytest.fixture
+def forgotten(monkeypatch):
+    """As in a new process: what was compiled before is on disk alone."""
+
+    def forget():
+        monkeypatch.setattr(compilation, "_STRUCTURES", {})
+
+    forget()
+    return forget
+
+
 def agrees(ready, graph, point):
     for found, expected in zip(log_density_at(ready, point), Operations(graph).at(point), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
@@ -141,8 +152,9 @@ def test_what_is_computed_in_place_is_in_its_order(small_data):
     [counts_of(8), counts_of(8, n=300)],
     ids=["other counts", "more rows"],
 )
-def test_other_data_find_the_code_on_disk(other):
+def test_other_data_find_the_code_on_disk(other, forgotten):
     compiled(model_of(counts_of(1)))
+    forgotten()
     graph = model_of(other)
     ready = compiled(graph)
     assert ready.compiled_logp_func.was_on_disk
@@ -150,8 +162,9 @@ def test_other_data_find_the_code_on_disk(other):
     agrees(ready, graph, np.random.default_rng(3).normal(size=ready.n_dim))
 
 
-def test_the_main_model_of_a_third_cohort_finds_the_code_of_two(small_data, tmp_path):
+def test_the_main_model_of_a_third_cohort_finds_the_code_of_two(small_data, tmp_path, forgotten):
     compiled(abundance.build(small_data, abundance.priors_for(small_data)))
+    forgotten()
     study = write_study(tmp_path, small_study(seed=9, n_cohorts=3), seed=9)
     data = check_study(study).prepared.data
     assert len(data.cohorts) == 1 + len(small_data.cohorts)
@@ -197,10 +210,12 @@ def test_the_installed_nutpie_is_known_and_another_is_left_to_itself(monkeypatch
     assert compiled("a graph") == ("nutpie's", "a graph")
 
 
-def test_code_that_is_loaded_where_it_was_compiled_draws_the_same():
+def test_code_that_is_loaded_where_it_was_compiled_draws_the_same(forgotten):
     # A number of the prior that no earlier run had is part of the code: it cannot be on disk.
     graph = model_of(counts_of(1), level=np.random.default_rng().normal())
-    first, second = compiled(graph), compiled(graph)
+    first = compiled(graph)
+    forgotten()
+    second = compiled(graph)
     assert not first.compiled_logp_func.was_on_disk
     assert second.compiled_logp_func.was_on_disk
     settings = Sampling(chains=1, tune=30, draws=10, seed=3, cores=1)
@@ -235,9 +250,10 @@ def test_another_process_computes_the_same_to_the_last_bit(small_data, tmp_path)
     assert found[0][1] == found[1][1]
 
 
-def test_nothing_is_kept_on_disk_where_pytensor_may_not_keep_it():
+def test_nothing_is_kept_on_disk_where_pytensor_may_not_keep_it(forgotten):
     graph = model_of(counts_of(1))
     compiled(graph)
+    forgotten()
     with pytensor.config.change_flags(numba__cache=False):
         ready = compiled(graph)
     assert not ready.compiled_logp_func.was_on_disk
@@ -245,10 +261,11 @@ def test_nothing_is_kept_on_disk_where_pytensor_may_not_keep_it():
     assert log_density_at(ready, at)[0] == pytest.approx(log_density_at(compiled(graph), at)[0], rel=1e-12)
 
 
-def test_arithmetic_is_strict_whatever_the_setting_of_pytensor():
+def test_arithmetic_is_strict_whatever_the_setting_of_pytensor(forgotten):
     graph = model_of(counts_of(1))
     keys = []
     for fast in (True, False):
+        forgotten()
         with pytensor.config.change_flags(numba__fastmath=fast):
             keys.append(compiled(graph).compiled_logp_func.code.key)
             assert pytensor.config.numba__fastmath == fast

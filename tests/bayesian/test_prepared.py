@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pymc as pm
 import pytest
 from bayes_her2.models import abundance, composition
 from compiled_density import log_density_at
 from pytensor.compile.mode import get_mode
-from pytensor.graph.traversal import graph_inputs
-from scipy.stats import expon, norm
 
-from bayes_her2.bayesian.amounts import WEIBULL
 from bayes_her2.bayesian.compilation import compiled
-from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.prepared import prepared, rows_can_be_left_out
 
 PLAIN = get_mode("FAST_COMPILE").excluding("fusion")
@@ -35,11 +30,6 @@ def ready(graph):
 def points(ready):
     rng = np.random.default_rng(5)
     return [0.3 * rng.standard_normal(ready.compiled.n_dim) for _ in range(3)]
-
-
-def arrays_of(model):
-    """Exchangeable arrays of a compiled model by name."""
-    return {variable.name: model.shared_data[key] for variable, key in model.shared_var_keys.items()}
 
 
 def split(graph, point):
@@ -85,65 +75,6 @@ def test_tumours_left_out_take_their_density_with_them_and_nothing_else(small_da
     gone = sum(float(np.asarray(term)[::2].sum()) for term in terms)
     found = log_density_at(ready.compiled, points[0])[0] - log_density_at(evens, points[0])[0]
     assert found == pytest.approx(gone, rel=1e-9)
-
-
-def test_other_abundances_are_those_that_the_density_is_taken_at(small_data, graph, ready, points):
-    """Each tumour is given the abundances of the next one of its cohort and stratum."""
-    groups = small_data.tumours.groupby(["cohort", "hr"]).groups.values()
-    order = {label: labels[(i + 1) % len(labels)] for labels in groups for i, label in enumerate(labels)}
-    taken = small_data.abundance.loc[[order[t] for t in small_data.abundance.index]]
-    other = small_data.with_abundance(taken.set_axis(small_data.abundance.index))
-    exchanged = ready.observing(abundance.build(other, abundance.PRIORS))
-
-    # The same variables with the other graph's arrays, evaluated by the operations of the graph.
-    plain = abundance.build(small_data, abundance.PRIORS)
-    terms = plain.compile_logp(sum=False, mode=PLAIN)
-    inputs = [plain.rvs_to_values[node] for node in plain.observed_RVs]
-    for variable in graph_inputs([*plain.observed_RVs, *inputs]):
-        if str(variable.name) in ready.held:
-            variable.set_value(arrays_of(exchanged)[variable.name])
-    observed = {str(node.name): plain.rvs_to_values[node].get_value() for node in plain.observed_RVs}
-    cells = plain.coords["amount_cell_type"]
-    np.testing.assert_array_equal(observed["amount"], other.abundance[list(cells)])
-    for point in points:
-        expected = sum(float(np.sum(term)) for term in terms(split(graph, point)))
-        value, _ = log_density_at(exchanged, point)
-        assert value == pytest.approx(expected, rel=1e-11)
-        assert abs(value - log_density_at(ready.compiled, point)[0]) > 1
-
-
-def test_an_array_that_the_density_does_not_use_is_not_exchanged():
-    """A Weibull density is of the log amounts alone."""
-
-    def graph(values):
-        with pm.Model(coords={"tumour": ["a", "b"], "amount_cell_type": ["X"]}) as model:
-            eta = pm.Normal("eta")
-            amount_node(
-                "amount",
-                family=WEIBULL,
-                eta=eta + np.zeros((2, 1)),
-                log_shape=np.zeros((1, 1)),
-                group_idx=np.array([0, 0]),
-                observed=values,
-                modelled=np.ones((2, 1)),
-                dims=("tumour", "amount_cell_type"),
-            )
-        return model
-
-    first, second = np.array([[0.1], [0.0]]), np.array([[0.4], [0.2]])
-    ready = prepared(graph(first), compiled(graph(first)))
-    assert "amount:observed" in ready.held
-    point = np.array([-0.3])
-    for values in (first, second):
-        y = values[values > 0]
-        expected = norm.logpdf(-0.3) + expon.logpdf(y, scale=np.exp(-0.3)).sum()
-        assert log_density_at(ready.observing(graph(values)), point)[0] == pytest.approx(expected, rel=1e-12)
-
-
-def test_abundances_of_other_tumours_are_refused(small_data, ready):
-    half = small_data.subset(list(small_data.tumours.index[::2]))
-    with pytest.raises(ValueError, match="other tumours or other variables"):
-        ready.observing(abundance.build(half, abundance.PRIORS))
 
 
 def test_graphs_of_other_variables_or_labels_are_compiled_for_themselves(small_data, ready):

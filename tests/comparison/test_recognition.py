@@ -5,7 +5,6 @@ The composition is not among them: its density is on the simplex, and is never c
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import arviz as az
@@ -23,9 +22,7 @@ from bayes_her2.models import (
 from scipy.special import expit, logit
 from slow_studies import record
 
-from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.fit import Sampling, sample
-from bayes_her2.bayesian.prepared import Prepared, prepared
 from bayes_her2.comparison.models import Candidate, compare_models
 from bayes_her2.data import AnalysisSet
 
@@ -55,21 +52,6 @@ LARGEST = 0.99
 @pytest.fixture(scope="module")
 def tumours(tumours_of, data_of) -> AnalysisSet:
     return data_of(*tumours_of(SEED, SIZES, dict.fromkeys(CELL_TYPES, 0.25))).for_model("abundance")
-
-
-@pytest.fixture(scope="module")
-def ready(tumours) -> Callable[[str], Prepared]:
-    """Each likelihood, compiled when it is first needed."""
-    made: dict[str, Prepared] = {}
-
-    def of(name: str) -> Prepared:
-        if name not in made:
-            module = LIKELIHOODS[name]
-            graph = module.build(tumours, module.priors_for(tumours))
-            made[name] = prepared(graph, compiled(graph))
-        return made[name]
-
-    return of
 
 
 def planted(
@@ -117,7 +99,7 @@ def shape_of(family: Any) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("truth", list(LIKELIHOODS))
-def test_the_likelihood_that_data_are_from_predicts_best(truth, tumours, ready):
+def test_the_likelihood_that_data_are_from_predicts_best(truth, tumours):
     rng = np.random.default_rng([SEED, list(LIKELIHOODS).index(truth)])
     best = []
     for replicate in range(REPLICATES):
@@ -125,7 +107,7 @@ def test_the_likelihood_that_data_are_from_predicts_best(truth, tumours, ready):
         candidates = []
         for name, module in LIKELIHOODS.items():
             graph = module.build(data, module.priors_for(data))
-            draws = sample(ready(name).observing(graph), SETTINGS, progress=False)
+            draws = sample(graph, SETTINGS, progress=False)
             posterior = draws["posterior"].to_dataset()
             values = module.log_likelihood(posterior, data)
             r_hat = float(az.rhat(values.sum("tumour").to_dataset(name="x"))["x"])
