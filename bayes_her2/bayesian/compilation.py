@@ -56,8 +56,10 @@ from pytensor.link.numba.dispatch.basic import (
 from pytensor.link.numba.linker import NumbaLinker
 from pytensor.link.utils import fgraph_to_python
 from pytensor.scalar.basic import ScalarType
-from pytensor.tensor.basic import Alloc, AllocEmpty, Join
-from pytensor.tensor.rewriting.scalarize import ScalarSubtensor
+from pytensor.scalar.basic import add as scalar_add
+from pytensor.tensor.basic import Alloc, AllocEmpty, Join, ScalarFromTensor, Split
+from pytensor.tensor.elemwise import CAReduce
+from pytensor.tensor.rewriting.scalarize import ScalarCAReduce, ScalarSubtensor
 from pytensor.tensor.shape import Reshape
 from pytensor.tensor.subtensor import AdvancedIncSubtensor, AdvancedSubtensor, IncSubtensor, Subtensor
 from pytensor.tensor.type import TensorType
@@ -80,7 +82,7 @@ _TAKE_SIZES = (
 )
 """Operations whose whole numbers are positions or sizes, of any type of integer."""
 
-_MADE_AS = "3"
+_MADE_AS = "4"
 """Part of every key: raised where this module makes other code of the same graph, so that no old code is loaded."""
 
 _FEW = 4
@@ -624,16 +626,67 @@ def _compiled_joined(op: _Joined, node: Apply, **kwargs: Any) -> Any:
     return joined
 
 
+class _Total(Op):
+    """Sum of all elements, as a number: PyTensor's code sorts the strides of an array of any layout first."""
+
+    __props__ = ()
+
+    def make_node(self, x: Any) -> Apply:
+        return Apply(self, [x], [ScalarType("float64")()])
+
+    def perform(self, node: Apply, inputs: Sequence[np.ndarray], outputs: Any) -> None:
+        outputs[0][0] = np.sum(inputs[0])
+
+
+@register_funcify_default_op_cache_key(_Total)  # type: ignore[untyped-decorator]
+def _compiled_total(op: _Total, node: Apply, **kwargs: Any) -> Any:
+    @numba_njit
+    def total(x):  # type: ignore[no-untyped-def]
+        flat = x.ravel()
+        n = flat.size
+        # Four sums at a time: with one, each addition waits for the one before.
+        a, b, c, d = 0.0, 0.0, 0.0, 0.0
+        for i in range(0, n - 3, 4):
+            a += flat[i]
+            b += flat[i + 1]
+            c += flat[i + 2]
+            d += flat[i + 3]
+        for i in range(n - n % 4, n):
+            a += flat[i]
+        return (a + b) + (c + d)
+
+    return total
+
+
 def _cheaper_to_compile(graph: FunctionGraph) -> None:
     """Replace operations whose code numba takes long to compile by others of the same result, in place."""
     for node in graph.toposort():
+        first: Any = node.inputs[0] if node.inputs else None
         if isinstance(node.op, Join) and len(node.inputs) > _FEW and node.outputs[0].type.ndim == 1:
             if all(x.type.dtype == "float64" for x in node.inputs):
                 graph.replace(node.outputs[0], _Joined()(*node.inputs))
-        elif isinstance(node.op, Alloc) and node.inputs[0].type.ndim == 0:
+        elif isinstance(node.op, Alloc) and first.type.ndim == 0:
             # A fill with an array of no dimensions compiles the text of an error that cannot occur.
-            filled = Alloc()(node.inputs[0].dimshuffle(*"x" * node.outputs[0].type.ndim), *node.inputs[1:])
+            filled = Alloc()(first.dimshuffle(*"x" * node.outputs[0].type.ndim), *node.inputs[1:])
             graph.replace(node.outputs[0], filled)
+        elif (
+            isinstance(node.op, ScalarCAReduce) and first.type.dtype == "float64" and _is_sum_of_all(node.op)
+        ):
+            graph.replace(node.outputs[0], _Total()(first))
+        elif isinstance(node.op, Split) and node.op.axis == 0 and isinstance(node.inputs[1], Constant):
+            ends = [0, *np.cumsum(node.inputs[1].data)]
+            for part, start, stop in zip(node.outputs, ends, ends[1:], strict=False):
+                graph.replace(part, first[int(start) : int(stop)])
+
+
+def _is_sum_of_all(op: ScalarCAReduce) -> bool:
+    operations = [node.op for node in op.fgraph.toposort()]
+    return (
+        isinstance(operations[0], CAReduce)
+        and operations[0].scalar_op == scalar_add
+        and operations[0].axis is None
+        and all(isinstance(other, ScalarFromTensor) for other in operations[1:])
+    )
 
 
 def _constants_as_arguments(graph: FunctionGraph) -> Sequence[_Argument]:

@@ -213,7 +213,7 @@ def _given_by(graph: FunctionGraph, own: Sequence[Variable], others: Sequence[Va
             data |= set(node.outputs)
     used: dict[Variable, None] = {}
     for node in graph.toposort():
-        if any(v in varies for v in node.inputs):
+        if any(v in varies for v in node.outputs):
             used |= dict.fromkeys(v for v in node.inputs if v in data)
     used |= dict.fromkeys(v for v in graph.outputs if v in data)
     return list(used)

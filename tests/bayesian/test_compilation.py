@@ -12,7 +12,7 @@ import pymc as pm
 import pytensor
 import pytensor.tensor as pt
 import pytest
-from bayes_her2.models import abundance
+from bayes_her2.models import abundance, high_abundance
 from compiled_density import Operations, log_density_at
 from pytensor.link.numba import cache
 from pytensor.raise_op import Assert
@@ -73,6 +73,18 @@ def forgotten(monkeypatch):
 
     forget()
     return forget
+
+
+def test_sums_of_all_elements_and_parts_of_an_axis_are_what_they_were():
+    """Totals of every layout and size, added four at a time, and what was joined is parted again."""
+    rng = np.random.default_rng(7)
+    for n in (1, 2, 3, 4, 5, 11):
+        with pm.Model() as graph:
+            a, b = pm.Normal("a", shape=(n, 2)), pm.Normal("b", shape=(2, 2))
+            rows = pt.concatenate([a, b, a * a], axis=0)
+            pm.Potential("of", -((rows @ rng.normal(size=(2, 3))) ** 2).sum() - (a.T**4).sum())
+        ready = compiled(graph)
+        agrees(ready, graph, rng.normal(size=ready.n_dim))
 
 
 def agrees(ready, graph, point):
@@ -234,14 +246,14 @@ def test_labels_are_text_however_pandas_keeps_it(kept_by):
 
 def _density_at_points(data, folder):
     cache.NUMBA_CACHE_PATH = folder
-    ready = compiled(abundance.build(data, abundance.priors_for(data)))
+    ready = compiled(high_abundance.build(data, high_abundance.priors_for(data)))
     points = 0.3 * np.random.default_rng(9).normal(size=(20, ready.n_dim))
     found = [log_density_at(ready, point) for point in points]
     return ready.compiled_logp_func.was_on_disk, [(value, gradient.tolist()) for value, gradient in found]
 
 
 def test_another_process_computes_the_same_to_the_last_bit(small_data, tmp_path):
-    """One compiles the main model and another loads it: with PyTensor's fast arithmetic they round otherwise."""
+    """One compiles a model and another loads it: with PyTensor's fast arithmetic they round otherwise."""
     found = []
     for _ in range(2):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:

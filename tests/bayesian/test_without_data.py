@@ -98,6 +98,22 @@ def test_arrays_that_are_equal_by_chance_are_a_structure_of_their_own():
         agrees(compiled_, g)
 
 
+def test_a_number_that_data_alone_give_is_each_data_sets_own():
+    """A Dirichlet density checks its concentrations, and has their sum, outside of arrays."""
+
+    def graph(concentration):
+        with pm.Model() as model:
+            weights = pm.Dirichlet("weights", concentration)
+            pm.Potential("of", -((weights - 0.3) ** 2).sum())
+        return model
+
+    first, second = graph(np.array([1.0, 2.0, 3.0])), graph(np.array([2.5, 0.5, 4.0]))
+    one, two = compiled(first), compiled(second)
+    assert share_code(one, two)
+    agrees(one, first)
+    agrees(two, second)
+
+
 @pytest.mark.parametrize("model", [abundance, high_abundance], ids=lambda m: m.__name__.rsplit(".", 1)[-1])
 def test_data_sets_of_a_calibration_share_the_code_of_the_first(model):
     """Outcomes, cheap estimates and starting values are those of each; which came first does not show in a digit."""
