@@ -66,7 +66,7 @@ data.counts
 # A fit that does not pass its gate is no result: look before you read on.
 
 # %%
-sampling = Sampling(tune=500, draws=1_000, seed=SEED)
+sampling = Sampling(tune=500, draws=700, seed=SEED)
 fits = {name: fit_model(name, data, sampling=sampling, progress=False) for name in RIVALS}
 for name, fit in fits.items():
     assert fit.diagnostics.passed, (name, fit.diagnostics.reasons)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from bayes_her2.simulation import SEED_DESIGN, CellTypeDesign, Design, simulate_cohorts
 from bayes_her2.simulation.cohorts import Simulated
+from bayes_her2.simulation.demo import write_study
 
 CELL_TYPES = (
     CellTypeDesign("Plasma cells", 0.30, -2.5, 1.5, presence_slope=0.5, amount_slope=0.25),
@@ -30,3 +32,13 @@ def small_design(n_cohorts: int = 2) -> Design:
 def small_study(seed: int = 7, n_cohorts: int = 2) -> Simulated:
     """Cohorts and truth of a small design."""
     return simulate_cohorts(np.random.default_rng(seed), small_design(n_cohorts))
+
+
+def write_small_study(folder: Path, simulated: Simulated, seed: int, *, published: bool = False) -> Path:
+    """Write a small study, sampled with half of the demo's draws of the main model: of four cell types they do."""
+    path = write_study(folder, simulated, seed, published=published)
+    text = path.read_text(encoding="utf-8")
+    block = "[sampling.abundance]\ndraws = 2000\n"
+    assert block in text
+    path.write_text(text.replace(block, "[sampling.abundance]\ndraws = 1000\n"), encoding="utf-8")
+    return path

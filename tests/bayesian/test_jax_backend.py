@@ -32,11 +32,11 @@ from bayes_her2.workflow.check import Checked, check_study
 OF_SHARES = ("abundance_beta", "composition")
 MODELS = (
     "abundance",
-    "abundance_robust",
     "abundance_tobit",
-    "abundance_factor",
-    "rank_correlation",
-    *OF_SHARES,
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("abundance_robust", "abundance_factor", "rank_correlation", *OF_SHARES)
+    ),
 )
 """One for each operation, and some of the others."""
 

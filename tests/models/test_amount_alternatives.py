@@ -43,7 +43,13 @@ def with_amounts(data: AnalysisSet, family, seed: int) -> AnalysisSet:
     return replace(data, abundance=pd.DataFrame(columns, index=data.tumours.index))
 
 
-@pytest.mark.parametrize("model", [abundance_weibull, abundance_lognormal], ids=["weibull", "lognormal"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(abundance_weibull, id="weibull"),
+        pytest.param(abundance_lognormal, id="lognormal", marks=pytest.mark.slow),
+    ],
+)
 def test_planted_slopes_and_shapes_are_recovered_and_the_main_model_predicts_less_well(model, tumours):
     data = with_amounts(tumours, model.FAMILY, seed=12)
     fits = {m: fit_model(m, data, sampling=SETTINGS, progress=False) for m in (model, abundance)}

@@ -115,6 +115,7 @@ def test_predictive_checks_and_tables(fit, tumours):
     assert all(text.startswith("95%") for text in words.values())
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 def test_tcga_passes_the_gates_of_the_priors_and_can_be_sampled(real_data):
     data = check_study("studies/tcga_brca.toml").sets["abundance"]

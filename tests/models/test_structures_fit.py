@@ -130,6 +130,7 @@ def lineages() -> tuple[AnalysisSet, dict[str, float], Fit]:
     return data, truth, fit_model(abundance_lineage, data, sampling=SETTINGS, progress=False)
 
 
+@pytest.mark.slow
 def test_lineages_and_their_cell_types_are_recovered(lineages):
     _, truth, fit = lineages
     assert fit.diagnostics.n_divergent == 0

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
-from simulated_studies import small_study
+from simulated_studies import small_study, write_small_study
 
 from bayes_her2.cli import exit_code
-from bayes_her2.simulation.demo import write_study
 
 
 @pytest.fixture(scope="session")
 def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cohort of 160 tumours, four cell types, written as files."""
-    return write_study(tmp_path_factory.mktemp("study"), small_study(seed=21, n_cohorts=1), seed=21)
+    return write_small_study(tmp_path_factory.mktemp("study"), small_study(seed=21, n_cohorts=1), seed=21)
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from simulated_studies import small_design, small_study
+from simulated_studies import small_design, small_study, write_small_study
 
 from bayes_her2.bayesian.model import ALTERNATIVES
 from bayes_her2.cli import exit_code
 from bayes_her2.errors import DataError
-from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow.analysis import Job
 from bayes_her2.workflow.check import check_study
 from bayes_her2.workflow.compare import _asked_in_folds, _suited, alternatives_of
@@ -30,7 +29,7 @@ COHORTS = [cohort.name for cohort in small_design().cohorts]
 @pytest.fixture(scope="module")
 def two_cohorts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two cohorts of 160 tumours, four cell types with gamma amounts."""
-    return write_study(tmp_path_factory.mktemp("two"), small_study(seed=22), seed=22)
+    return write_small_study(tmp_path_factory.mktemp("two"), small_study(seed=22), seed=22)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ STUDIES = Path(__file__).parents[2] / "studies"
 CELL_TYPES = ["Plasma cells", "T cells CD8", "Macrophages M1", "Mast cells resting", "Neutrophils"]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.sampling,
     pytest.mark.real_data,
     pytest.mark.skipif(

@@ -25,7 +25,7 @@ from bayes_her2.workflow.side_by_side import _as_sent
 
 pytestmark = pytest.mark.sampling
 
-BOTH = ("abundance", "high_abundance")
+BOTH = ("high_abundance", "clinical")
 
 
 def _compile(study: Path) -> None:
