@@ -12,9 +12,10 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from cyclopts import App, CycloptsError, Parameter, validators
+from cyclopts.completion.detect import ShellDetectionError
 from rich.console import Console
 from rich.markup import escape
 
@@ -44,6 +45,8 @@ from bayes_her2.workflow.progress import Bars
 from bayes_her2.workflow.run import RunResult, run_demo, run_study
 from bayes_her2.workflow.sensitivity import sensitivity_study
 from bayes_her2.workflow.universes import BY_NAME, MAIN, PRIOR_UNIVERSES
+
+Shell = Literal["bash", "zsh", "fish", "powershell"]
 
 OTHER_PRIORS = tuple(universe.name for universe in PRIOR_UNIVERSES if universe.name != MAIN)
 
@@ -407,6 +410,26 @@ def audit(
     settings = Settings(alpha, dict(_plausible(text) for text in plausible))
     result = audit_claims(claims, out, settings=settings)
     show_audit(_console(quiet), result)
+
+
+@app.command
+def completion(*, shell: Shell | None = None, quiet: Quiet = False) -> None:
+    """Let the shell complete commands and options: writes its script, and a line into its startup file that loads it.
+
+    Parameters
+    ----------
+    shell
+        The shell. Default: the one that this is run in.
+    """
+    try:
+        script = app.install_completion(shell=shell)
+    except ShellDetectionError:
+        raise DataError(
+            f"the shell that this is run in is not known: say --shell {' or '.join(get_args(Shell))}."
+        ) from None
+    _console(quiet).print(
+        f"Commands and options are completed in new shells. Script: {script}", soft_wrap=True
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

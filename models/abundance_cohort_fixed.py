@@ -55,7 +55,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 build = partial(abundance.build, terms=TERMS)
 estimand_draws = abundance.estimand_draws
 estimates = partial(abundance.estimates, terms=TERMS, method="models/abundance_cohort_fixed.py")
-log_likelihood, replicate = abundance.log_likelihood, abundance.replicate
+log_likelihood, replicate, replicated = abundance.log_likelihood, abundance.replicate, abundance.replicated
 reported = abundance.reported
 prior_checks = abundance.prior_checks
 predictive_checks = abundance.predictive_checks

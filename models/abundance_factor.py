@@ -51,7 +51,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 
 build = partial(abundance.build, terms=TERMS)
 estimand_draws = abundance.estimand_draws
-log_likelihood, replicate = factor_log_likelihood, abundance.replicate
+log_likelihood, replicate, replicated = factor_log_likelihood, abundance.replicate, abundance.replicated
 estimates = partial(abundance.estimates, terms=TERMS, method="models/abundance_factor.py")
 
 

@@ -35,7 +35,7 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 build = partial(abundance.build, terms=TERMS)
 estimand_draws = abundance.estimand_draws
 estimates = partial(abundance.estimates, terms=TERMS, method="models/abundance_no_her2.py")
-log_likelihood, replicate = abundance.log_likelihood, abundance.replicate
+log_likelihood, replicate, replicated = abundance.log_likelihood, abundance.replicate, abundance.replicated
 
 
 def reported(posterior: Any) -> dict[str, Any]:

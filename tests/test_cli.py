@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from cyclopts.completion.detect import ShellDetectionError
 from simulated_studies import small_study
 
 from bayes_her2 import __version__
@@ -67,3 +71,36 @@ def test_help_names_every_command(capsys):
 def test_version_is_the_package_version(capsys):
     assert exit_code(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_installed_where_the_shell_looks_for_it(shell, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for _ in range(2):  # a second time changes nothing
+        assert exit_code(["completion", "--shell", shell]) == 0
+    script = Path(capsys.readouterr().out.splitlines()[-1].split("Script: ")[1])
+    assert script.is_relative_to(tmp_path)
+    assert {"measurement", "--imputations"} <= set(re.findall(r"[\w-]+", script.read_text()))
+    started = [p.read_text() for p in (tmp_path / ".bashrc", tmp_path / ".zshrc") if p.exists()]
+    assert [text.count(str(script.parent)) > 0 for text in started] == [True] * (shell != "fish")
+
+
+def test_a_shell_that_is_not_known_is_asked_for(tmp_path, capsys, monkeypatch):
+    def unknown() -> None:
+        raise ShellDetectionError
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("cyclopts.completion.detect.detect_shell", unknown)
+    assert exit_code(["completion"]) == 2
+    assert "say --shell bash or zsh or fish or powershell" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes_a_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert exit_code(["completion", "--shell", "bash", "-q"]) == 0
+    script = next((tmp_path / ".local").rglob("bayes-her2"))
+    ask = f'source {script}; COMP_WORDS=(bayes-her2 mea); COMP_CWORD=1; _bayes_her2; echo "${{COMPREPLY[@]}}"'
+    told = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["measurement"]

@@ -233,13 +233,16 @@ class Density(ABC):
 
     def replicated(self, draw: xr.Dataset, data: AnalysisSet, rng: np.random.Generator) -> AnalysisSet:
         """Return the same tumours with abundances of one draw; those that are not modelled stay as they are."""
-        drawn = self.replicate(draw, data, rng, max_draws=1).isel(chain=0, draw=0, drop=True)
-        made = pd.DataFrame(
-            drawn.transpose("tumour", "cell_type").to_numpy(),
-            index=drawn["tumour"].to_numpy(),
-            columns=drawn["cell_type"].to_numpy(),
-        )
-        return data.with_abundance(made.where(made.notna(), data.abundance))
+        return with_drawn_abundance(data, self.replicate(draw, data, rng, max_draws=1))
+
+
+def with_drawn_abundance(data: AnalysisSet, drawn: xr.DataArray) -> AnalysisSet:
+    """Return the same tumours with the abundances of the first draw; those that are not modelled stay as they are."""
+    first = drawn.isel(chain=0, draw=0, drop=True).transpose("tumour", "cell_type")
+    made = pd.DataFrame(
+        first.to_numpy(), index=first["tumour"].to_numpy(), columns=first["cell_type"].to_numpy()
+    )
+    return data.with_abundance(made.where(made.notna(), data.abundance))
 
 
 class HurdleDensity(Density):

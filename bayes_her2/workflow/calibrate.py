@@ -70,7 +70,9 @@ CELL_TYPES = (
 NOT_DRAWN = {
     "rank_correlation": "it sees ranks, and the prior of the measures' correlations lies around those of the sample: "
     "no data can be drawn from it; how often its intervals hold known correlations is in "
-    "tests/reference/studies/copula_coverage.csv"
+    "tests/reference/studies/copula_coverage.csv",
+    "composition": "a tumour without any cell type has no shares: tumours are drawn until they have one, which the "
+    "density of presence does not know of",
 }
 """Model -> why no data are simulated from its priors."""
 _BLOCK = 50

@@ -141,6 +141,34 @@ def test_finished_data_sets_are_reused_and_a_broken_one_is_made_again(folder, ti
             assert path.stat().st_mtime_ns == time
 
 
+def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypatch):
+    def asked(scheduler: str, **settings) -> None:
+        calibrate_model(
+            "abundance",
+            tmp_path / "out",
+            study=tiny,
+            replicates=N,
+            seed=SEED,
+            scheduler=scheduler,
+            **settings,
+        )
+
+    monkeypatch.setattr(on_cluster, "ANSWERS_WITHIN", 2)
+    with pytest.raises(DataError, match=r"tcp://127.0.0.1:1: no Dask scheduler answers there"):
+        asked("tcp://127.0.0.1:1")
+    with pytest.raises(DataError, match=r"nonsense: is no address.*tcp://HOST:PORT"):
+        asked("nonsense")
+    monkeypatch.setattr(on_cluster, "__version__", "9.9.9")
+    with pytest.raises(DataError, match=r"workers have bayes_her2 0\.1\.0, and this is 9\.9\.9"):
+        asked(cluster.scheduler_address)
+    monkeypatch.undo()
+    monkeypatch.setattr(on_cluster.Path, "touch", lambda self: None)  # as if on another disk
+    with pytest.raises(DataError, match=r"2 of 2 workers do not see .*out"):
+        asked(cluster.scheduler_address)
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"decisions.json"}
+
+
 def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, folder, tiny, tmp_path):
     out = ResultsFolder(tmp_path / "out")
     out.out.mkdir()
@@ -198,37 +226,6 @@ def test_a_job_that_ends_every_worker_or_fails_is_named(cluster, tmp_path):
         on_cluster.do_all_on(address, jobs, ends_its_process, folder, say=print)
     with pytest.raises(DataError, match="0007 is no good"):
         on_cluster.do_all_on(address, jobs, fails, folder, say=print)
-
-
-def test_workers_that_would_not_do_are_refused(cluster, tiny, tmp_path, monkeypatch):
-    with Client(cluster.scheduler_address, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=60)  # those that a test before ended are back
-
-    def asked(scheduler: str, **settings) -> None:
-        calibrate_model(
-            "abundance",
-            tmp_path / "out",
-            study=tiny,
-            replicates=N,
-            seed=SEED,
-            scheduler=scheduler,
-            **settings,
-        )
-
-    monkeypatch.setattr(on_cluster, "ANSWERS_WITHIN", 2)
-    with pytest.raises(DataError, match=r"tcp://127.0.0.1:1: no Dask scheduler answers there"):
-        asked("tcp://127.0.0.1:1")
-    with pytest.raises(DataError, match=r"nonsense: is no address.*tcp://HOST:PORT"):
-        asked("nonsense")
-    monkeypatch.setattr(on_cluster, "__version__", "9.9.9")
-    with pytest.raises(DataError, match=r"workers have bayes_her2 0\.1\.0, and this is 9\.9\.9"):
-        asked(cluster.scheduler_address)
-    monkeypatch.undo()
-    monkeypatch.setattr(on_cluster.Path, "touch", lambda self: None)  # as if on another disk
-    with pytest.raises(DataError, match=r"2 of 2 workers do not see .*out"):
-        asked(cluster.scheduler_address)
-    assert not list((tmp_path / "out").rglob("*.part"))
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"decisions.json"}
 
 
 def test_a_scheduler_without_workers_or_with_threads_is_refused(tmp_path):
@@ -312,6 +309,10 @@ def test_the_seed_studys_design_has_its_strata_and_six_cell_types():
         (
             ["rank_correlation"],
             "'rank_correlation': is not a model that can be held against data simulated from it (it sees ranks",
+        ),
+        (
+            ["composition"],
+            "'composition': is not a model that can be held against data simulated from it (a tumour without any cell",
         ),
         (
             ["abundanse"],
