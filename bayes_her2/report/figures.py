@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from html import escape
@@ -93,16 +93,26 @@ class Drawing:
 
     @property
     def inline(self) -> str:
-        """The SVG as it goes into a page: own ids, no prolog, no namespaces, a role and a label."""
+        """The SVG as it goes into a page: own ids, no prolog, no namespaces, a role and a label, and nothing twice."""
         body = self.svg[self.svg.index("<svg") :]
         body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
         body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)
-        body = re.sub(r'\bid="', f'id="{self.name}-', body)
-        body = re.sub(r"url\(#", f"url(#{self.name}-", body)
-        body = re.sub(r'xlink:href="#', f'href="#{self.name}-', body)
+        body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+        pointed_at = set(re.findall(r'(?:url\(|xlink:href=")#([^")]+)', body))
+        body = re.sub(r"<[^>]+>", lambda tag: self._short(tag[0], pointed_at), body)
+        body = re.sub(r">\s*\n\s*<", "><", body)
         box = re.search(r'viewBox="([^"]+)"', body)
         opening = f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{box.group(1) if box else ""}">'
         return opening + body[body.index(">") + 1 :]
+
+    def _short(self, tag: str, pointed_at: Set[str]) -> str:
+        """Shorten a tag: hundredths of a point, the page's font, and of the ids those that something points at."""
+        tag = re.sub(r' id="([^"]*)"', lambda own: own[0] if own[1] in pointed_at else "", tag)
+        tag = re.sub(r' id="', f' id="{self.name}-', tag)
+        tag = tag.replace("url(#", f"url(#{self.name}-").replace('xlink:href="#', f'href="#{self.name}-')
+        tag = re.sub(r"font-family: [^;\"]*(?:; )?", "", tag)
+        tag = re.sub(r"-?\d+\.\d{3,}(?:e-?\d+)?", lambda n: f"{round(float(n[0]), 2):g}", tag)
+        return re.sub(r"\s*\n\s*", " ", tag)
 
 
 @dataclass(frozen=True)

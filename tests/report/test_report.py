@@ -485,6 +485,24 @@ def test_tables_and_figures_can_be_read_aloud(finished: tuple[Path, Any]) -> Non
     assert html.count("<figure") == html.count("<figcaption")
 
 
+def test_a_figure_in_the_page_is_that_of_its_file_and_shorter(finished: tuple[Path, Any]) -> None:
+    """The same texts at the same places to a hundredth of a point, and nothing points at what is not there."""
+    html = (finished[0] / "report.html").read_text(encoding="utf-8")
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    inline = re.findall(r"<svg .*?</svg>", html, flags=re.DOTALL)
+    for svg in inline:
+        assert set(re.findall(r'(?:url\(|href=")#([^")]+)', svg)) <= set(re.findall(r' id="([^"]+)"', svg))
+    file = (finished[0] / "figures" / "forest.svg").read_text(encoding="utf-8")
+    start = html.index('id="figure-forest"')
+    own = html[html.index("<svg", start) : html.index("</svg>", start) + 6]
+    assert len(own) < 0.8 * len(file)
+    own = own.replace("<svg ", f'<svg xmlns="{NAMESPACE[1:-1]}" ', 1)
+    drawn, filed = drawn_texts(own), drawn_texts(file)
+    assert [text for text, _ in drawn] == [text for text, _ in filed]
+    assert [y for _, y in drawn] == pytest.approx([y for _, y in filed], abs=0.0051)
+
+
 def test_what_the_data_cannot_say_is_composed_from_statuses(finished: tuple[Path, Any]) -> None:
     text = finished[1].visible
     text = text[text.index("10. What these data cannot say", text.index("Drift of the summed shares")) :]

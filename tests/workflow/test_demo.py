@@ -73,6 +73,11 @@ def test_the_first_attempt_of_every_model_passes_the_gate(whole):
 
 
 @pytest.mark.slow
+def test_the_report_is_light_enough_to_be_sent(whole):
+    assert (whole / "report.html").stat().st_size < 5_000_000
+
+
+@pytest.mark.slow
 def test_truth_is_covered_as_often_as_the_intervals_say(whole):
     recovered = pd.read_csv(whole / "tables" / "recovery.csv")
     assert len(recovered) > 800
