@@ -34,6 +34,7 @@ from bayes_her2.bayesian.design import MAIN, Structure, Terms, arrays, bends, pa
 from bayes_her2.bayesian.factor import tumour_factor
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
+from bayes_her2.bayesian.in_words import predictor_in_words
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
 from bayes_her2.bayesian.other_priors import Change, OtherPriors
 from bayes_her2.bayesian.predictive import (
@@ -254,6 +255,21 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
         "twentyfold either way",
     )
     return PRIORS | {"amount_intercept_mean": level}
+
+
+def described(data: AnalysisSet) -> tuple[str, ...]:
+    """Say what was fitted to these data, in sentences for a methods section."""
+    shape = structure(data)
+    shapes = "by cohort" if shape.several_cohorts else "by cell type"
+    return (
+        "Presence of a cell type in a tumour was Bernoulli on the log odds scale; its abundance in "
+        "the tumours that had it "
+        f"was gamma on the log scale, with a shape that varied {shapes}. Both parts and all cell types were one "
+        "posterior.",
+        *predictor_in_words(data, shape, "Each part"),
+        "Ratios of the mean abundance with zeros included, and of the marginal odds of high abundance, were averaged "
+        "over the tumours of a stratum in every draw.",
+    )
 
 
 def build(

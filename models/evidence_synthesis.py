@@ -46,6 +46,7 @@ from bayes_her2.bayesian.synthesis import (
 )
 from bayes_her2.data import EvidenceSet
 from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
+from bayes_her2.wording import listed
 
 QUESTION = (
     "What do published studies say together about HER2-low against HER2-0: response, survival and the tumour's other "
@@ -83,6 +84,27 @@ PRIORS: dict[str, Prior] = {
 def priors_for(data: EvidenceSet) -> dict[str, Prior]:
     """Give the default priors: ratios do not depend on a scale."""
     return PRIORS
+
+
+def described(data: EvidenceSet) -> tuple[str, ...]:
+    """Say what was fitted to these data, in sentences for a methods section."""
+    design = SynthesisDesign(data)
+    counted, printed = int(design.counted.sum()), int((~design.counted).sum())
+    how = [
+        *([f"{counted} by their counts (binomial)"] if counted else []),
+        *([f"{printed} by the printed ratio and its interval (normal on the log scale)"] if printed else []),
+    ]
+    both = (
+        f" In {len(design.both)} of them the log ratio differed between the hormone receptor strata."
+        if design.both
+        else ""
+    )
+    return (
+        f"Published results entered {len(data.questions)} random-effects meta-analyses that share no "
+        f"parameter (outcome, "
+        f"scale, adjustment and groups compared): {listed(how)}.{both}",
+        "Log ratios of studies were normal around the effect of their question.",
+    )
 
 
 def build(data: EvidenceSet, priors: Mapping[str, Prior]) -> pm.Model:

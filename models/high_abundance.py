@@ -44,6 +44,7 @@ from bayes_her2.bayesian.high_estimands import (
     marginal_odds,
     prior_on_published,
 )
+from bayes_her2.bayesian.in_words import predictor_in_words
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.slopes import SCOPES, slopes, with_difference
@@ -127,6 +128,17 @@ PRIORS: dict[str, Prior] = {
 def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     """Give the default priors: odds do not depend on the scale of the abundance."""
     return PRIORS
+
+
+def described(data: AnalysisSet) -> tuple[str, ...]:
+    """Say what was fitted to these data, in sentences for a methods section."""
+    return (
+        "High abundance was at least the cohort's median where fewer than 25 % of its tumours lacked "
+        "the cell type, and "
+        "presence otherwise. It was Bernoulli on the log odds scale, all cell types in one posterior.",
+        *predictor_in_words(data, structure(data), "The log odds"),
+        "Marginal odds ratios were averaged over the tumours of a stratum in every draw.",
+    )
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:

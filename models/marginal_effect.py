@@ -44,6 +44,7 @@ from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import RowOf, Standing, tabulate
 from bayes_her2.data import AnalysisSet
 from bayes_her2.estimates import DEFAULT_ROPE, Estimates, Rope
+from bayes_her2.wording import listed
 
 QUESTION = (
     "How does the mean abundance of each continuous immune cell type change with HER2 expression, given hormone "
@@ -117,6 +118,38 @@ PRIORS: dict[str, Prior] = {
 def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     """Give the default priors: the outcome is standardised, so they are the same for every data set."""
     return PRIORS
+
+
+def described(data: AnalysisSet) -> tuple[str, ...]:
+    """Say what was fitted to these data, in sentences for a methods section."""
+    design = ancova(data)
+    known = {
+        "slope": "HER2 (per SD within hormone receptor strata)",
+        "hr": "hormone receptor (HR) status",
+        "ihc": "HER2 immunohistochemistry level",
+        "her2_x_hr": "HER2 by HR status",
+        "her2_x_ihc": "HER2 by level",
+        "hr_x_ihc": "HR status by level",
+        "covariate_slope": "covariates",
+        "centre": "centre",
+    }
+    terms = [words for term, words in known.items() if term in design.terms]
+    sentences = [
+        f"The abundance of {len(design.cell_types)} cell types that fewer than 25 % of a cohort's "
+        f"tumours lacked, in SDs "
+        "of the cell type, was normal (analysis of covariance), with a residual SD of each cohort "
+        "and cell type, and with "
+        f"terms for {listed(terms)}.",
+    ]
+    if "ihc" in design.terms and design.monotonic:
+        sentences.append("Terms of the level were monotonic: a total and the shares of its steps.")
+    if design.shape.several_cohorts:
+        sentences.append(
+            "Cohort was a random effect: intercept and HER2 slope of a cell type varied between "
+            "cohorts; the other terms "
+            "were common to them."
+        )
+    return (*sentences, "Cell types were partially pooled towards each other.")
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:

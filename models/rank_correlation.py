@@ -107,6 +107,19 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
     return PRIORS
 
 
+def described(data: AnalysisSet) -> tuple[str, ...]:
+    """Say what was fitted to these data, in sentences for a methods section."""
+    design = rank_design(data)
+    varies = any(term.by_cohort for term in design.terms)
+    return (
+        "Rank correlations were those of a Gaussian copula: normal scores of the measures and of "
+        "each cell type, tumours "
+        "without the cell type censored below the normal score of their share.",
+        "Correlations of cell types were partially pooled around the mean of their measure and group of tumours"
+        + (", and those of a cohort around the cell type's." if varies else "."),
+    )
+
+
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
     """Return the model as a PyMC graph.
 

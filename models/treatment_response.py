@@ -113,6 +113,26 @@ def priors_for(data: ResponseData) -> dict[str, Prior]:
     return PRIORS
 
 
+def described(data: ResponseData) -> tuple[str, ...]:
+    """Say what was fitted to these data, in sentences for a methods section."""
+    if data.control:
+        arms = (
+            f"Arms had intercepts of their own, and the log odds ratio of HER2-low over HER2-0 "
+            f"differed between {data.control} "
+            "and the other arm, by the same amount in both hormone receptor strata."
+        )
+    elif data.arms_are_random:
+        arms = "Intercepts and log odds ratios of arms or centres varied normally around those of their HR stratum."
+    else:
+        arms = "Hormone receptor strata shared no parameter."
+    adjusted = "" if data.adjustment == "none" else f", adjusted for {data.adjustment}"
+    return (
+        f"Responses were binomial on the log odds scale, with HER2-low and HER2-0 half a log odds "
+        f"ratio to either side{adjusted}.",
+        arms,
+    )
+
+
 def build(data: ResponseData, priors: Mapping[str, Prior]) -> pm.Model:
     """Return the model as a PyMC graph: no sampling, no files, no randomness.
 

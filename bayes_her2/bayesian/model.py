@@ -99,6 +99,9 @@ class ModelFile(Protocol):
             One `Prior` for each name of ``PRIORS``.
         """
 
+    def described(self, data: Any) -> tuple[str, ...]:
+        """Say what was fitted to these data, in sentences for a methods section: of the models of a run."""
+
     def estimand_draws(
         self, posterior: Any, data: Any, priors: Mapping[str, Prior], rng: np.random.Generator
     ) -> dict[tuple[str, str], Any]:

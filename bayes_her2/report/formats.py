@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import is_ratio, null_value
 from bayes_her2.report.load import Estimate
+from bayes_her2.wording import listed as listed  # templates have all formats in one place
 
 MISSING = "–"
 MINUS = "−"
@@ -164,14 +165,6 @@ def intervals_of(estimates: Iterable[Estimate]) -> str:
         for phrase, hows in methods.items()
     ]
     return " or ".join(phrases)
-
-
-def listed(items: Iterable[str], conjunction: str = "and") -> str:
-    """Join as ``a, b and c``."""
-    texts = list(items)
-    if len(texts) < 2:
-        return "".join(texts)
-    return f"{', '.join(texts[:-1])} {conjunction} {texts[-1]}"
 
 
 def sentence(text: str) -> str:

@@ -215,6 +215,7 @@ class ModelRecord:
     fingerprint: str
     sampler: Mapping[str, Any]
     counted: str = "tumours"
+    methods: tuple[str, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -476,6 +477,7 @@ def _models(provenance: Mapping[str, Any], faults: Faults) -> dict[str, ModelRec
             fingerprint=str(content.get("fingerprint", "")),
             sampler=dict(content.get("sampler", {})),
             counted=str(content.get("counted", "tumours")),
+            methods=tuple(str(sentence) for sentence in content.get("methods", ())),
         )
     return found
 

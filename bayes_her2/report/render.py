@@ -20,11 +20,13 @@ from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report import formats, words
 from bayes_her2.report.figures import NAMES, Drawing, Maker, each_drawn, makers, numbered
 from bayes_her2.report.load import Results, load_results
+from bayes_her2.report.methods import as_markdown, methods
 from bayes_her2.report.sections import Section
 from bayes_her2.report.sections.registry import SECTIONS as FURTHER
 from bayes_her2.report.tables import Table, model_tables, tables
 
 REPORT = "report.html"
+METHODS = "methods.md"
 FIGURES = "figures"
 
 SECTIONS = (
@@ -97,7 +99,7 @@ class Page:
 
 
 def render_report(results: Path, *, at_once: int = 1) -> Path:
-    """Write ``report.html`` and ``figures/`` (SVG and PDF of each) into a results folder.
+    """Write ``report.html``, ``methods.md`` and ``figures/`` (SVG and PDF of each) into a results folder.
 
     Reads nothing but that folder and computes no statistic. Everything is drawn before
     anything is written; each file is written under a temporary name and renamed. Rendering the same
@@ -133,6 +135,10 @@ def render_report(results: Path, *, at_once: int = 1) -> Path:
         write_bytes(folder / f"{name}.pdf", drawing.image.pdf)
     report = loaded.folder / REPORT
     write_text(report, text)
+    if "methods" in dict(page.sections):
+        write_text(loaded.folder / METHODS, as_markdown(loaded))
+    else:
+        (loaded.folder / METHODS).unlink(missing_ok=True)
     for name in (*NAMES, *(name for section in FURTHER for name in section.figure_names)):
         if name not in page.figures:
             for suffix in ("svg", "pdf"):
@@ -288,6 +294,7 @@ def html(results: Results, page: Page) -> str:
         r_classical=[name for name in page.tables if name.startswith("classical_")],
         fmt=formats,
         words=words,
+        methods=methods(results) if "methods" in dict(page.sections) else (),
         provenance=_provenance(results.provenance),
         renderer=__version__,
     )

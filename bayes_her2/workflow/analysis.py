@@ -261,6 +261,7 @@ def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
         "status": "refused" if reasons else "complete",
         "reasons": reasons,
         "question": job.model.QUESTION,
+        "methods": list(job.model.described(job.data)),
         "fingerprint": job.data.fingerprint,
         **_about(job),
         "priors_hash": job.priors_hash,

@@ -40,6 +40,8 @@ class Section:
         Every figure that it may write.
     summary
         Its result in a sentence for the first page; '' for none.
+    of_complete_runs
+        Whether it needs some model's inference to be printed.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Section:
     figures: tuple[Maker, ...] = ()
     figure_names: tuple[str, ...] = ()
     summary: Callable[[Results], str] = lambda results: ""
+    of_complete_runs: bool = False
 
     @property
     def reads(self) -> SectionReads:
@@ -62,6 +65,8 @@ class Section:
         """Whether the page has this section."""
         if self.model:
             return self.model in results.models
+        if self.of_complete_runs and not any(results.models[name].methods for name in results.complete):
+            return False
         return all(name in results.tables for name in self.needed)
 
     def answered(self, results: Results) -> bool:

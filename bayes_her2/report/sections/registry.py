@@ -12,6 +12,7 @@ from bayes_her2.report.sections import (
     high_abundance,
     left_out,
     marginal_effect,
+    methods,
     rank_correlation,
     treatment_response,
 )
@@ -27,4 +28,5 @@ SECTIONS: tuple[Section, ...] = (
     rank_correlation.SECTION,
     marginal_effect.SECTION,
     clinical.SECTION,
+    methods.SECTION,
 )
