@@ -26,7 +26,7 @@ lint: $(READY) ## style, format and types
 	$(BIN)/mypy
 
 test: lint ## lint, then every test that is not marked slow
-	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## the tests marked slow: full-size studies
 	$(BIN)/python -m pytest -m slow

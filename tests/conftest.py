@@ -15,6 +15,30 @@ import pytest
 from bayes_her2.data import AnalysisSet, CohortTable, ModelChoices, TumourData
 from bayes_her2.inputs.study import Study, parse_study
 
+LONGEST = (
+    "workflow/test_measure.py",
+    "workflow/test_calibrate.py",
+    "workflow/test_compare.py",
+    "workflow/test_run.py",
+    "workflow/test_demo.py",
+    "models/test_her2_measurement_fit.py",
+    "bayesian/test_compilation.py",
+    "models/test_rank_correlation.py",
+    "models/test_structures_fit.py",
+    "notebooks/test_scripts.py",
+    "report/test_report.py",
+    "models/test_composition_fit.py",
+    "workflow/test_side_by_side.py",
+    "workflow/test_sensitivity.py",
+)
+"""Files that take more than a minute: begun first, so that none of them is left to one process at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave the rest as it is."""
+    place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def interrupts_are_heard() -> None:
