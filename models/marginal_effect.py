@@ -134,8 +134,9 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
         "centre": "centre",
     }
     terms = [words for term, words in known.items() if term in design.terms]
+    n = len(design.cell_types)
     sentences = [
-        f"The abundance of {len(design.cell_types)} cell types that fewer than 25 % of a cohort's "
+        f"The abundance of {n} cell type{'s' * (n != 1)} that fewer than 25 % of a cohort's "
         f"tumours lacked, in SDs "
         "of the cell type, was normal (analysis of covariance), with a residual SD of each cohort "
         "and cell type, and with "
@@ -149,7 +150,7 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
             "cohorts; the other terms "
             "were common to them."
         )
-    return (*sentences, "Cell types were partially pooled towards each other.")
+    return (*sentences, "Cell types were partially pooled towards each other.") if n > 1 else tuple(sentences)
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:
