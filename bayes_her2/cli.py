@@ -427,6 +427,11 @@ def completion(*, shell: Shell | None = None, quiet: Quiet = False) -> None:
         raise DataError(
             f"the shell that this is run in is not known: say --shell {' or '.join(get_args(Shell))}."
         ) from None
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: the script for the shell cannot be written ({error.strerror}). Nothing else needs it: "
+            "make room for it there, and run the same command again."
+        ) from None
     _console(quiet).print(
         f"Commands and options are completed in new shells. Script: {script}", soft_wrap=True
     )

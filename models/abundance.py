@@ -262,10 +262,9 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
     shape = structure(data)
     shapes = "by cohort" if shape.several_cohorts else "by cell type"
     return (
-        "Presence of a cell type in a tumour was Bernoulli on the log odds scale; its abundance in "
-        "the tumours that had it "
-        f"was gamma on the log scale, with a shape that varied {shapes}. Both parts and all cell types were one "
-        "posterior.",
+        "Presence of a cell type in a tumour was Bernoulli on the log odds scale; its abundance in the tumours that "
+        f"had it was gamma on the log scale, with a shape that varied {shapes}. Both parts and all cell types were "
+        "one posterior.",
         *predictor_in_words(data, shape, "Each part"),
         "Ratios of the mean abundance with zeros included, and of the marginal odds of high abundance, were averaged "
         "over the tumours of a stratum in every draw.",

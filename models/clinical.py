@@ -110,16 +110,19 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 def described(data: AnalysisSet) -> tuple[str, ...]:
     """Say what was fitted to these data, in sentences for a methods section."""
     design = clinical_design(data)
-    both = " hormone receptor (HR) status and their interaction" if len(data.strata) == 2 else ""
+    both = (
+        " and, where both strata enter, hormone receptor (HR) status and their interaction"
+        if len(data.strata) == 2
+        else ""
+    )
     varies = (
         " Its coefficients varied between cohorts, normally around their mean, where at least two cohorts inform them."
         if len(data.cohorts) > 1
         else ""
     )
     return (
-        f"Each of {len(design.labels)} pairs of a clinical outcome cut in two and a cell type was a "
-        f"logistic regression of "
-        f"the outcome on high abundance{',' + both if both else ''}.{varies}",
+        f"Each of {len(design.labels)} pairs of a clinical outcome cut in two and a cell type was a logistic "
+        f"regression of the outcome on high abundance{both}.{varies}",
         "Regressions shared no parameter, and no sign was called: their priors are fixed whatever the others show.",
     )
 

@@ -95,14 +95,13 @@ def described(data: EvidenceSet) -> tuple[str, ...]:
         *([f"{printed} by the printed ratio and its interval (normal on the log scale)"] if printed else []),
     ]
     both = (
-        f" In {len(design.both)} of them the log ratio differed between the hormone receptor strata."
+        f" In {len(design.both)} of them the log ratio could differ between the hormone receptor strata."
         if design.both
         else ""
     )
     return (
-        f"Published results entered {len(data.questions)} random-effects meta-analyses that share no "
-        f"parameter (outcome, "
-        f"scale, adjustment and groups compared): {listed(how)}.{both}",
+        f"Published results entered {len(data.questions)} random-effects meta-analyses that share no parameter, one "
+        f"for each outcome, scale, adjustment and groups compared: {listed(how)}.{both}",
         "Log ratios of studies were normal around the effect of their question.",
     )
 

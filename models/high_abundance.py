@@ -133,9 +133,8 @@ def priors_for(data: AnalysisSet) -> dict[str, Prior]:
 def described(data: AnalysisSet) -> tuple[str, ...]:
     """Say what was fitted to these data, in sentences for a methods section."""
     return (
-        "High abundance was at least the cohort's median where fewer than 25 % of its tumours lacked "
-        "the cell type, and "
-        "presence otherwise. It was Bernoulli on the log odds scale, all cell types in one posterior.",
+        "High abundance was at least the cohort's median where fewer than 25 % of its tumours lacked the cell type, "
+        "and presence otherwise. It was Bernoulli on the log odds scale, all cell types in one posterior.",
         *predictor_in_words(data, structure(data), "The log odds"),
         "Marginal odds ratios were averaged over the tumours of a stratum in every draw.",
     )

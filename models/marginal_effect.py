@@ -136,21 +136,20 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
     terms = [words for term, words in known.items() if term in design.terms]
     n = len(design.cell_types)
     sentences = [
-        f"The abundance of {n} cell type{'s' * (n != 1)} that fewer than 25 % of a cohort's "
-        f"tumours lacked, in SDs "
-        "of the cell type, was normal (analysis of covariance), with a residual SD of each cohort "
-        "and cell type, and with "
+        f"The abundance of {n} cell type{'s' * (n != 1)} that fewer than 25 % of a cohort's tumours lacked, in SDs of "
+        "the cell type, was normal (analysis of covariance), with a residual SD of each cohort and cell type, and with "
         f"terms for {listed(terms)}.",
     ]
     if "ihc" in design.terms and design.monotonic:
         sentences.append("Terms of the level were monotonic: a total and the shares of its steps.")
     if design.shape.several_cohorts:
         sentences.append(
-            "Cohort was a random effect: intercept and HER2 slope of a cell type varied between "
-            "cohorts; the other terms "
-            "were common to them."
+            "Cohort was a random effect: intercept and HER2 slope of a cell type varied between cohorts; the other "
+            "terms were common to them."
         )
-    return (*sentences, "Cell types were partially pooled towards each other.") if n > 1 else tuple(sentences)
+    if n > 1:
+        sentences.append("All terms but the intercept were partially pooled over cell types.")
+    return tuple(sentences)
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:

@@ -112,9 +112,8 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
     design = rank_design(data)
     varies = any(term.by_cohort for term in design.terms)
     return (
-        "Rank correlations were those of a Gaussian copula: normal scores of the measures and of "
-        "each cell type, tumours "
-        "without the cell type censored below the normal score of their share.",
+        "Rank correlations were those of a Gaussian copula: normal scores of the measures and of each cell type, "
+        "tumours without the cell type censored below the normal score of their share.",
         "Correlations of cell types were partially pooled around the mean of their measure and group of tumours"
         + (", and those of a cohort around the cell type's." if varies else "."),
     )

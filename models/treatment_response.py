@@ -115,22 +115,24 @@ def priors_for(data: ResponseData) -> dict[str, Prior]:
 
 def described(data: ResponseData) -> tuple[str, ...]:
     """Say what was fitted to these data, in sentences for a methods section."""
+    several = len(data.strata) > 1
+    arms = ""
     if data.control:
+        common = ", common to the hormone receptor strata" if several else ""
         arms = (
-            f"Arms had intercepts of their own, and the log odds ratio of HER2-low over HER2-0 "
-            f"differed between {data.control} "
-            "and the other arm, by the same amount in both hormone receptor strata."
+            "Arms had intercepts of their own, and the log odds ratio of HER2-low over HER2-0 could differ between "
+            f"{data.control} and {data.treated}{common}."
         )
     elif data.arms_are_random:
         arms = "Intercepts and log odds ratios of arms or centres varied normally around those of their HR stratum."
-    else:
+    elif several:
         arms = "Hormone receptor strata shared no parameter."
     adjusted = "" if data.adjustment == "none" else f", adjusted for {data.adjustment}"
-    return (
-        f"Responses were binomial on the log odds scale, with HER2-low and HER2-0 half a log odds "
-        f"ratio to either side{adjusted}.",
-        arms,
+    model = (
+        "Responses were binomial on the log odds scale, with HER2-low and HER2-0 half a log odds ratio to either "
+        f"side{adjusted}."
     )
+    return (model, arms) if arms else (model,)
 
 
 def build(data: ResponseData, priors: Mapping[str, Prior]) -> pm.Model:

@@ -96,6 +96,16 @@ def test_a_shell_that_is_not_known_is_asked_for(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_script_that_cannot_be_written_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".local").write_text("a file, not a folder")
+    assert exit_code(["completion", "--shell", "bash"]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / ".local") in said
+    assert "the script for the shell cannot be written (Not a directory)" in said
+    assert [p.name for p in tmp_path.iterdir()] == [".local"]
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes_a_command(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))

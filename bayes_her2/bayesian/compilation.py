@@ -91,7 +91,7 @@ _STRUCTURES: dict[tuple[Any, ...], _Structure] = {}
 """Compiled models of this process, by the structure of their graphs, the one used last at the end."""
 
 _REMEMBERED = 24
-"""Structures: a run has about ten, a comparison twenty."""
+"""Structures that a process keeps."""
 
 _EXPECTED = {
     "_n_dim",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bayes_her2.bayesian.design import Structure
-from bayes_her2.data import AnalysisSet
+from bayes_her2.data import MIN_STRATUM, AnalysisSet
 from bayes_her2.wording import listed
 
 
@@ -31,18 +31,16 @@ def predictor_in_words(data: AnalysisSet, shape: Structure, subject: str) -> tup
             informed = listed(shape.hr_informed_by) if shape.hr_informed_by else "no cohort"
             common = (
                 f"; the HR term and the interaction were common to the cohorts, because {informed} "
-                f"{'alone has' if shape.hr_informed_by else 'has'} at least 10 tumours in both strata"
+                f"{'alone has' if shape.hr_informed_by else 'has'} at least {MIN_STRATUM} tumours in both strata"
             )
         sentences.append(
-            f"Cohort was a random effect: {listed(varying)} of a cell type varied between cohorts, "
-            f"normally around those "
-            f"of the cell type{common}."
+            f"Cohort was a random effect: {listed(varying)} of a cell type varied between cohorts, normally around "
+            f"those of the cell type{common}."
         )
     if shape.centres:
         sentences.append("Centres were nested in the intercept of their cohort.")
     sentences.append(
-        "Cell types were partially pooled: each coefficient was normal around its mean over cell "
-        "types, with an SD that was "
-        "estimated."
+        "Cell types were partially pooled: each coefficient was normal around its mean over cell types, with an SD "
+        "that was estimated."
     )
     return tuple(sentences)

@@ -93,7 +93,7 @@ class Drawing:
 
     @property
     def inline(self) -> str:
-        """The SVG as it goes into a page: own ids, no prolog, no namespaces, a role and a label, and nothing twice."""
+        """The SVG as it goes into a page: own ids, no prolog, no namespaces, a role, a label, and no more."""
         body = self.svg[self.svg.index("<svg") :]
         body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
         body = re.sub(r"<style type=\"text/css\">.*?</style>", "", body, flags=re.DOTALL)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bayes_her2.bayesian.diagnostics import MAX_R_HAT, MIN_ESS
+from bayes_her2.estimates import RATIO_ESTIMANDS
 from bayes_her2.report import formats
 from bayes_her2.report.load import MODEL, Results, Row
 from bayes_her2.report.words import size_of
@@ -124,8 +125,7 @@ def _sampling(results: Results) -> str:
         s = results.models[name].sampler
         how = (
             f"{s.get('chains')} chains of {formats.count(s.get('draws'))} draws after "
-            f"{formats.count(s.get('tune'))} warm-up "
-            f"draws, target acceptance {s.get('target_accept')}"
+            f"{formats.count(s.get('tune'))} warm-up draws, target acceptance {s.get('target_accept')}"
             f"{', after an automatic second attempt' if s.get('retried') else ''}",
         )
         by_settings.setdefault(how, []).append(_title(name))
@@ -157,33 +157,41 @@ def _inference(results: Results) -> str:
     study = results.study
     level = formats.level(study.interval)
     shown = [e for e in results.every_estimate if e.source == "posterior"]
+    calling = [
+        _title(name)
+        for name in results.complete
+        if any(e.model == name and e.s_value is not None for e in shown)
+    ]
     signs = (
-        "Signs were called by the local false sign rate, so that the expected proportion of wrong signs among those "
-        f"called in a family is at most {study.false_discovery:g}."
+        f"Signs were called by the local false sign rate (models: {formats.listed(calling)}), so that the expected "
+        f"proportion of wrong signs among those called in a family is at most {study.false_discovery:g}."
     )
+    rope = (
+        f"Ratios between {study.rope[0]:g} and {study.rope[1]:g} were taken as equivalent to none (region of practical "
+        "equivalence)."
+    )
+    ratios = any(e.p_in_rope is not None and e.estimand in RATIO_ESTIMANDS for e in shown)
     return _sentences(
         f"Estimates are posterior medians with {level} equal-tailed credible intervals.",
-        f"Ratios between {study.rope[0]:g} and {study.rope[1]:g} were taken as equivalent to none (region of practical "
-        "equivalence).",
-        signs if any(e.lfsr is not None for e in shown) else "",
+        rope if ratios else "",
+        signs if calling else "",
     )
 
 
 def _twins(results: Results) -> str:
-    found = []
+    found, corrected = [], False
     for name in results.complete:
         rows = [r for r in results.rows("concordance", name) if r["twin_method"] and r["verdict"]]
+        corrected |= any(r["twin_p_bonferroni"] is not None for r in rows)
         ways = list(dict.fromkeys(r["twin_method"] for r in rows))
         if ways:
             found.append(f"For {_title(name)}: {formats.listed(ways)}.")
     if not found:
         return ""
     return _sentences(
-        "Each posterior row stands beside the frequentist estimate of the same estimand, from the "
-        "same tumours where there "
-        "is one.",
+        "Where there is a frequentist estimate of the same estimand, it stands beside the posterior one.",
         *found,
-        f"P values of a family were Bonferroni-corrected at {results.study.alpha:g}.",
+        f"P values of a family were Bonferroni-corrected at {results.study.alpha:g}." if corrected else "",
     )
 
 
@@ -194,14 +202,12 @@ def _checks(results: Results) -> str:
     decisive = sum(r["n_decisive"] > 0 for r in left_out)
     level = formats.level(results.study.interval)
     return _sentences(
-        f"{formats.count(inside)} of {formats.count(len(rows))} statistics of the data lay within "
-        f"their {level} posterior "
-        "predictive intervals."
+        f"{formats.count(inside)} of {formats.count(len(rows))} statistics of the data lay within their {level} "
+        "posterior predictive intervals."
         if rows
         else "",
-        f"Leaving out single tumours by importance weights, {decisive} of {len(left_out)} pooled "
-        f"results of the main model "
-        "have an interval whose side of no association rests on one tumour."
+        f"Leaving out single tumours by importance weights, {decisive} of {len(left_out)} pooled results of the main "
+        "model have an interval whose side of no association rests on one tumour."
         if left_out
         else "",
     )

@@ -22,7 +22,7 @@ def checked(tmp_path_factory) -> Checked:
 def test_every_model_of_a_run_says_what_was_fitted(name, checked):
     data = {"evidence_synthesis": checked.published, "treatment_response": checked.response}
     told = load_model(name).described(data[name] if name in data else checked.sets[name])
-    assert len(told) >= 2
+    assert told
     assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in told)
     assert not any("  " in sentence or ".." in sentence or " ," in sentence for sentence in told)
 

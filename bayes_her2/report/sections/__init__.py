@@ -40,8 +40,8 @@ class Section:
         Every figure that it may write.
     summary
         Its result in a sentence for the first page; '' for none.
-    of_complete_runs
-        Whether it needs some model's inference to be printed.
+    of_recorded_methods
+        Whether it needs a model whose inference is printed and that recorded what it was.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Section:
     figures: tuple[Maker, ...] = ()
     figure_names: tuple[str, ...] = ()
     summary: Callable[[Results], str] = lambda results: ""
-    of_complete_runs: bool = False
+    of_recorded_methods: bool = False
 
     @property
     def reads(self) -> SectionReads:
@@ -65,7 +65,7 @@ class Section:
         """Whether the page has this section."""
         if self.model:
             return self.model in results.models
-        if self.of_complete_runs and not any(results.models[name].methods for name in results.complete):
+        if self.of_recorded_methods and not any(results.models[name].methods for name in results.complete):
             return False
         return all(name in results.tables for name in self.needed)
 
