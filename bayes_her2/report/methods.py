@@ -185,7 +185,7 @@ def _twins(results: Results) -> str:
         corrected |= any(r["twin_p_bonferroni"] is not None for r in rows)
         ways = list(dict.fromkeys(r["twin_method"] for r in rows))
         if ways:
-            found.append(f"For {_title(name)}: {formats.listed(ways)}.")
+            found.append(f"For {_title(name)}: {'; '.join(ways)}.")
     if not found:
         return ""
     return _sentences(
