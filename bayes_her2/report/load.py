@@ -304,6 +304,20 @@ class Results:
         found = self.tables.get(table, ())
         return tuple(row for row in found if row["model"] == model) if table in BY_MODEL else found
 
+    def setting(self, name: str, model: str = MODEL) -> str:
+        """Value of one sampler setting as recorded; empty if it was not."""
+        return next((str(row["value"]) for row in self.rows("sampling", model) if row["setting"] == name), "")
+
+    def gate(self, model: str = MODEL) -> str:
+        """Say what convergence the fit was held to, as a phrase; empty if that was not recorded."""
+        r_hat, ess = (
+            self.setting(name, model)
+            for name in ("R-hat, highest allowed", "effective sample size, lowest allowed")
+        )
+        if not (r_hat and ess):
+            return ""
+        return f"an R-hat of at most {r_hat} and bulk and tail effective sample sizes (ESS) of at least {int(ess):,}"
+
     @property
     def estimates(self) -> tuple[Estimate, ...]:
         """Estimates of the main model and the seed study's own tests, without rows along a curve."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bayes_her2.bayesian.diagnostics import MAX_R_HAT, MIN_ESS
 from bayes_her2.estimates import RATIO_ESTIMANDS
 from bayes_her2.report import formats
 from bayes_her2.report.load import MODEL, Results, Row
@@ -140,12 +139,12 @@ def _sampling(results: Results) -> str:
         for r in results.rows("sampling", name)
         if r["setting"] == "divergences"
     )
+    gate = next(filter(None, map(results.gate, results.complete)), "")
     r_hat = max((r["r_hat_max"] for r in rows if r["r_hat_max"] is not None), default=None)
     ess = [r[c] for r in rows for c in ("ess_bulk_min", "ess_tail_min") if r[c] is not None]
     return _sentences(
         f"Posteriors were sampled by the no-U-turn sampler, seed {results.provenance.get('seed')}: {told}.",
-        f"No result is reported unless every reported quantity has an R-hat of at most {MAX_R_HAT:g} and bulk and tail "
-        f"effective sample sizes of at least {formats.count(MIN_ESS)}.",
+        f"No result is reported unless every reported quantity has {gate}." if gate else "",
         f"The highest R-hat was {r_hat:.3f} and the lowest effective sample size {formats.count(round(min(ess)))}."
         if r_hat is not None and ess
         else "",

@@ -608,6 +608,7 @@ def _passed(value: bool | None) -> Cell:
 
 def diagnostics(results: Results, model: str = MODEL) -> Table:
     """Convergence of every reported quantity, worst value per quantity."""
+    gate = results.gate(model)
     lines = tuple(
         Line(
             row["quantity"],
@@ -625,10 +626,7 @@ def diagnostics(results: Results, model: str = MODEL) -> Table:
     return Table(
         "diagnostics",
         "Convergence of every reported quantity: worst value over all that is reported of it. "
-        "Gate: no "
-        "divergence, r-hat at most 1.01, bulk and tail effective sample size (ESS) at least 1,200. A run "
-        "that fails "
-        "prints no inference.",
+        f"{f'Gate: no divergence, {gate}. ' if gate else ''}A run that fails prints no inference.",
         "Quantity",
         (
             Column("Values"),

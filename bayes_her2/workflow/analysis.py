@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayes_her2 import frequentist
 from bayes_her2.bayesian.density import MAX_REPLICATES
+from bayes_her2.bayesian.diagnostics import MAX_R_HAT, MIN_ESS
 from bayes_her2.bayesian.fit import Fit, Progress, Sampling, fit_hash, fit_model, read_fit
 from bayes_her2.bayesian.model import ComparableModel, ModelFile, load_model, main_model_of
 from bayes_her2.bayesian.predictive import prior_table
@@ -331,6 +332,8 @@ def _sampling_table(fit: Fit, *, reused: bool) -> pd.DataFrame:
         ("kept draws per chain", fit.sampling.draws),
         ("target acceptance", fit.sampling.target_accept),
         ("seed", fit.sampling.seed),
+        ("R-hat, highest allowed", MAX_R_HAT),
+        ("effective sample size, lowest allowed", MIN_ESS),
         ("divergences", fit.diagnostics.n_divergent),
         ("mean leapfrog steps", round(float(stats["n_steps"].mean()), 1)),
         ("automatic retry", "yes" if fit.retried else "no"),

@@ -287,6 +287,8 @@ class Builder:
                 ("chains", 4),
                 ("tuning draws", 500),
                 ("draws", 1500),
+                ("R-hat, highest allowed", 1.01),
+                ("effective sample size, lowest allowed", 1200),
                 ("divergences", 0),
             ],
         )

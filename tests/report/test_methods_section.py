@@ -83,6 +83,10 @@ def test_numbers_are_those_of_the_tables(builder):
     sampled = paragraph(folder, "Sampling and diagnostics")
     assert "4 chains of 1,500 draws after 500 warm-up draws" in sampled
     assert "second attempt" not in sampled
+    assert (
+        "has an R-hat of at most 1.01 and bulk and tail effective sample sizes (ESS) of at least 1,200."
+        in sampled
+    )
     highest = max(r["r_hat_max"] for r in results.rows("diagnostics"))
     assert f"The highest R-hat was {highest:.3f}" in sampled
     inside = [r["inside"] for r in results.rows("posterior_predictive")]
