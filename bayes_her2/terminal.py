@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bayes_her2.evidence.verdicts import VERDICTS
+from bayes_her2.report.calibration_page import fits_in_words
 from bayes_her2.workflow.audit import AuditResult
 from bayes_her2.workflow.calibrate import Calibrated, troubled
 from bayes_her2.workflow.check import Checked, Prepared
@@ -268,11 +269,8 @@ def show_calibration(console: Console, result: Calibrated) -> None:
         f"Ranks: {low} of {len(ranks)} lines have p < 0.05 ({0.05 * len(ranks):.0f} expected if all are uniform); "
         f"lowest after Holm's correction {ranks['p_holm'].min():.2g}."
     )
-    hard = troubled(fits)
-    if hard:
-        console.print(
-            f"Fits with a divergent transition or a high R-hat: {len(hard)} of {len(fits)}; they are counted."
-        )
+    for line in fits_in_words(len(troubled(fits)), int(fits["retried"].sum()), len(fits)):
+        console.print(line)
     for reason in result.against:
         console.print(escape(f"Against: {reason}"))
     if not result.against:

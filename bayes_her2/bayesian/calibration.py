@@ -26,8 +26,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.bayesian.decisions import local_false_sign_rate
-from bayes_her2.bayesian.diagnostics import diagnose
+from bayes_her2.bayesian.diagnostics import MAX_R_HAT, diagnose
 from bayes_her2.bayesian.fit import Sampling, sample
 from bayes_her2.bayesian.model import CalibratedModel
 from bayes_her2.bayesian.predictive import drawn_from_prior
@@ -42,6 +43,8 @@ _COLUMNS = {"outcome": ("outcome", "cell_type", "result"), "stratum": ("stratum"
 """Column -> labels of an estimand that it tells."""
 SETTINGS = Sampling(chains=2, tune=500, draws=500, target_accept=0.9)
 """Of one data set: 1,000 draws, of which every tenth is ranked against."""
+_MAX_R_HAT = 1.0 + 5.0 * (MAX_R_HAT - 1.0)
+"""R-hat exceeds 1 by about a constant over the effective sample size: of so few draws 1.05 is what 1.01 is of a run."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class Replicate:
     n_divergent
         Divergent transitions.
     seconds
-        Wall time.
+        Wall time, of both attempts where there are two.
+    retried
+        Whether a first attempt was in trouble; all figures are of the second then.
     """
 
     table: pd.DataFrame
@@ -68,6 +73,12 @@ class Replicate:
     ess: float
     n_divergent: int
     seconds: float
+    retried: bool = False
+
+
+def in_trouble(r_hat: float, n_divergent: int) -> bool:
+    """Whether a fit had a divergent transition, or an R-hat above what a short run can meet."""
+    return n_divergent > 0 or r_hat > _MAX_R_HAT
 
 
 def prior_truths(
@@ -109,7 +120,7 @@ def calibrate_one(
     settings: Sampling = SETTINGS,
     interval: float = 0.95,
 ) -> Replicate:
-    """Simulate one data set, fit it, and find where its truths lie.
+    """Simulate one data set, fit it (a second time, harder, if in trouble, as a run does), and rank its truths.
 
     Parameters
     ----------
@@ -139,26 +150,38 @@ def calibrate_one(
     made = model.replicated(truth, data, rng)
     own = replace(settings, seed=_seed(seed, number, 1))
     try:
-        tree = sample(model.build(made, priors), own, progress=False)
+        ready = compiled(model.build(made, priors), own.backend)
+        for attempt in (own, own.harder()):
+            tree = sample(ready, attempt, progress=False)
+            posterior = tree["posterior"].to_dataset()
+            rng = np.random.default_rng([seed, number, 2])
+            draws = _held(model, model.estimand_draws(posterior, made, priors, rng))
+            r_hat, ess = _convergence(draws)
+            divergent = int(tree["sample_stats"]["diverging"].sum())
+            if not in_trouble(r_hat, divergent):
+                break
     except RuntimeError as error:
         raise BayesHer2Error(
             f"data set {number + 1}: the sampler could not begin ({str(error).splitlines()[0]}). What is simulated at "
             "a draw of the priors has to be data that the model can be fitted to: see its priors, or give others "
             "([priors]). Finished data sets are kept."
         ) from error
-    posterior = tree["posterior"].to_dataset()
-    draws = model.estimand_draws(posterior, made, priors, np.random.default_rng([seed, number, 2]))
-    truths = model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3]))
-    draws, truths = _held(model, draws), _held(model, truths)
-    known = {key: array.where((abs(array) < np.inf).all(("chain", "draw"))) for key, array in draws.items()}
-    found = diagnose({f"{e}, {s}": array for (e, s), array in known.items()}, 0).table
+    truths = _held(model, model.estimand_draws(truth, made, priors, np.random.default_rng([seed, number, 3])))
     return Replicate(
         where_truths_lie(truths, draws, interval),
-        float(found["r_hat_max"].max()),
-        float(found[["ess_bulk_min", "ess_tail_min"]].min().min()),
-        int(tree["sample_stats"]["diverging"].sum()),
+        r_hat,
+        ess,
+        divergent,
         perf_counter() - start,
+        attempt is not own,
     )
+
+
+def _convergence(draws: Mapping[tuple[str, str], xr.DataArray]) -> tuple[float, float]:
+    """Highest R-hat and lowest bulk or tail effective sample size of what is finite."""
+    known = {key: array.where((abs(array) < np.inf).all(("chain", "draw"))) for key, array in draws.items()}
+    found = diagnose({f"{e}, {s}": array for (e, s), array in known.items()}, 0).table
+    return float(found["r_hat_max"].max()), float(found[["ess_bulk_min", "ess_tail_min"]].min().min())
 
 
 def _held(

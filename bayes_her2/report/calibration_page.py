@@ -33,6 +33,7 @@ def calibration_page(
     replicates: int,
     against: Sequence[str],
     troubled: Sequence[int],
+    retried: int,
     sampler: str,
     unit: str = TUMOURS,
 ) -> Page:
@@ -52,6 +53,8 @@ def calibration_page(
         What speaks against calibration, in sentences.
     troubled
         Data sets whose fit did not pass the gates of a short run.
+    retried
+        Number of data sets that were fitted a second time.
     sampler
         Settings of the sampler in words.
     unit
@@ -74,7 +77,7 @@ def calibration_page(
     figures = drawn(results, [rank_ecdf, coverage, power])
     return composed(
         "calibration.html.j2",
-        headline(results, model, replicates, against, troubled),
+        headline(results, model, replicates, against, troubled, retried),
         tables,
         figures,
         about=about,
@@ -87,7 +90,12 @@ def calibration_page(
 
 
 def headline(
-    results: Results, model: str, replicates: int, against: Sequence[str], troubled: Sequence[int]
+    results: Results,
+    model: str,
+    replicates: int,
+    against: Sequence[str],
+    troubled: Sequence[int],
+    retried: int = 0,
 ) -> tuple[str, ...]:
     """Say whether the model is calibrated, what its claims are worth, and what these data can show."""
     ranks, covered = results.rows("ranks"), results.rows("coverage")
@@ -115,11 +123,23 @@ def headline(
             f"{formats.plain(results.study.false_discovery)}), {100 * wrong:.1f} % have the wrong sign, where the rule "
             f"expected {100 * promised:.1f} %."
         )
-    if troubled:
-        said.append(
-            f"Fits with a divergent transition or a high R-hat: {len(troubled)} of {replicates}; they are counted."
-        )
+    said += fits_in_words(len(troubled), retried, replicates)
     return tuple(said)
+
+
+def fits_in_words(troubled: int, retried: int, n: int) -> tuple[str, ...]:
+    """Say how many of `n` data sets were fitted a second time, and how many fits were in trouble after that."""
+    if not (troubled or retried):
+        return ()
+    again = (
+        f"As a run does, {retried} of {n} data sets were fitted a second time, with smaller steps. "
+        if retried
+        else ""
+    )
+    return (
+        f"{again}Fits with a divergent transition or a high R-hat"
+        f"{' after that' if retried else ''}: {troubled} of {n}; they are counted.",
+    )
 
 
 # --- tables ----------------------------------------------------------------------------------------

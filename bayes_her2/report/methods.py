@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from bayes_her2.estimates import RATIO_ESTIMANDS
 from bayes_her2.report import formats
 from bayes_her2.report.load import MODEL, Results, Row
+from bayes_her2.report.manuscript import Paragraph
 from bayes_her2.report.words import size_of
 
 SOFTWARE = {
@@ -19,14 +19,6 @@ SOFTWARE = {
     "scipy": "SciPy",
 }
 """Packages that a methods section names, in its order."""
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """One paragraph with its heading."""
-
-    heading: str
-    text: str
 
 
 def methods(results: Results) -> tuple[Paragraph, ...]:
@@ -53,13 +45,6 @@ def methods(results: Results) -> tuple[Paragraph, ...]:
         Paragraph("Software", _software(results)),
     ]
     return tuple(p for p in made if p.text)
-
-
-def as_markdown(results: Results) -> str:
-    """Return the text as a file of its own."""
-    simulated = "**Simulated data: no patient is behind any number.**\n\n" if results.study.simulated else ""
-    parts = "\n\n".join(f"## {p.heading}\n\n{p.text}" for p in methods(results))
-    return f"# Methods: {results.study.name}\n\n{simulated}{parts}\n"
 
 
 def _title(name: str) -> str:

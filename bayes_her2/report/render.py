@@ -19,14 +19,17 @@ from bayes_her2 import __version__
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report import formats, words
 from bayes_her2.report.figures import NAMES, Drawing, Maker, each_drawn, makers, numbered
+from bayes_her2.report.findings import findings
 from bayes_her2.report.load import Results, load_results
-from bayes_her2.report.methods import as_markdown, methods
+from bayes_her2.report.manuscript import as_markdown
+from bayes_her2.report.methods import methods
 from bayes_her2.report.sections import Section
 from bayes_her2.report.sections.registry import SECTIONS as FURTHER
 from bayes_her2.report.tables import Table, model_tables, tables
 
 REPORT = "report.html"
-METHODS = "methods.md"
+MANUSCRIPT = {"methods": "methods.md", "findings": "results.md"}
+"""Section -> file of its text, for a manuscript."""
 FIGURES = "figures"
 
 SECTIONS = (
@@ -99,7 +102,7 @@ class Page:
 
 
 def render_report(results: Path, *, at_once: int = 1) -> Path:
-    """Write ``report.html``, ``methods.md`` and ``figures/`` (SVG and PDF of each) into a results folder.
+    """Write ``report.html``, the texts for a manuscript and ``figures/`` (SVG and PDF of each) into a results folder.
 
     Reads nothing but that folder and computes no statistic. Everything is drawn before
     anything is written; each file is written under a temporary name and renamed. Rendering the same
@@ -135,10 +138,12 @@ def render_report(results: Path, *, at_once: int = 1) -> Path:
         write_bytes(folder / f"{name}.pdf", drawing.image.pdf)
     report = loaded.folder / REPORT
     write_text(report, text)
-    if "methods" in dict(page.sections):
-        write_text(loaded.folder / METHODS, as_markdown(loaded))
-    else:
-        (loaded.folder / METHODS).unlink(missing_ok=True)
+    for name, title, paragraphs in (("methods", "Methods", methods), ("findings", "Results", findings)):
+        file = loaded.folder / MANUSCRIPT[name]
+        if name in dict(page.sections):
+            write_text(file, as_markdown(title, loaded, paragraphs(loaded)))
+        else:
+            file.unlink(missing_ok=True)
     for name in (*NAMES, *(name for section in FURTHER for name in section.figure_names)):
         if name not in page.figures:
             for suffix in ("svg", "pdf"):
@@ -295,6 +300,7 @@ def html(results: Results, page: Page) -> str:
         fmt=formats,
         words=words,
         methods=methods(results) if "methods" in dict(page.sections) else (),
+        findings=findings(results) if "findings" in dict(page.sections) else (),
         provenance=_provenance(results.provenance),
         renderer=__version__,
     )

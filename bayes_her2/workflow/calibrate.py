@@ -13,9 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from bayes_her2.bayesian import calibration as calibration_module
-from bayes_her2.bayesian.calibration import SETTINGS, Replicate, calibrate_one, prior_truths
+from bayes_her2.bayesian.calibration import SETTINGS, Replicate, calibrate_one, in_trouble, prior_truths
 from bayes_her2.bayesian.compilation import compiled
-from bayes_her2.bayesian.diagnostics import MAX_R_HAT
 from bayes_her2.bayesian.fit import Progress, Sampling, fit_hash
 from bayes_her2.bayesian.model import (
     ALTERNATIVES,
@@ -261,6 +260,7 @@ def calibrate_model(
                 replicates=replicates,
                 against=against,
                 troubled=troubled(fits),
+                retried=int(fits["retried"].sum()),
                 sampler=f"{settings.chains} chains of {settings.draws} draws after {settings.tune}",
                 unit=TUMOURS if isinstance(job.data, AnalysisSet) else PATIENTS,
             )
@@ -415,6 +415,7 @@ def _write(made: Replicate, job: DataSetJob, path: Path) -> None:
         "ess": made.ess,
         "n_divergent": made.n_divergent,
         "seconds": made.seconds,
+        "retried": made.retried,
     }
     content = io.BytesIO()
     table.to_parquet(content, index=False)
@@ -450,9 +451,9 @@ def _read_all(folder: ResultsFolder, replicates: int) -> tuple[pd.DataFrame, pd.
 
 
 def troubled(fits: pd.DataFrame) -> Sequence[int]:
-    """Name data sets whose fit had a divergent transition or an R-hat above the limit that a short run can meet.
+    """Name data sets whose fit had a divergent transition or a high R-hat, in the second attempt too.
 
     They stay in all tables: to leave them out would make the rest look better calibrated than the model is.
     """
-    limit = 1.0 + 5.0 * (MAX_R_HAT - 1.0)
-    return [int(r) for r in fits.loc[(fits["n_divergent"] > 0) | (fits["r_hat"] > limit), "replicate"]]
+    rows = zip(fits["replicate"], fits["r_hat"], fits["n_divergent"], strict=True)
+    return [int(r) for r, r_hat, n_divergent in rows if in_trouble(float(r_hat), int(n_divergent))]

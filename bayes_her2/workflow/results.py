@@ -28,7 +28,7 @@ LOCK = ".lock"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """What a file system answers that has no locks."""
 PROVENANCE = "provenance.json"
-PARTS = ("tables", "figures", "study.toml", "report.html", "methods.md", PROVENANCE)
+PARTS = ("tables", "figures", "study.toml", "report.html", "methods.md", "results.md", PROVENANCE)
 """What a finished run puts in place, the provenance last: where it stands, the rest belongs to it."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,10 +15,13 @@ from bayes_her2.bayesian.amounts import BETA
 from bayes_her2.bayesian.calibration import (
     RANKS,
     _held,
+    _seed,
     calibrate_one,
+    in_trouble,
     prior_truths,
     where_truths_lie,
 )
+from bayes_her2.bayesian.fit import Sampling, sample
 from bayes_her2.errors import BayesHer2Error
 
 LABELS = {"stratum": ["HR+", "HR-"], "cell_type": ["Alpha", "Beta"]}
@@ -115,6 +119,39 @@ def test_a_data_set_whose_density_has_no_value_is_named(small_data):
         BayesHer2Error, match=r"data set 8: the sampler could not begin \(All initialization points"
     ):
         calibrate_one(model, small_data, priors, None, seed=1, number=7)
+
+
+def test_a_fit_in_trouble_is_made_a_second_time_as_a_run_does(small_data):
+    priors = abundance.priors_for(small_data)
+    truth = prior_truths(abundance, small_data, priors, 1, [5])
+    short = Sampling(chains=2, tune=10, draws=20)
+    made = calibrate_one(abundance, small_data, priors, truth, seed=1, number=0, settings=short)
+    assert made.retried
+    # The second attempt alone: twice the draws of the first.
+    by_hand = sample(
+        abundance.build(abundance.replicated(truth, small_data, np.random.default_rng([1, 0])), priors),
+        replace(short, seed=_seed(1, 0, 1)).harder(),
+        progress=False,
+    )
+    assert by_hand["posterior"].sizes["draw"] == 40
+    assert made.n_divergent == int(by_hand["sample_stats"]["diverging"].sum())
+    slopes = abundance.estimand_draws(
+        by_hand["posterior"].to_dataset(),
+        abundance.replicated(truth, small_data, np.random.default_rng([1, 0])),
+        priors,
+        np.random.default_rng([1, 0, 2]),
+    )
+    expected = slopes[("amount", "pooled")].sel(stratum="HR+").mean(("chain", "draw")).to_series()
+    table = made.table[(made.table["estimand"] == "amount") & (made.table["scope"] == "pooled")]
+    found = table[table["stratum"] == "HR+"].set_index("outcome")["mean"]
+    np.testing.assert_allclose(found, expected[found.index], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("r_hat", "n_divergent", "in_it"), [(1.05, 0, False), (1.051, 0, True), (1.0, 1, True)]
+)
+def test_what_trouble_is(r_hat, n_divergent, in_it):
+    assert in_trouble(r_hat, n_divergent) == in_it
 
 
 def test_shares_that_round_to_0_or_1_stay_inside():

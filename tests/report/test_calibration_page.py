@@ -17,7 +17,7 @@ from bayes_her2.comparison.calibration import (
     uniformity,
     verdict,
 )
-from bayes_her2.report.calibration_page import calibration_page
+from bayes_her2.report.calibration_page import calibration_page, fits_in_words
 from bayes_her2.report.standalone import About, rows_of
 
 ABOUT = About("A study <of ours>", "0.1", "2026-11-28T10:00:00+00:00", seed=3, simulated=True)
@@ -39,10 +39,20 @@ def page_of(spread=1.0, n=60):
         ],
         ignore_index=True,
     )
-    return composed_of(table, n, troubled=[7])
+    return composed_of(table, n, troubled=[7], retried=3)
 
 
-def composed_of(table, n, *, calls_signs=True, design=DESIGN, troubled=(), unit="tumours"):
+def test_fits_of_a_second_attempt_are_said():
+    assert fits_in_words(0, 0, 200) == ()
+    assert fits_in_words(2, 0, 200) == (
+        "Fits with a divergent transition or a high R-hat: 2 of 200; they are counted.",
+    )
+    (line,) = fits_in_words(1, 15, 200)
+    assert line.startswith("As a run does, 15 of 200 data sets were fitted a second time")
+    assert line.endswith("a high R-hat after that: 1 of 200; they are counted.")
+
+
+def composed_of(table, n, *, calls_signs=True, design=DESIGN, troubled=(), retried=0, unit="tumours"):
     ranks, covered = uniformity(table), coverage(table, 0.95)
     tables = {
         "ranks": ranks,
@@ -60,6 +70,7 @@ def composed_of(table, n, *, calls_signs=True, design=DESIGN, troubled=(), unit=
         replicates=n,
         against=verdict(ranks, covered),
         troubled=troubled,
+        retried=retried,
         sampler="2 chains of 500 draws after 500",
         unit=unit,
     )

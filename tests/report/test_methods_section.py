@@ -12,7 +12,8 @@ import pytest
 
 from bayes_her2.report import render_report
 from bayes_her2.report.load import load_results
-from bayes_her2.report.methods import as_markdown, methods
+from bayes_her2.report.manuscript import as_markdown
+from bayes_her2.report.methods import methods
 
 TOLD = ["Presence was what this sentence says.", "Amounts were what that one says."]
 
@@ -48,7 +49,8 @@ def test_it_stands_before_the_provenance_and_is_a_file_too(builder, read_page):
     assert page.visible.rindex("Methods in words") < page.visible.rindex("Limits, provenance")
     assert " ".join(TOLD) in page.visible
     text = (folder / "methods.md").read_text(encoding="utf-8")
-    assert text == as_markdown(load_results(folder))
+    results = load_results(folder)
+    assert text == as_markdown("Methods", results, methods(results))
     for p in methods(load_results(folder)):
         assert f"## {p.heading}\n\n{p.text}\n" in text
         assert p.text in page.visible

@@ -47,6 +47,7 @@ def store(made: Calibrated) -> None:
         "versions": versions(),
         "against": list(made.against),
         "fits with a divergent transition or a high R-hat": len(troubled(fits)),
+        "fits after a second attempt": int(fits["retried"].sum()),
         "seconds of a data set (median)": round(float(fits["seconds"].median()), 1),
         "lowest effective sample size (median over data sets)": round(float(fits["ess"].median())),
     }

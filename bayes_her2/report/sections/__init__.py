@@ -40,8 +40,8 @@ class Section:
         Every figure that it may write.
     summary
         Its result in a sentence for the first page; '' for none.
-    of_recorded_methods
-        Whether it needs a model whose inference is printed and that recorded what it was.
+    has_content
+        Whether these results give it anything to say, beyond the tables that it needs.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Section:
     figures: tuple[Maker, ...] = ()
     figure_names: tuple[str, ...] = ()
     summary: Callable[[Results], str] = lambda results: ""
-    of_recorded_methods: bool = False
+    has_content: Callable[[Results], bool] = lambda results: True
 
     @property
     def reads(self) -> SectionReads:
@@ -65,9 +65,7 @@ class Section:
         """Whether the page has this section."""
         if self.model:
             return self.model in results.models
-        if self.of_recorded_methods and not any(results.models[name].methods for name in results.complete):
-            return False
-        return all(name in results.tables for name in self.needed)
+        return all(name in results.tables for name in self.needed) and self.has_content(results)
 
     def answered(self, results: Results) -> bool:
         """Whether it holds more than the reasons of a refusal."""

@@ -9,6 +9,7 @@ from bayes_her2.report.sections import (
     clinical,
     descriptives,
     evidence_synthesis,
+    findings,
     high_abundance,
     left_out,
     marginal_effect,
@@ -28,5 +29,6 @@ SECTIONS: tuple[Section, ...] = (
     rank_correlation.SECTION,
     marginal_effect.SECTION,
     clinical.SECTION,
+    findings.SECTION,
     methods.SECTION,
 )
