@@ -23,7 +23,7 @@ from bayes_her2 import __version__
 from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS, alternatives_to
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
-from bayes_her2.report import render_report
+from bayes_her2.report import render_report, require_every_item
 from bayes_her2.terminal import (
     as_json,
     show_audit,
@@ -95,6 +95,14 @@ Scheduler = Annotated[
         "the results folder. Default: this machine.",
     ),
 ]
+Strict = Annotated[
+    bool,
+    Parameter(
+        name="--strict",
+        negative="",
+        help="End with an error (exit code 1) while an item of the reporting checklist is absent.",
+    ),
+]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
 
 
@@ -133,6 +141,7 @@ def run(
     out: Out,
     only: Only = (),
     at_once: AtOnce = None,
+    strict: Strict = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -147,10 +156,12 @@ def run(
     with Bars(console) as bars:
         result = run_study(study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
     _finish(console, result, json)
+    if strict:
+        require_every_item(result.folder)
 
 
 @app.command
-def report(folder: Path, *, quiet: Quiet = False) -> None:
+def report(folder: Path, *, strict: Strict = False, quiet: Quiet = False) -> None:
     """Render the report of a results folder again, without sampling.
 
     Parameters
@@ -159,6 +170,8 @@ def report(folder: Path, *, quiet: Quiet = False) -> None:
         A folder that `run` or `demo` wrote.
     """
     _console(quiet).print(f"Report: {render_report(folder, at_once=_at_once(None))}")
+    if strict:
+        require_every_item(folder)
 
 
 @app.command

@@ -167,7 +167,8 @@ def _family(results: Results, asked: Asked, rows: Sequence[Estimate]) -> str:
         _stratum(results, asked, stratum, [e for e in known if e.stratum == stratum], sure, by_sign=by_sign)
         for stratum in dict.fromkeys(e.stratum for e in known)
     ]
-    return " ".join([*told, _practical(results, asked, [e for e in known if e not in sure])]).strip()
+    told.append(_practical(results, asked, [e for e in known if e not in sure]))
+    return "\n\n".join(filter(None, told))
 
 
 def _stratum(

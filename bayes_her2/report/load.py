@@ -263,6 +263,11 @@ class Results:
         Rows of ``estimates.csv`` (none when every model was refused: they are not even read).
     files
         Names of the CSV files in the folder, for links.
+    beside
+        Kind of results (``sensitivity``, ``multiverse``) -> their page, for those of the same study and the same input
+        files that lie in a folder of this one.
+    home
+        Name of the folder, as the user knows it.
     """
 
     folder: Path
@@ -273,6 +278,8 @@ class Results:
     tables: Mapping[str, Rows]
     every_estimate: tuple[Estimate, ...]
     files: tuple[str, ...]
+    beside: Mapping[str, str] = field(default_factory=dict)
+    home: str = ""
 
     @property
     def fitted(self) -> bool:
@@ -379,7 +386,7 @@ class Results:
         )
 
 
-def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results:
+def load_results(folder: Path, sections: Iterable[SectionReads] = (), *, home: Path | None = None) -> Results:
     """Read and check a results folder.
 
     Parameters
@@ -388,6 +395,8 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
         Folder that `bayes-her2 run` wrote.
     sections
         What further sections of the report read.
+    home
+        Where the folder will be, if it is still being written: results of other commands lie there.
 
     Returns
     -------
@@ -442,10 +451,44 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = ()) -> Results
     assert study is not None  # a missing study is a fault, raised above
     files = tuple(sorted(path.name for path in (folder / "tables").glob("*.csv")))
     left_out = {str(name): str(why) for name, why in (provenance.get("left_out") or {}).items()}
-    results = Results(folder, study, provenance, models, left_out, tables, estimates, files)
+    results = Results(
+        folder,
+        study,
+        provenance,
+        models,
+        left_out,
+        tables,
+        estimates,
+        files,
+        _beside(home or folder, provenance),
+        (home or folder).name,
+    )
     _check(results, faults)
     faults.raise_if_any()
     return results
+
+
+BESIDE = ("sensitivity", "multiverse")
+"""Kinds of results that belong to a run when they are of the same study and files."""
+
+
+def _beside(folder: Path, provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Find results of other commands on the same study and files, each in a folder of this one."""
+    found: dict[str, str] = {}
+    for record in sorted(folder.glob("*/provenance.json")):
+        try:
+            other = json.loads(record.read_text(encoding="utf-8"))
+            kind = str(other["kind"])
+            # It reads no file that the run did not; the run may have read more, for other models.
+            same = other["study_hash"] == provenance.get("study_hash") and all(
+                file in (provenance.get("files") or ()) for file in other["files"]
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # of a run, or of something else
+        page = record.with_name(f"{kind}.html")
+        if kind in BESIDE and same and page.exists():
+            found.setdefault(kind, f"{record.parent.name}/{page.name}")
+    return found
 
 
 def _refuse_others(folder: Path) -> None:

@@ -10,10 +10,15 @@ from bayes_her2.report.load import Results
 
 @dataclass(frozen=True)
 class Paragraph:
-    """One paragraph with its heading."""
+    """What stands under one heading: one paragraph, or several with an empty line between them."""
 
     heading: str
     text: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its paragraphs."""
+        return tuple(self.text.split("\n\n"))
 
 
 def as_markdown(title: str, results: Results, paragraphs: Iterable[Paragraph]) -> str:

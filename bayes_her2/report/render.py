@@ -16,8 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bayes_her2 import __version__
+from bayes_her2.errors import AnalysisRefusedError
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report import formats, words
+from bayes_her2.report.checklist import FOR_THE_AUTHORS, Checked, absent, as_csv, checklist
 from bayes_her2.report.figures import NAMES, Drawing, Maker, each_drawn, makers, numbered
 from bayes_her2.report.findings import findings
 from bayes_her2.report.load import Results, load_results
@@ -30,6 +32,7 @@ from bayes_her2.report.tables import Table, model_tables, tables
 REPORT = "report.html"
 MANUSCRIPT = {"methods": "methods.md", "findings": "results.md"}
 """Section -> file of its text, for a manuscript."""
+CHECKLIST = "checklist.csv"
 FIGURES = "figures"
 
 SECTIONS = (
@@ -101,7 +104,7 @@ class Page:
     figures: Mapping[str, Drawing]
 
 
-def render_report(results: Path, *, at_once: int = 1) -> Path:
+def render_report(results: Path, *, at_once: int = 1, home: Path | None = None) -> Path:
     """Write ``report.html``, the texts for a manuscript and ``figures/`` (SVG and PDF of each) into a results folder.
 
     Reads nothing but that folder and computes no statistic. Everything is drawn before
@@ -116,6 +119,8 @@ def render_report(results: Path, *, at_once: int = 1) -> Path:
     at_once
         Processes that draw figures. With more than 1, a script that calls this must do so under
         ``if __name__ == "__main__":``, as for `run_study`. The report is the same, byte for byte.
+    home
+        Where the folder will be, if it is still being written.
 
     Returns
     -------
@@ -129,7 +134,7 @@ def render_report(results: Path, *, at_once: int = 1) -> Path:
     FigureError
         If a figure cannot be drawn. Nothing is written then.
     """
-    loaded = load_results(Path(results), [section.reads for section in FURTHER])
+    loaded = load_results(Path(results), [section.reads for section in FURTHER], home=home)
     page = compose(loaded, at_once=at_once)
     text = html(loaded, page)
     folder = loaded.folder / FIGURES
@@ -144,6 +149,7 @@ def render_report(results: Path, *, at_once: int = 1) -> Path:
             write_text(file, as_markdown(title, loaded, paragraphs(loaded)))
         else:
             file.unlink(missing_ok=True)
+    write_text(loaded.folder / CHECKLIST, as_csv(checked(loaded)))
     for name in (*NAMES, *(name for section in FURTHER for name in section.figure_names)):
         if name not in page.figures:
             for suffix in ("svg", "pdf"):
@@ -173,30 +179,68 @@ def compose(results: Results, *, at_once: int = 1) -> Page:
 def contents(results: Results) -> Contents:
     """Choose the sections that the results call for, make their tables, and say what draws their figures."""
     own_tables, own_figures = tables(results), makers(results)
-    order: list[tuple[str, str]] = []
-    further: dict[str, tuple[Section, ...]] = {}
+    order, further = outline(results)
     made: list[Table] = []
     wanted: list[Maker] = []
-    for anchor, title in SECTIONS:
-        if _main_section_shown(anchor, results):
-            order.append((anchor, title))
+    for anchor, here in further.items():
+        if anchor in dict(order):
             made += own_tables.get(anchor, [])
             wanted += own_figures.get(anchor, [])
-        here = tuple(s for s in FURTHER if s.after == anchor and s.shown(results))
-        further[anchor] = here
         for section in here:
-            order.append((section.name, section.title))
             if section.answered(results):
                 made += section.tables(results)
+                made += section.tables_of_places(results, dict(order))
                 wanted += section.figures
             if section.model:
                 made += model_tables(results, section.model)
     return Contents(
-        sections=tuple(order),
+        sections=order,
         further=further,
         tables={table.name: replace(table, number=i) for i, table in enumerate(made, start=1)},
         makers=tuple(wanted),
     )
+
+
+def outline(results: Results) -> tuple[tuple[tuple[str, str], ...], dict[str, tuple[Section, ...]]]:
+    """Give anchor and title of every section that the results call for, and further sections by what they follow."""
+    order: list[tuple[str, str]] = []
+    further: dict[str, tuple[Section, ...]] = {}
+    for anchor, title in SECTIONS:
+        if _main_section_shown(anchor, results):
+            order.append((anchor, title))
+        further[anchor] = tuple(s for s in FURTHER if s.after == anchor and s.shown(results))
+        order += [(section.name, section.title) for section in further[anchor]]
+    return tuple(order), further
+
+
+def checked(results: Results) -> tuple[Checked, ...]:
+    """Look for every item of the reporting guidelines; see `bayes_her2.report.checklist`."""
+    return checklist(results, dict(outline(results)[0]))
+
+
+def require_every_item(results: Path) -> None:
+    """Look for every item of the reporting guidelines in a results folder (``--strict``).
+
+    Parameters
+    ----------
+    results
+        Folder that `bayes-her2 run` wrote.
+
+    Raises
+    ------
+    DataError
+        As of `render_report`.
+    AnalysisRefusedError
+        An item is absent: each in a line, with what to do.
+    """
+    loaded = load_results(Path(results), [section.reads for section in FURTHER])
+    lacking = absent(checked(loaded))
+    if lacking:
+        lines = "\n".join(f"  {i}. {line}" for i, line in enumerate(lacking, start=1))
+        raise AnalysisRefusedError(
+            f"{loaded.folder}: items of the reporting checklist are absent:\n{lines}\n"
+            f"The report is written; {loaded.folder / CHECKLIST} has every item."
+        )
 
 
 def _all_drawn(results: Results, wanted: tuple[Maker, ...], at_once: int) -> list[Drawing | None]:
@@ -301,6 +345,8 @@ def html(results: Results, page: Page) -> str:
         words=words,
         methods=methods(results) if "methods" in dict(page.sections) else (),
         findings=findings(results) if "findings" in dict(page.sections) else (),
+        checked=checked(results),
+        left_to_authors=FOR_THE_AUTHORS,
         provenance=_provenance(results.provenance),
         renderer=__version__,
     )

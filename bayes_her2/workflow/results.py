@@ -28,7 +28,16 @@ LOCK = ".lock"
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """What a file system answers that has no locks."""
 PROVENANCE = "provenance.json"
-PARTS = ("tables", "figures", "study.toml", "report.html", "methods.md", "results.md", PROVENANCE)
+PARTS = (
+    "tables",
+    "figures",
+    "study.toml",
+    "report.html",
+    "methods.md",
+    "results.md",
+    "checklist.csv",
+    PROVENANCE,
+)
 """What a finished run puts in place, the provenance last: where it stands, the rest belongs to it."""
 
 
@@ -176,7 +185,12 @@ class ResultsFolder:
                 ) from error
         elif self.out.exists():
             others = [
-                p.name for p in self.out.iterdir() if p.name not in (STAGING, LOCK, "posterior", "simulated")
+                p.name
+                for p in self.out.iterdir()
+                if p.name not in (STAGING, LOCK, "posterior", "simulated")
+                and not (
+                    p / self.record.name
+                ).exists()  # results of another command, in a folder of their own
             ]
             if others:
                 raise DataError(

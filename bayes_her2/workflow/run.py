@@ -186,7 +186,7 @@ def run_study(
                     "total_seconds": round(perf_counter() - began, 1),
                 }
             )
-            render_report(folder.staging, at_once=at_once)
+            render_report(folder.staging, at_once=at_once, home=folder.out)
             folder.put_in_place()
         report = folder.out / "report.html"
         if refused:

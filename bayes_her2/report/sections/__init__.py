@@ -34,6 +34,8 @@ class Section:
         Columns of the CSV files that it reads, by file name. `load.columns_of` writes them briefly.
     tables
         Makes its tables, in reading order.
+    tables_of_places
+        Makes tables that say where on the page something is, from the titles of its sections by anchor.
     figures
         Draw its figures, in reading order.
     figure_names
@@ -51,6 +53,7 @@ class Section:
     needed: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     optional: Mapping[str, Mapping[str, Kind]] = field(default_factory=dict)
     tables: Callable[[Results], list[Table]] = lambda results: []
+    tables_of_places: Callable[[Results, Mapping[str, str]], list[Table]] = lambda results, titles: []
     figures: tuple[Maker, ...] = ()
     figure_names: tuple[str, ...] = ()
     summary: Callable[[Results], str] = lambda results: ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bayes_her2.report.sections import (
     Section,
     audit,
+    checklist,
     claims,
     clinical,
     descriptives,
@@ -31,4 +32,5 @@ SECTIONS: tuple[Section, ...] = (
     clinical.SECTION,
     findings.SECTION,
     methods.SECTION,
+    checklist.SECTION,
 )
