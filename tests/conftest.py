@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -16,20 +17,21 @@ from bayes_her2.data import AnalysisSet, CohortTable, ModelChoices, TumourData
 from bayes_her2.inputs.study import Study, parse_study
 
 LONGEST = (
-    "workflow/test_measure.py",
-    "workflow/test_calibrate.py",
-    "workflow/test_compare.py",
     "workflow/test_run.py",
-    "workflow/test_demo.py",
-    "models/test_her2_measurement_fit.py",
+    "workflow/test_calibrate.py",
     "bayesian/test_compilation.py",
     "models/test_rank_correlation.py",
-    "models/test_structures_fit.py",
-    "notebooks/test_scripts.py",
     "report/test_report.py",
-    "models/test_composition_fit.py",
+    "workflow/test_compare.py",
+    "notebooks/test_scripts.py",
+    "models/test_her2_measurement_fit.py",
+    "bayesian/test_without_data.py",
+    "bayesian/test_fit.py",
     "workflow/test_side_by_side.py",
+    "bayesian/test_gates_with_teeth.py",
+    "models/test_treatment_response_fit.py",
     "workflow/test_sensitivity.py",
+    "workflow/test_measure.py",
 )
 """Files that take more than a minute: begun first, so that none of them is left to one process at the end."""
 
@@ -38,6 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, and leave the rest as it is."""
     place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+def pytest_configure() -> None:
+    """Look for garbage as seldom as the command does: graphs and figures are many objects that stay."""
+    gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -107,6 +107,7 @@ def test_the_functions_of_vector_math_are_those_of_scipy_and_have_the_same_ends(
     assert np.isnan(ends[2])
 
 
+@pytest.mark.slow
 @pytest.mark.sampling
 def test_the_posterior_is_that_of_numba(small_data: AnalysisSet, small_fit: Fit):
     settings = Sampling(chains=2, tune=300, draws=400, seed=12, backend="jax")

@@ -15,6 +15,7 @@ from bayes_her2.bayesian.fit import Sampling, fit_model
 REFERENCE = Path(__file__).parents[1] / "reference" / "kfold_brms"
 
 
+@pytest.mark.slow
 @pytest.mark.sampling
 def test_five_folds_have_the_log_predictive_densities_of_brms(data_of):
     """Simulated presence and gamma amounts of one cell type in 200 tumours (hurdle.csv, fit by kfold.R).

@@ -46,7 +46,7 @@ def with_amounts(data: AnalysisSet, family, seed: int) -> AnalysisSet:
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param(abundance_weibull, id="weibull"),
+        pytest.param(abundance_weibull, id="weibull", marks=pytest.mark.slow),
         pytest.param(abundance_lognormal, id="lognormal", marks=pytest.mark.slow),
     ],
 )

@@ -16,7 +16,7 @@ from bayes_her2.data import AnalysisSet
 from bayes_her2.simulation.demo import write_study
 from bayes_her2.workflow.check import check_study
 
-pytestmark = pytest.mark.sampling
+pytestmark = [pytest.mark.sampling, pytest.mark.slow]
 
 SETTINGS = Sampling(chains=4, tune=500, draws=1000, seed=5)
 
@@ -115,7 +115,6 @@ def test_predictive_checks_and_tables(fit, tumours):
     assert all(text.startswith("95%") for text in words.values())
 
 
-@pytest.mark.slow
 @pytest.mark.real_data
 def test_tcga_passes_the_gates_of_the_priors_and_can_be_sampled(real_data):
     data = check_study("studies/tcga_brca.toml").sets["abundance"]

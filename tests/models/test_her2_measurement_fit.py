@@ -128,11 +128,13 @@ def test_levels_are_misread_about_as_often_as_planted(measured):
     assert float(share.max()) <= 1.0
 
 
+@pytest.mark.slow
 def test_every_imputation_passes_its_gate(treated):
     for name in (CUT, DRAWN):
         assert reasons_against(treated[name]) == ()
 
 
+@pytest.mark.slow
 def test_calibrated_and_joint_slopes_cover_the_truth_and_the_score_and_drawn_latents_are_attenuated(
     made, measured, treated
 ):
@@ -146,6 +148,7 @@ def test_calibrated_and_joint_slopes_cover_the_truth_and_the_score_and_drawn_lat
         assert limits[name][1] < 1.0, (name, limits)
 
 
+@pytest.mark.slow
 def test_drawn_latents_differ_more_between_imputations_than_expected_ones(treated):
     """An expectation moves with the parameters alone; a drawn latent with its own chance too."""
     shares = {name: between_share(treated[name])["between_share"] for name in (CUT, DRAWN)}

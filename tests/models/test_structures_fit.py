@@ -170,6 +170,7 @@ def curved() -> tuple[AnalysisSet, Fit]:
     return data, fit_model(abundance_spline, data, sampling=SETTINGS, progress=False)
 
 
+@pytest.mark.slow
 def test_a_planted_curve_is_recovered(curved):
     _, fit = curved
     assert fit.diagnostics.n_divergent == 0
@@ -183,6 +184,7 @@ def test_a_planted_curve_is_recovered(curved):
         assert float(fit.posterior[f"{part}_bend_sd"].quantile(0.001)) > 0.05
 
 
+@pytest.mark.slow
 def test_per_sd_of_a_curve_is_the_average_over_tumours_of_h_plus_1_over_h(curved):
     # Against every single tumour, draw by draw, without quadrature.
     data, fit = curved
@@ -225,6 +227,7 @@ def alone(lineages) -> tuple[AnalysisSet, Fit]:
     return data, fit_model(unpooled, data, sampling=SETTINGS, progress=False)
 
 
+@pytest.mark.slow
 def test_cell_types_that_share_nothing_are_regressions_one_by_one(alone):
     # One cohort: the posterior of a cell type's presence is that of a logistic regression with the same normal priors.
     # Its moments by importance sampling from a Student t around the mode: no sampler of the package is involved.
@@ -265,6 +268,7 @@ def test_cell_types_that_share_nothing_are_regressions_one_by_one(alone):
             )
 
 
+@pytest.mark.slow
 def test_where_data_are_strong_the_unpooled_slopes_are_the_maximum_likelihood_ones(alone):
     data, fit = alone
     h = data.tumours["her2_sd"].to_numpy(float)
@@ -281,6 +285,7 @@ def test_where_data_are_strong_the_unpooled_slopes_are_the_maximum_likelihood_on
         assert float(slope.mean()) == pytest.approx(estimate * 0.81 / (0.81 + s**2), abs=0.5 * s)
 
 
+@pytest.mark.slow
 def test_the_same_tumours_in_another_order_give_the_same_curve(curved):
     data, _ = curved
     turned = replace(data, tumours=data.tumours.iloc[::-1])

@@ -225,7 +225,13 @@ def nothing_half_written(out: Path) -> None:
     assert not (out / "posterior" / "abundance.nc").exists()
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGKILL, id="killed", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, id="interrupted"),
+    ],
+)
 def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
     study_file, tmp_path, how, results
 ):
