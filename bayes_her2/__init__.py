@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bayes_her2.simulation import SEED_DESIGN, CellTypeDesign, Design, simulate_cohorts, write_study
     from bayes_her2.workflow import (
         audit_claims,
+        bundle_results,
         calibrate_model,
         check_study,
         compare_study,
@@ -69,6 +70,7 @@ _HOME = {
     "simulation": ("CellTypeDesign", "Design", "SEED_DESIGN", "simulate_cohorts", "write_study"),
     "workflow": (
         "audit_claims",
+        "bundle_results",
         "calibrate_model",
         "check_study",
         "compare_study",
@@ -101,6 +103,7 @@ __all__ = [
     "TumourData",
     "abundance_twin",
     "audit_claims",
+    "bundle_results",
     "calibrate_model",
     "check_study",
     "compare_models",

@@ -27,6 +27,7 @@ from bayes_her2.report import render_report, require_every_item
 from bayes_her2.terminal import (
     as_json,
     show_audit,
+    show_bundle,
     show_calibration,
     show_checked,
     show_comparison,
@@ -35,6 +36,7 @@ from bayes_her2.terminal import (
     show_run,
 )
 from bayes_her2.workflow.audit import audit_claims
+from bayes_her2.workflow.bundle import bundle_results
 from bayes_her2.workflow.calibrate import CELL_TYPES, REPLICATES, calibrate_model
 from bayes_her2.workflow.calibrate import SEED as CALIBRATION_SEED
 from bayes_her2.workflow.check import check_study
@@ -172,6 +174,41 @@ def report(folder: Path, *, strict: Strict = False, quiet: Quiet = False) -> Non
     _console(quiet).print(f"Report: {render_report(folder, at_once=_at_once(None))}")
     if strict:
         require_every_item(folder)
+
+
+@app.command
+def bundle(
+    folder: Path,
+    *,
+    out: Annotated[
+        Path | None,
+        Parameter(name=["--out", "-o"], help="The zip file. Default: beside the folder, with its name."),
+    ] = None,
+    patient_rows: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Take in the tables that have rows of single tumours. Input files are never taken in.",
+        ),
+    ] = False,
+    draws: Annotated[
+        bool, Parameter(negative="--no-draws", help="Take in the posterior draws: most of the size.")
+    ] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Put the results of a run into one zip file for an archive, with a script that renders them without sampling.
+
+    Parameters
+    ----------
+    folder
+        A folder that `run` or `demo` wrote.
+    """
+    console = _console(quiet)
+    with Bars(console) as bars:
+        made = bundle_results(
+            folder, out, patient_rows=patient_rows, draws=draws, at_once=_at_once(None), say=bars.say
+        )
+    show_bundle(console, made)
 
 
 @app.command

@@ -14,6 +14,7 @@ from rich.table import Table
 from bayes_her2.evidence.verdicts import VERDICTS
 from bayes_her2.report.calibration_page import fits_in_words
 from bayes_her2.workflow.audit import AuditResult
+from bayes_her2.workflow.bundle import Bundled
 from bayes_her2.workflow.calibrate import Calibrated, troubled
 from bayes_her2.workflow.check import Checked, Prepared
 from bayes_her2.workflow.compare import ComparedModels
@@ -398,3 +399,14 @@ def _print_table(console: Console, title: str, frame: pd.DataFrame) -> None:
     for row in frame.itertuples(index=False):
         table.add_row(*(escape(f"{v:.4g}" if isinstance(v, float) else str(v)) for v in row))
     console.print(table)
+
+
+def show_bundle(console: Console, made: Bundled) -> None:
+    """Say what the archive holds, and what it does not."""
+    if made.left_out:
+        console.print(f"Left out, because they have rows of single tumours: {', '.join(made.left_out)}")
+    if made.naming:
+        console.print(escape(f"Tumours are named in: {', '.join(made.naming)}"))
+    console.print(
+        f"Archive: {made.path} ({made.n_files} files, {made.n_bytes / 2**20:.1f} MiB)", soft_wrap=True
+    )

@@ -367,7 +367,7 @@ def _missing(results: Results) -> Found:
         "present",
         "tumours without what a model needs are left out, each with its reason",
         ("data",),
-        ("tables/exclusions.csv",),
+        ("tables/exclusion_counts.csv",),
     )
 
 

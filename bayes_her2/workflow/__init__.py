@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bayes_her2.workflow.audit import AuditResult, audit_claims, claims_tables
+from bayes_her2.workflow.bundle import Bundled, bundle_results
 from bayes_her2.workflow.calibrate import Calibrated, calibrate_model
 from bayes_her2.workflow.check import Checked, check_study
 from bayes_her2.workflow.compare import ComparedModels, compare_study
@@ -15,6 +16,7 @@ from bayes_her2.workflow.sensitivity import sensitivity_study
 __all__ = [
     "AuditResult",
     "Bars",
+    "Bundled",
     "Calibrated",
     "Checked",
     "ComparedModels",
@@ -22,6 +24,7 @@ __all__ = [
     "MultiverseResult",
     "RunResult",
     "audit_claims",
+    "bundle_results",
     "calibrate_model",
     "check_study",
     "claims_tables",
