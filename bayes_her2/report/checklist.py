@@ -308,8 +308,8 @@ def _sensitivity(results: Results) -> Found:
     if beside is None:
         return Found(
             "absent",
-            f"results under other priors: `bayes-her2 sensitivity STUDY --out {results.home}/sensitivity`, into "
-            "this folder, then render",
+            "results under other priors: `bayes-her2 sensitivity STUDY --out RESULTS/sensitivity`, where RESULTS is "
+            "this folder, then `bayes-her2 report RESULTS`",
         )
     return Found("present", "the main model under other priors, and power-scaling", ("model",), (beside,))
 
@@ -498,7 +498,7 @@ ITEMS: tuple[tuple[str, str, str, Rule], ...] = (
     ("REMARK", "12", "flow of tumours, with reasons", _there("flow", ("data",), "flow", "exclusion_counts")),
     ("REMARK", "13", "distribution of clinical variables", _table_one),
     ("REMARK", "14", "the marker beside standard variables", _marker_and_standard),
-    ("REMARK", "16", "effects with intervals, whatever their significance", _summaries),
+    ("REMARK", "16", "effects with intervals, whatever their P values", _summaries),
     ("REMARK", "18", "sensitivity, checks and validation across cohorts", _cohorts),
     (
         "STROBE",

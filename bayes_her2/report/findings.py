@@ -261,9 +261,10 @@ def _standing(results: Results, asked: Asked, sure: Sequence[Estimate]) -> str:
     if twins:
         methods = dict.fromkeys(str(r["twin_method"]) for r in twins)
         confirmed = sum(bool(r["discovery_bonferroni"]) for r in twins)
+        of = "these" if len(twins) == len(sure) else formats.count(len(twins))
         said.append(
-            f"the frequentist twin ({'; '.join(methods)}) was significant after Bonferroni's correction for "
-            f"{_part(confirmed, len(twins))} of {'these' if len(twins) == len(sure) else formats.count(len(twins))}"
+            f"the Bonferroni-corrected P value of the frequentist twin ({'; '.join(methods)}) was at most "
+            f"{results.study.alpha:g} for {_part(confirmed, len(twins))} of {of}"
         )
     return formats.sentence("; ".join(said)) if said else ""
 

@@ -266,8 +266,6 @@ class Results:
     beside
         Kind of results (``sensitivity``, ``multiverse``) -> their page, for those of the same study and the same input
         files that lie in a folder of this one.
-    home
-        Name of the folder, as the user knows it.
     """
 
     folder: Path
@@ -279,7 +277,6 @@ class Results:
     every_estimate: tuple[Estimate, ...]
     files: tuple[str, ...]
     beside: Mapping[str, str] = field(default_factory=dict)
-    home: str = ""
 
     @property
     def fitted(self) -> bool:
@@ -461,7 +458,6 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = (), *, home: P
         estimates,
         files,
         _beside(home or folder, provenance),
-        (home or folder).name,
     )
     _check(results, faults)
     faults.raise_if_any()

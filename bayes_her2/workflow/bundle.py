@@ -135,7 +135,8 @@ def bundle_results(
     """
     folder = Path(folder)
     results = load_results(folder)  # says what is wrong with a folder that is none
-    path = Path(out) if out is not None else folder.parent / f"{folder.resolve().name}.zip"
+    name = folder.resolve().name
+    path = Path(out) if out is not None else folder.parent / f"{name}.zip"
     if path.suffix != ".zip" or path.is_dir():
         raise DataError(f"{path}: is not the name of a zip file. Give one that ends in .zip (--out).")
     if path.exists() and not zipfile.is_zipfile(path):
@@ -143,7 +144,7 @@ def bundle_results(
     clock = Clock(say)
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as made:
-        inside = Path(made) / results.home  # its name stands in the report
+        inside = Path(made) / name
         with clock("Copying tables, texts and records"):
             tumours = () if patient_rows else _tumours(folder)
             left_out = _copy(folder, inside, tumours, patient_rows=patient_rows)
@@ -158,7 +159,7 @@ def bundle_results(
         with clock("Writing the archive"):
             files = sorted(p for p in inside.rglob("*") if p.is_file())
             part = Path(made) / path.name
-            _write(part, inside, files, results.home)
+            _write(part, inside, files, name)
             n_bytes = part.stat().st_size
             os.replace(part, path)
     return Bundled(path, len(files), n_bytes, left_out, naming)

@@ -128,7 +128,7 @@ def test_an_interval_without_its_kind_is_found(results):
 def test_other_priors_are_found_in_a_folder_of_this_one_if_they_are_of_this_study(builder):
     folder = recorded(builder.build())
     assert item(loaded(folder), "BARG", "5").found.state == "absent"
-    assert f"--out {folder.name}/sensitivity`" in item(loaded(folder), "BARG", "5").found.how
+    assert "--out RESULTS/sensitivity`" in item(loaded(folder), "BARG", "5").found.how
     under_other_priors(
         folder, "of_other_files", files=[{"path": "other.csv", "sha256": "0" * 64, "n_rows": 3}]
     )

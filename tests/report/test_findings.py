@@ -101,11 +101,11 @@ def test_a_stratum_is_told_row_by_row(bare):
         "The ratio of mean abundance, zeros included, per SD of HER2: posterior medians with 95 % credible "
         "intervals (equal-tailed).\n\nIn HR+ tumours (n = 300), a sign was called for 2 of 4 cell types, 1 of "
         "them with an interval that includes 1. Lower: Alpha 0.70 (0.55 to 0.90). Higher: Beta 1.30 (0.97 to "
-        "1.70). The medians of all cohorts lay on the same side for 1 of these; the frequentist twin (cohort "
-        "fixed) was significant after Bonferroni's correction for 1 of these. The intervals of the other 2 "
-        "lie between 0.80 and 1.25.\n\nOf what was not called, 1 has a posterior probability of at least 0.95 of"
-        " being practically equivalent to no association (between 0.9 and 1.11); the others are open, not "
-        "absent."
+        "1.70). The medians of all cohorts lay on the same side for 1 of these; the Bonferroni-corrected P "
+        "value of the frequentist twin (cohort fixed) was at most 0.05 for 1 of these. The intervals of the "
+        "other 2 lie between 0.80 and 1.25.\n\nOf what was not called, 1 has a posterior probability of at least"
+        " 0.95 of being practically equivalent to no association (between 0.9 and 1.11); the others are open,"
+        " not absent."
     )
 
 
@@ -121,7 +121,7 @@ def test_nothing_called_is_said_and_not_taken_for_nothing_there(bare):
     )
     assert "nothing has a posterior probability" in text
     assert "open, not absent" in text
-    assert "significant" not in text
+    assert "P value" not in text
     assert "cohorts" not in text
 
 
