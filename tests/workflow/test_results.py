@@ -41,6 +41,19 @@ def test_another_study_does_not_overwrite_a_folder(tmp_path):
     }
 
 
+def test_results_of_another_command_may_lie_in_a_folder_of_a_runs(tmp_path):
+    """`sensitivity --out RESULTS/sensitivity`, before the run or after it: the run leaves it as it is."""
+    out = tmp_path / "out"
+    begin(out / "sensitivity", "rule", {"main": "a"}, "My trial: sensitivity")
+    (out / "sensitivity" / "sensitivity.html").write_text("whole")
+    begin(out, "rule", {"abundance": "a"}, "My trial")
+    begin(out, "rule", {"abundance": "a"}, "My trial")
+    assert (out / "sensitivity" / "sensitivity.html").read_text() == "whole"
+    (tmp_path / "theirs" / "notes").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"holds files that no run of this package wrote \(notes\)"):
+        begin(tmp_path / "theirs", "rule", {"abundance": "a"}, "My trial")
+
+
 def test_what_was_written_aside_does_not_outlive_a_failure(tmp_path):
     folder = ResultsFolder(tmp_path / "out")
 
