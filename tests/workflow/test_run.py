@@ -241,7 +241,7 @@ def test_a_run_ended_while_sampling_leaves_nothing_half_written_and_resumes(
     time.sleep(1.0)
     process.send_signal(how)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
+    assert process.returncode != 0, errors
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert "Interrupted. Finished fits are kept" in errors
