@@ -19,7 +19,7 @@ from cyclopts.completion.detect import ShellDetectionError
 from rich.console import Console
 from rich.markup import escape
 
-from bayes_her2 import __version__
+from bayes_her2 import __version__, interrupts
 from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS, alternatives_to
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
@@ -496,7 +496,8 @@ def exit_code(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors go to standard error as plain messages."""
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        app(list(arguments), exit_on_error=False, error_console=errors, result_action="return_value")
+        with interrupts.heard():
+            app(list(arguments), exit_on_error=False, error_console=errors, result_action="return_value")
     except CycloptsError:
         return BAD_INPUT  # already explained by the command parser
     except BayesHer2Error as error:
