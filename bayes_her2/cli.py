@@ -23,7 +23,7 @@ from bayes_her2 import __version__, interrupts
 from bayes_her2.bayesian.model import ALTERNATIVES, MODELS, MODELS_OF_RESULTS, alternatives_to
 from bayes_her2.errors import BayesHer2Error, DataError
 from bayes_her2.evidence.audit_tables import Settings
-from bayes_her2.report import render_report, require_every_item
+from bayes_her2.report import DOCUMENTS, Format, render_report, require_every_item
 from bayes_her2.terminal import (
     as_json,
     show_audit,
@@ -105,6 +105,15 @@ Strict = Annotated[
         help="End with an error (exit code 1) while an item of the reporting checklist is absent.",
     ),
 ]
+Formats = Annotated[
+    tuple[Format, ...],
+    Parameter(
+        name="--format",
+        negative="",
+        help="Write the report in this format too (may be repeated): docx (report.docx, for Word), latex "
+        "(latex/report.tex and its figures), pdf (report.pdf, the page as Chromium prints it). html is always written.",
+    ),
+]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Results folder.")]
 
 
@@ -163,15 +172,22 @@ def run(
 
 
 @app.command
-def report(folder: Path, *, strict: Strict = False, quiet: Quiet = False) -> None:
-    """Render the report of a results folder again, without sampling.
+def report(
+    folder: Path, *, formats: Formats = ("html",), strict: Strict = False, quiet: Quiet = False
+) -> None:
+    """Render the report of a results folder again, without sampling. Documents of an earlier rendering are replaced.
 
     Parameters
     ----------
     folder
         A folder that `run` or `demo` wrote.
     """
-    _console(quiet).print(f"Report: {render_report(folder, at_once=_at_once(None))}")
+    page = render_report(folder, formats=formats, at_once=_at_once(None))
+    console = _console(quiet)
+    console.print(f"Report: {escape(str(page))}")
+    for name in dict.fromkeys(formats):
+        if name in DOCUMENTS:
+            console.print(f"{name}: {escape(str(folder / DOCUMENTS[name]))}")
     if strict:
         require_every_item(folder)
 

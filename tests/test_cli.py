@@ -61,6 +61,32 @@ def test_report_on_a_folder_without_results_says_what_to_do(tmp_path, capsys):
     assert "bayes-her2 run" in message
 
 
+def test_report_takes_formats_and_says_where_they_are(tmp_path, capsys, monkeypatch):
+    asked = {}
+
+    def rendered(folder, *, formats, at_once):
+        asked["formats"] = formats
+        return folder / "report.html"
+
+    monkeypatch.setattr("bayes_her2.cli.render_report", rendered)
+    command = ["report", str(tmp_path), "--format", "docx", "--format", "latex", "--format", "pdf"]
+    assert exit_code(command) == 0
+    assert asked["formats"] == ("docx", "latex", "pdf")
+    printed = capsys.readouterr().out.replace("\n", "")
+    for name in ("report.html", "report.docx", "latex/report.tex", "report.pdf"):
+        assert name in printed
+    assert exit_code(["report", str(tmp_path)]) == 0
+    assert asked["formats"] == ("html",)
+    assert "docx" not in capsys.readouterr().out
+
+
+def test_an_unknown_format_of_a_report_is_refused_by_the_parser(tmp_path, capsys):
+    assert exit_code(["report", str(tmp_path), "--format", "odt"]) == 2
+    said = capsys.readouterr()
+    assert "odt" in said.err + said.out
+    assert "docx" in said.err + said.out
+
+
 def test_help_names_every_command(capsys):
     assert exit_code(["--help"]) == 0
     printed = capsys.readouterr().out

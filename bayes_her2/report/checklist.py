@@ -125,6 +125,16 @@ def _where(found: Found, results: Results, titles: Mapping[str, str]) -> str:
     return "; ".join([*places, *found.files])
 
 
+def counted(checked: Sequence[Checked]) -> str:
+    """Say how many items are there, and what that does not say."""
+    states = [c.found.state for c in checked]
+    return (
+        f"This report was searched for {len(states)} items of five reporting guidelines: {states.count('present')} "
+        f"present, {states.count('absent')} absent, {states.count('not applicable')} not applicable. It reports the "
+        "items of these guidelines; whether they are reported well is for its readers to judge."
+    )
+
+
 def absent(checked: Sequence[Checked]) -> tuple[str, ...]:
     """Absent items, those of one reason in a line, with what to do."""
     by_reason: dict[str, list[str]] = {}

@@ -36,12 +36,75 @@ VERDICTS = {
 """Verdict -> what it means."""
 
 
+LIMITS_OF_COHORTS = (
+    "Associations across tumours, not effects: HER2 was not assigned, and tumour purity, subtype and sampling"
+    " may lie behind both sides.",
+    "Abundances are estimates of deconvolution from bulk tissue, taken as known; their own error is not "
+    'carried into the intervals, and a zero means "not detected by the method".',
+    "Where the HER2 measure and the abundances come from the same expression matrix, part of an association "
+    "may be shared measurement error.",
+    "Intervals are per row and not adjusted for the number of cell types; the discovery columns are the place"
+    " for that.",
+    "Pooled rows assume that cohorts are exchangeable; a new cohort from another platform or population may "
+    "not be.",
+)
+"""Limits of every study of cohorts; the last where there are several."""
+
+LIMITS_OF_PATIENTS = (
+    "Associations across patients, not effects: the HER2 level was not assigned. Hormone receptor status is "
+    "accounted for where the data give it; grade and stage may lie behind both sides.",
+    "What a treatment adds rests on how its patients were assigned to it: in a trial that randomised "
+    "adaptively, or whose arms were not open at the same time, the arms may differ in their patients.",
+    "HER2-0 and HER2-low are told apart by immunohistochemistry, on which readers disagree most at that "
+    "border; misclassification that does not depend on the outcome draws ratios towards 1.",
+    "Intervals are per row and not adjusted for the number of questions.",
+)
+"""Limits of a study without cohorts."""
+
+
 @dataclass(frozen=True)
 class Point:
     """One thing that the data cannot say: a short heading and a sentence."""
 
     heading: str
     text: str
+
+
+def title(results: Results, sections: Iterable[str]) -> str:
+    """Title of the report, from what its sections are about."""
+    if results.study.with_cohorts:
+        return (
+            f"HER2 expression and {len(results.cell_types)} tumour-infiltrating immune cell types in HER2-negative "
+            "early breast cancer"
+        )
+    named = {"evidence_synthesis": "published results", "treatment_response": "response to treatment"}
+    there = set(sections)
+    about = formats.listed(text for anchor, text in named.items() if anchor in there)
+    return f"HER2-low and HER2-0 breast cancer: {about}"
+
+
+def question(results: Results) -> str:
+    """Ask what a study of cohorts asks."""
+    one = len(results.cohorts) == 1
+    return (
+        "How does the abundance of each immune cell type change with HER2 expression"
+        f"{', and' if one else ','} does the answer differ by hormone receptor (HR) status"
+        f"{'' if one else ', and does it hold across cohorts'}?"
+    )
+
+
+def simulated_line(sections: Iterable[str], where: str = "on this page") -> str:
+    """Warn of simulated data; sections on published results are not about them."""
+    published = {"audit", "evidence_synthesis", "treatment_response"} & set(sections)
+    but = ", except in the sections on published results" if published else ""
+    return f"SIMULATED DATA. No patient is behind any number {where}{but}."
+
+
+def limits(results: Results) -> tuple[str, ...]:
+    """Say what no number of a report can put right."""
+    if not results.study.with_cohorts:
+        return LIMITS_OF_PATIENTS
+    return LIMITS_OF_COHORTS[: -1 if len(results.cohorts) == 1 else None]
 
 
 def n_tumours(results: Results) -> int:
