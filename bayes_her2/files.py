@@ -7,6 +7,9 @@ import re
 import tempfile
 from pathlib import Path
 
+ARCHIVE_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest date of an entry of a zip file: every entry has it, so that the same content gives the same bytes."""
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file under a temporary name, then rename it.

@@ -20,11 +20,13 @@ AGAIN_AFTER = 0.05
 def heard() -> Iterator[None]:
     """While the block runs, send an interrupt again that could not be raised; other such exceptions go their way."""
     before = sys.unraisablehook
+    pending: list[threading.Timer] = []
 
     def hook(lost: sys.UnraisableHookArgs) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
             again = threading.Timer(AGAIN_AFTER, _interrupt)
             again.daemon = True
+            pending.append(again)
             again.start()
         else:
             before(lost)
@@ -34,6 +36,8 @@ def heard() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        for again in pending:  # the work is done: there is nothing left to interrupt
+            again.cancel()
 
 
 def _interrupt() -> None:

@@ -21,6 +21,7 @@ from typing import Literal
 
 from bayes_her2.files import harmless
 from bayes_her2.report import formats
+from bayes_her2.report.findings import findings
 from bayes_her2.report.load import Results
 
 State = Literal["present", "absent", "not applicable"]
@@ -34,10 +35,19 @@ SOURCES = {
 }
 """Guideline -> its name and source."""
 
+OWN_SENSITIVITY = ("treatment_response_tipping_point", "evidence_synthesis_heterogeneity_prior")
+"""Tables of results under other priors that models have in their own sections."""
+
+SPREADS = ("cohorts_half", "cohorts_double", "cohorts_half_t", "interaction_half", "interaction_double")
+"""Sets of priors of `bayes-her2 sensitivity` that change spreads."""
+
+FLAT = "flat"
+"""Its set of nearly flat ones."""
+
 FOR_THE_AUTHORS = (
     "why a Bayesian analysis was chosen (BARG, preamble)",
     "scientific background, design, setting and dates, treatments, specimens and their handling, assay protocol and "
-    "blinding (REMARK 2 to 7, STROBE 2 to 5)",
+    "blinding (REMARK 3 to 7, STROBE 2 to 5)",
     "sources of bias in who was studied (STROBE 9)",
     "interpretation beside other evidence, implications, funding and ethics (REMARK 19 and 20, STROBE 20 and 22)",
 )
@@ -308,20 +318,41 @@ def _criteria(results: Results) -> Found:
     )
 
 
-def _sensitivity(results: Results) -> Found:
-    if not results.answered:
+def _sensitivity(*universes: str) -> Rule:
+    """Ask for the main model under other priors: under each of some sets of them, or under any if none is named."""
+
+    def rule(results: Results) -> Found:
+        if not results.complete:
+            return _NOTHING
+        if not results.answered:
+            own = [t for t in OWN_SENSITIVITY if f"{t}.csv" in results.files]
+            if not own:
+                return Found(
+                    "absent", "results under other priors: the models of this run have no table of them"
+                )
+            return Found(
+                "present",
+                "in the sections of the models",
+                results.complete,
+                tuple(f"tables/{t}.csv" for t in own),
+            )
+        beside = results.beside.get("sensitivity")
+        if beside is None:
+            return Found(
+                "absent",
+                "results under other priors: `bayes-her2 sensitivity STUDY --out RESULTS/sensitivity`, where RESULTS "
+                "is this folder, then `bayes-her2 report RESULTS`",
+            )
+        if universes and not beside.universes & frozenset(universes):
+            return Found(
+                "absent",
+                f"{beside.page} has none of these priors: {', '.join(universes)}. `bayes-her2 sensitivity` fits them",
+            )
         return Found(
-            "not applicable",
-            "the main model, whose priors have a declared set of alternatives, is not printed",
+            "present", "the main model under other priors, and power-scaling", ("model",), (beside.page,)
         )
-    beside = results.beside.get("sensitivity")
-    if beside is None:
-        return Found(
-            "absent",
-            "results under other priors: `bayes-her2 sensitivity STUDY --out RESULTS/sensitivity`, where RESULTS is "
-            "this folder, then `bayes-her2 report RESULTS`",
-        )
-    return Found("present", "the main model under other priors, and power-scaling", ("model",), (beside,))
+
+    return rule
 
 
 def _checks(results: Results) -> Found:
@@ -392,6 +423,8 @@ def _limits(results: Results) -> Found:
 def _interpreted(results: Results) -> Found:
     if not results.complete:
         return _NOTHING
+    if not findings(results):
+        return Found("absent", "no estimate of this run can be told in words")
     return Found(
         "present",
         "probabilities of directions and of practical equivalence; what is open is not called absent",
@@ -453,13 +486,13 @@ ITEMS: tuple[tuple[str, str, str, Rule], ...] = (
     ("BARG", "3C", "Bayes factors with posterior probabilities of models", _NO_FACTORS),
     ("BARG", "4", "criteria of decisions, and limits of practical equivalence", _criteria),
     ("BARG", "4E", "estimates beside decisions", _summaries),
-    ("BARG", "5", "results and decisions under other priors", _sensitivity),
+    ("BARG", "5", "results and decisions under other priors", _sensitivity()),
     ("BARG", "6", "software and its installation", _software),
     ("BARG", "6", "analysis script and data", _script_and_data),
     ("BARG", "6", "seeds of random numbers", _seed),
     ("ROBUST", "1", "prior distribution: what it is", _PRIORS),
     ("ROBUST", "2", "prior distribution: why", _REASONS),
-    ("ROBUST", "3", "prior distribution: sensitivity to it", _sensitivity),
+    ("ROBUST", "3", "prior distribution: sensitivity to it", _sensitivity()),
     ("ROBUST", "4", "statistical model", _SAMPLED),
     (
         "ROBUST",
@@ -480,9 +513,9 @@ ITEMS: tuple[tuple[str, str, str, Rule], ...] = (
     ("WAMBS", "4", "enough draws for the shape of a posterior", _ESS),
     ("WAMBS", "5", "autocorrelation (in the effective sample sizes)", _ESS),
     ("WAMBS", "6", "posteriors make sense of the data", _checks),
-    ("WAMBS", "7", "priors of spreads are varied", _sensitivity),
-    ("WAMBS", "8", "nearly flat priors for comparison", _sensitivity),
-    ("WAMBS", "9", "stability under a range of priors", _sensitivity),
+    ("WAMBS", "7", "priors of spreads are varied", _sensitivity(*SPREADS)),
+    ("WAMBS", "8", "nearly flat priors for comparison", _sensitivity(FLAT)),
+    ("WAMBS", "9", "stability under a range of priors", _sensitivity()),
     ("WAMBS", "10", "results in Bayesian words", _interpreted),
     ("REMARK", "1", "marker and objectives", _goals),
     (
@@ -498,7 +531,7 @@ ITEMS: tuple[tuple[str, str, str, Rule], ...] = (
         "what the number of tumours can resolve",
         _there("detectable ratios before any result", ("precision",), "precision"),
     ),
-    ("REMARK", "10", "statistical methods, with missing data and checks of the model", _SAMPLED),
+    ("REMARK", "10", "statistical methods", _SAMPLED),
     (
         "REMARK",
         "11",
@@ -509,7 +542,7 @@ ITEMS: tuple[tuple[str, str, str, Rule], ...] = (
     ("REMARK", "13", "distribution of clinical variables", _table_one),
     ("REMARK", "14", "the marker beside standard variables", _marker_and_standard),
     ("REMARK", "16", "effects with intervals, whatever their P values", _summaries),
-    ("REMARK", "18", "sensitivity, checks and validation across cohorts", _cohorts),
+    ("REMARK", "18", "validation across cohorts", _cohorts),
     (
         "STROBE",
         "6",
@@ -531,7 +564,7 @@ ITEMS: tuple[tuple[str, str, str, Rule], ...] = (
     ),
     ("STROBE", "12b", "subgroups and interactions", _interaction),
     ("STROBE", "12c", "missing data", _missing),
-    ("STROBE", "12e", "sensitivity analyses", _sensitivity),
+    ("STROBE", "12e", "sensitivity analyses", _sensitivity()),
     ("STROBE", "13", "numbers at each stage", _there("flow", ("data",), "flow")),
     ("STROBE", "14", "descriptive data", _table_one),
     ("STROBE", "16", "estimates with intervals, and adjusted for what", _summaries),

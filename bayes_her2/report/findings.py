@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from bayes_her2.data import DIFFERENCE
@@ -156,7 +156,7 @@ def _family(results: Results, asked: Asked, rows: Sequence[Estimate]) -> str:
     if not known:
         return ""
     by_sign = any(e.s_value is not None for e in known)
-    sure = [e for e in known if (_called(results, e) if by_sign else formats.excludes_null(e))]
+    sure = frozenset(e for e in known if (_called(results, e) if by_sign else formats.excludes_null(e)))
     adjustment = known[0].adjustment
     adjusted = "" if adjustment in ("none", "") else f", adjusted for {adjustment}"
     quantity = formats.sentence(asked.quantity.format(unit=known[0].unit))[:-1]
@@ -176,7 +176,7 @@ def _stratum(
     asked: Asked,
     stratum: str,
     known: Sequence[Estimate],
-    sure: Sequence[Estimate],
+    sure: Set[Estimate],
     *,
     by_sign: bool,
 ) -> str:
@@ -295,10 +295,9 @@ def _practical(results: Results, asked: Asked, rest: Sequence[Estimate]) -> str:
     many = (
         "nothing has" if not practical else "1 has" if practical == 1 else f"{formats.count(practical)} have"
     )
-    what = "called" if any(e.s_value is not None for e in rest) else "excluded"
     return (
-        f"Of what was not {what}, {many} a posterior probability of at least {PRACTICAL:g} of being practically "
-        f"equivalent to no association{within}; the others are open, not absent."
+        f"Of the others, in all strata, {many} a posterior probability of at least {PRACTICAL:g} of being practically "
+        f"equivalent to no association{within}; what is left is open, not absent."
     )
 
 

@@ -242,6 +242,22 @@ class SectionReads:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Results of another command on the study of a run.
+
+    Attributes
+    ----------
+    page
+        Their page, from the folder of the run.
+    universes
+        Names of the analyses that they hold: those that were not refused.
+    """
+
+    page: str
+    universes: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Results:
     """A results folder, read and checked.
 
@@ -264,8 +280,8 @@ class Results:
     files
         Names of the CSV files in the folder, for links.
     beside
-        Kind of results (``sensitivity``, ``multiverse``) -> their page, for those of the same study and the same input
-        files that lie in a folder of this one.
+        Kind of results (``sensitivity``, ``multiverse``) -> where they are, for those of the same study and the same
+        input files that lie in a folder of this one.
     """
 
     folder: Path
@@ -276,7 +292,7 @@ class Results:
     tables: Mapping[str, Rows]
     every_estimate: tuple[Estimate, ...]
     files: tuple[str, ...]
-    beside: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @property
     def fitted(self) -> bool:
@@ -468,9 +484,9 @@ BESIDE = ("sensitivity", "multiverse")
 """Kinds of results that belong to a run when they are of the same study and files."""
 
 
-def _beside(folder: Path, provenance: Mapping[str, Any]) -> dict[str, str]:
+def _beside(folder: Path, provenance: Mapping[str, Any]) -> dict[str, Beside]:
     """Find results of other commands on the same study and files, each in a folder of this one."""
-    found: dict[str, str] = {}
+    found: dict[str, Beside] = {}
     for record in sorted(folder.glob("*/provenance.json")):
         try:
             other = json.loads(record.read_text(encoding="utf-8"))
@@ -479,11 +495,12 @@ def _beside(folder: Path, provenance: Mapping[str, Any]) -> dict[str, str]:
             same = other["study_hash"] == provenance.get("study_hash") and all(
                 file in (provenance.get("files") or ()) for file in other["files"]
             )
+            universes = frozenset(other["universes"]) - frozenset(other.get("refused") or ())
         except (OSError, ValueError, KeyError, TypeError):
             continue  # of a run, or of something else
         page = record.with_name(f"{kind}.html")
         if kind in BESIDE and same and page.exists():
-            found.setdefault(kind, f"{record.parent.name}/{page.name}")
+            found.setdefault(kind, Beside(f"{record.parent.name}/{page.name}", universes))
     return found
 
 

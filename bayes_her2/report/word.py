@@ -25,6 +25,7 @@ from docx.oxml.ns import nsdecls, qn
 from docx.shared import Pt, RGBColor
 from docx.text.paragraph import Paragraph
 
+from bayes_her2.files import ARCHIVE_EPOCH
 from bayes_her2.report.document import Block, Document, Heading, Points, Words
 from bayes_her2.report.figures import Drawing
 from bayes_her2.report.paper import (
@@ -47,8 +48,6 @@ FONT = "Arial"
 INK, GREY, ALERT = "1A1A1A", "5C5F66", "B3261E"
 HAIRLINE = "D9DCE1"
 NOTE, TABLE_TEXT, LEAD, META, WARNING = "Exhibit note", "Table text", "Lead", "Meta", "Warning"
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that an archive can give."""
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _RGB = re.compile(r"rgb\((\d+),(\d+),(\d+)\)")
@@ -86,7 +85,7 @@ def _without_times(archive: bytes) -> bytes:
         zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as written,
     ):
         for entry in read.infolist():
-            bare = zipfile.ZipInfo(entry.filename, EPOCH)
+            bare = zipfile.ZipInfo(entry.filename, ARCHIVE_EPOCH)
             packed = not entry.filename.endswith(".png")
             written.writestr(bare, read.read(entry), zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
     return made.getvalue()
@@ -162,7 +161,7 @@ def _time(text: str) -> dt.datetime:
     try:
         when = dt.datetime.fromisoformat(text)
     except ValueError:
-        return dt.datetime(*EPOCH)
+        return dt.datetime(*ARCHIVE_EPOCH)
     return when.astimezone(dt.UTC).replace(tzinfo=None) if when.tzinfo else when
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bayes_her2.errors import DataError
+from bayes_her2.files import ARCHIVE_EPOCH
 from bayes_her2.report import render_report
-from bayes_her2.report.load import BESIDE, load_results
+from bayes_her2.report.load import load_results
 from bayes_her2.workflow.progress import Clock, Say, silent
-from bayes_her2.workflow.results import PARTS, PROVENANCE
+from bayes_her2.workflow.results import PROVENANCE
 
 PATIENT_ROWS = (
     "exclusions",
@@ -27,19 +28,21 @@ PATIENT_ROWS = (
     "tumours_left_out",
     "rank_correlation_scatter",
     "rank_correlation_scatter_lines",
+    "multiverse_exclusions",
 )
-"""Tables with a row for a single tumour, or its name in one: left out unless they are asked for."""
+"""Tables with rows of single tumours: left out unless they are asked for."""
+
+TUMOUR = re.compile(r"(.*_)?tumour")
+"""Column that names a tumour."""
 
 MASK = "(not told)"
-"""Instead of the name of a tumour in a table that is otherwise of groups."""
+"""Instead of its name, in a table that is otherwise of groups."""
 
 RENDERED_WITH = ("fonttools", "jinja2", "matplotlib")
 """Packages that the bytes of a page and of its figures depend on, beside those of the provenance."""
 
+_WORD = re.compile(r"[\w.:/-]*\w")
 _TEXTS = {".csv", ".html", ".json", ".md", ".svg", ".toml"}
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Date of every file in the archive, so that the same results give the same bytes."""
 
 _STORED = {".nc", ".png", ".pdf", ".docx"}
 """Already compressed."""
@@ -131,7 +134,7 @@ def bundle_results(
     Raises
     ------
     DataError
-        The folder holds no finished run, or the file is not a zip that this wrote. Nothing is written.
+        The folder holds no finished run, or the file is there and is no archive of results. Nothing is written.
     """
     folder = Path(folder)
     results = load_results(folder)  # says what is wrong with a folder that is none
@@ -139,23 +142,44 @@ def bundle_results(
     path = Path(out) if out is not None else folder.parent / f"{name}.zip"
     if path.suffix != ".zip" or path.is_dir():
         raise DataError(f"{path}: is not the name of a zip file. Give one that ends in .zip (--out).")
-    if path.exists() and not zipfile.is_zipfile(path):
-        raise DataError(f"{path}: exists and is no zip file. Choose another name (--out), or delete it.")
+    if path.exists() and not _is_ours(path):
+        raise DataError(
+            f"{path}: exists and is no bundle of results. Choose another name (--out), or delete it."
+        )
     clock = Clock(say)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(
+            f"{path.parent}: no folder can be made there ({error.strerror}). Choose another place (--out)."
+        ) from error
     with TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as made:
         inside = Path(made) / name
         with clock("Copying tables, texts and records"):
-            tumours = () if patient_rows else _tumours(folder)
-            left_out = _copy(folder, inside, tumours, patient_rows=patient_rows)
+            left_out = _copy(
+                folder, inside, ("study.toml", "decisions.json", PROVENANCE), patient_rows=patient_rows
+            )
             for beside in results.beside.values():
-                _copy_beside(folder, inside, Path(beside).parent.name)
+                page = Path(beside.page)
+                shutil.copytree(folder / page.parent / "figures", inside / page.parent / "figures")
+                records = (page.name, "study.toml", "decisions.json", PROVENANCE)
+                left_out += _copy(
+                    folder / page.parent, inside / page.parent, records, patient_rows=patient_rows
+                )
         with clock("Rendering the report of what is in the archive"):
             render_report(inside, at_once=at_once)
-        naming = _naming(inside, tumours)
+        naming = () if patient_rows else _naming(inside, _tumours(folder))
         if draws:
             _link_draws(folder / "posterior", inside / "posterior")
-        _explain(inside, results.study.name, results.study.simulated, left_out, naming, draws=draws)
+        _explain(
+            inside,
+            results.study.name,
+            results.study.simulated,
+            left_out,
+            naming,
+            patient_rows=patient_rows,
+            draws=draws,
+        )
         with clock("Writing the archive"):
             files = sorted(p for p in inside.rglob("*") if p.is_file())
             part = Path(made) / path.name
@@ -165,59 +189,59 @@ def bundle_results(
     return Bundled(path, len(files), n_bytes, left_out, naming)
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a file is an archive that this wrote."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {"SHA256SUMS", "render.py"} <= {name.partition("/")[2] for name in archive.namelist()}
+
+
+def _copy(folder: Path, inside: Path, records: Collection[str], *, patient_rows: bool) -> tuple[str, ...]:
+    """Copy tables and records, and name the tables that are left out.
+
+    What is rendered from them is not copied. Where a table of groups names a tumour, such as the one with the largest
+    residual, the name is masked.
+    """
+    (inside / "tables").mkdir(parents=True)
+    for name in records:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, inside / name)
+    left_out = []
+    for table in sorted((folder / "tables").glob("*.csv")):
+        if patient_rows:
+            shutil.copyfile(table, inside / "tables" / table.name)
+        elif table.stem in PATIENT_ROWS:
+            left_out.append(table.name)
+        else:
+            _copy_masked(table, inside / "tables" / table.name)
+    return tuple(left_out)
+
+
+def _copy_masked(table: Path, target: Path) -> None:
+    with table.open(encoding="utf-8", newline="") as source:
+        head, *rows = list(csv.reader(source)) or [[]]
+    naming = {i for i, column in enumerate(head) if TUMOUR.fullmatch(column)}
+    if not naming:
+        shutil.copyfile(table, target)
+        return
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        writer.writerows(
+            [MASK if i in naming and cell else cell for i, cell in enumerate(row)] for row in rows
+        )
+
+
 def _tumours(folder: Path) -> frozenset[str]:
-    """Names of tumours that the tables with rows of single tumours have."""
+    """Names of tumours that the tables with rows of single tumours have, without their cohort too."""
     names: set[str] = set()
     for table in ("exclusions", "tumours_left_out"):
         file = folder / "tables" / f"{table}.csv"
         if file.is_file():
             with file.open(encoding="utf-8", newline="") as rows:
                 names |= {row["tumour"] for row in csv.DictReader(rows)}
-    return frozenset(names)
-
-
-def _copy(folder: Path, inside: Path, tumours: Collection[str], *, patient_rows: bool) -> tuple[str, ...]:
-    """Copy what a run put in place, but for its figures, which are drawn again, and name the tables left out.
-
-    A cell that is the name of a tumour, such as the one with the largest residual, is masked.
-    """
-    inside.mkdir()
-    for name in (*(p for p in PARTS if p not in ("tables", "figures", "report.html")), "decisions.json"):
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, inside / name)
-    (inside / "tables").mkdir()
-    left_out = []
-    for table in sorted((folder / "tables").glob("*.csv")):
-        if table.stem in PATIENT_ROWS and not patient_rows:
-            left_out.append(table.name)
-            continue
-        with table.open(encoding="utf-8", newline="") as source:
-            rows = list(csv.reader(source))
-        if any(cell in tumours for row in rows for cell in row):
-            with (inside / "tables" / table.name).open("w", encoding="utf-8", newline="") as target:
-                writer = csv.writer(target, lineterminator="\n")
-                writer.writerows([MASK if cell in tumours else cell for cell in row] for row in rows)
-        else:
-            shutil.copyfile(table, inside / "tables" / table.name)
-    return tuple(left_out)
-
-
-def _copy_beside(folder: Path, inside: Path, name: str) -> None:
-    """Copy the results of another command on the same study: page, tables, figures and records, no draws."""
-    for part in (
-        *(f"{kind}.html" for kind in BESIDE),
-        "tables",
-        "figures",
-        "study.toml",
-        "decisions.json",
-        PROVENANCE,
-    ):
-        source, target = folder / name / part, inside / name / part
-        if source.is_dir():
-            shutil.copytree(source, target)
-        elif source.is_file():
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(source, target)
+    return frozenset(names | {name.partition("/")[2] or name for name in names})
 
 
 def _link_draws(source: Path, target: Path) -> None:
@@ -231,12 +255,13 @@ def _link_draws(source: Path, target: Path) -> None:
 
 
 def _naming(inside: Path, tumours: Collection[str]) -> tuple[str, ...]:
-    """Name files in the archive that hold the name of a tumour, as a word of its own; plain numbers are no names."""
+    """Name files in the archive that hold the name of a tumour; plain numbers are no names."""
     names = {name for name in tumours if re.search(r"[^\d]", name)}
+    single = {name for name in names if _WORD.fullmatch(name)}
     found = []
     for file in sorted(p for p in inside.rglob("*") if p.suffix in _TEXTS):
-        words = set(re.findall(r"[\w.:/-]*\w", file.read_text(encoding="utf-8")))
-        if words & names:
+        text = file.read_text(encoding="utf-8")
+        if single & set(_WORD.findall(text)) or any(name in text for name in names - single):
             found.append(file.relative_to(inside).as_posix())
     return tuple(found)
 
@@ -248,6 +273,7 @@ def _explain(
     left_out: tuple[str, ...],
     naming: tuple[str, ...],
     *,
+    patient_rows: bool,
     draws: bool,
 ) -> None:
     """Write what stands beside the results: how to render and check them, and with which packages."""
@@ -260,6 +286,8 @@ def _explain(
         "of single tumours."
         if left_out
         else "Tables with rows of single tumours are among the tables: treat them as patient data."
+        if patient_rows
+        else "It has no table with rows of single tumours."
     )
     if naming:
         patients += f" The names of tumours stand in {', '.join(naming)}."
@@ -287,7 +315,7 @@ def _write(path: Path, inside: Path, files: list[Path], top: str) -> None:
     """Write the zip file: sorted names, one date, no owner."""
     with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for file in files:
-            info = zipfile.ZipInfo(f"{top}/{file.relative_to(inside).as_posix()}", date_time=_EPOCH)
+            info = zipfile.ZipInfo(f"{top}/{file.relative_to(inside).as_posix()}", date_time=ARCHIVE_EPOCH)
             info.external_attr = 0o644 << 16
             info.compress_type = zipfile.ZIP_STORED if file.suffix in _STORED else zipfile.ZIP_DEFLATED
             info.file_size = file.stat().st_size  # so that a large file gets the long form of its header

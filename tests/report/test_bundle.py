@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import subprocess
 import sys
 import zipfile
@@ -19,13 +20,15 @@ from bayes_her2.workflow.bundle import MASK, PATIENT_ROWS, bundle_results
 
 @pytest.fixture
 def run(builder) -> Path:
-    """Results with draws, with a tumour of an exclusion that another table and a notice name."""
+    """Results with draws, and a table of groups that names a tumour, whose name is a number as counts are."""
     folder = builder.build()
     render_report(folder)
     (folder / "decisions.json").write_text("{}", encoding="utf-8")
     (folder / "posterior").mkdir()
     (folder / "posterior" / "abundance.nc").write_bytes(b"draws" * 1000)
-    (folder / "tables" / "worst.csv").write_text("cell_type,worst\nAlpha,Di0\nBeta,\n", encoding="utf-8")
+    (folder / "tables" / "worst.csv").write_text(
+        "cell_type,n,worst_tumour\nAlpha,1,1\nBeta,1,\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -70,7 +73,9 @@ def test_rows_of_single_tumours_are_left_out_and_names_elsewhere_masked(run, tmp
     assert made.naming == ()
     top = unpacked(made.path, tmp_path / "out")
     assert not (top / "tables" / "exclusions.csv").exists()
-    assert (top / "tables" / "worst.csv").read_text() == f"cell_type,worst\nAlpha,{MASK}\nBeta,\n"
+    assert (
+        top / "tables" / "worst.csv"
+    ).read_text() == f"cell_type,n,worst_tumour\nAlpha,1,{MASK}\nBeta,1,\n"
     assert "left out: exclusions.csv" in (top / "README.md").read_text()
     with (run / "tables" / "exclusions.csv").open(encoding="utf-8", newline="") as file:
         names = {row["tumour"] for row in csv.DictReader(file)}
@@ -78,8 +83,9 @@ def test_rows_of_single_tumours_are_left_out_and_names_elsewhere_masked(run, tmp
     for path in top.rglob("*.csv"):
         with path.open(encoding="utf-8", newline="") as file:
             assert not names & {cell for row in csv.reader(file) for cell in row}
+    assert (top / "tables" / "flow.csv").read_bytes() == (run / "tables" / "flow.csv").read_bytes()
     assert 'href="tables/exclusions.csv"' not in (top / "report.html").read_text(encoding="utf-8")
-    assert (run / "tables" / "worst.csv").read_text() == "cell_type,worst\nAlpha,Di0\nBeta,\n"
+    assert (run / "tables" / "worst.csv").read_text() == "cell_type,n,worst_tumour\nAlpha,1,1\nBeta,1,\n"
 
 
 def test_a_tumour_named_in_a_text_is_said(run, tmp_path):
@@ -130,7 +136,7 @@ def test_draws_are_most_of_the_size_and_may_be_left_out(run, tmp_path):
     ("name", "content", "says"),
     [
         ("a.tar", None, "is not the name of a zip file"),
-        ("a.zip", "mine", "exists and is no zip file"),
+        ("a.zip", "mine", "exists and is no bundle of results"),
     ],
 )
 def test_another_file_is_not_overwritten(run, tmp_path, capsys, name, content, says):
@@ -142,6 +148,47 @@ def test_another_file_is_not_overwritten(run, tmp_path, capsys, name, content, s
     assert says in " ".join(capsys.readouterr().err.split())
     assert [p.name for p in out.parent.iterdir()] == ([name] if content else [])
     assert content is None or out.read_text() == content
+
+
+def test_a_zip_file_of_something_else_is_not_overwritten_and_an_earlier_bundle_is(run, tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mine.txt", "mine")
+    with pytest.raises(DataError, match="exists and is no bundle of results"):
+        bundle_results(run, path)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["mine.txt"]
+    path.unlink()
+    first = bundle_results(run, path).path.read_bytes()
+    assert bundle_results(run, path).path.read_bytes() == first
+
+
+def test_results_of_another_command_beside_the_run_are_taken_in_without_rows_of_tumours(run, tmp_path):
+    own = json.loads((run / "provenance.json").read_text()) | {"study_hash": "12" * 32}
+    (run / "provenance.json").write_text(json.dumps(own))
+    other = run / "sensitivity"
+    (other / "tables").mkdir(parents=True)
+    (other / "figures").mkdir()
+    record = {name: own[name] for name in ("study_hash", "files")} | {
+        "kind": "sensitivity",
+        "universes": {"flat": {}},
+    }
+    (other / "provenance.json").write_text(json.dumps(record))
+    (other / "sensitivity.html").write_text("<html></html>")
+    (other / "tables" / "multiverse_exclusions.csv").write_text("universe,tumour\nflat,Di0\n")
+    (other / "tables" / "multiverse.csv").write_text("universe,n\nflat,3\n")
+    made = bundle_results(run, tmp_path / "a.zip")
+    assert made.left_out == ("exclusions.csv", "multiverse_exclusions.csv")
+    top = unpacked(made.path, tmp_path / "out")
+    assert (top / "sensitivity" / "sensitivity.html").exists()
+    assert [p.name for p in (top / "sensitivity" / "tables").iterdir()] == ["multiverse.csv"]
+    assert 'href="sensitivity/sensitivity.html"' in (top / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_place_where_no_folder_can_be_is_said(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert exit_code(["bundle", str(run), "--out", str(tmp_path / "file" / "a.zip"), "--quiet"]) == 2
+    assert "file: no folder can be made there" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_folder_without_results_is_said(tmp_path):

@@ -13,11 +13,12 @@ import pytest
 from bayes_her2.cli import exit_code
 from bayes_her2.errors import AnalysisRefusedError
 from bayes_her2.report import render_report, require_every_item
-from bayes_her2.report.checklist import ITEMS, SOURCES, Checked
+from bayes_her2.report.checklist import FLAT, ITEMS, SOURCES, SPREADS, Checked
 from bayes_her2.report.load import Results, load_results
 from bayes_her2.report.render import checked, outline
 from bayes_her2.report.sections import descriptives
 from bayes_her2.report.sections.registry import SECTIONS
+from bayes_her2.workflow.universes import PRIOR_UNIVERSES
 
 
 def loaded(folder: Path) -> Results:
@@ -38,7 +39,11 @@ def under_other_priors(folder: Path, name: str = "sensitivity", **changed: Any) 
     """Write what `bayes-her2 sensitivity` leaves in a folder of the run's."""
     own = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     (folder / name).mkdir()
-    content = {k: own[k] for k in ("study_hash", "files")} | {"kind": "sensitivity"} | changed
+    content = (
+        {k: own[k] for k in ("study_hash", "files")}
+        | {"kind": "sensitivity", "universes": {"main": {}, "flat": {}, "cohorts_half": {}}}
+        | changed
+    )
     (folder / name / "provenance.json").write_text(json.dumps(content), encoding="utf-8")
     (folder / name / "sensitivity.html").write_text("<html></html>", encoding="utf-8")
 
@@ -144,6 +149,35 @@ def test_other_priors_are_found_in_a_folder_of_this_one_if_they_are_of_this_stud
     assert {c.found.state for c in checked(loaded(folder))} == {"present", "not applicable"} | (
         {"absent"} if "table_one.csv" not in loaded(folder).files else set()
     )
+
+
+def test_only_the_priors_that_were_fitted_count(builder):
+    folder = recorded(builder.build())
+    under_other_priors(folder, universes={"main": {}, "sceptical": {}, "flat": {}}, refused={"flat": ["ESS"]})
+    results = loaded(folder)
+    assert item(results, "WAMBS", "9").found.state == "present"
+    assert item(results, "WAMBS", "8").found.state == "absent"
+    assert (
+        "sensitivity/sensitivity.html has none of these priors: flat" in item(results, "WAMBS", "8").found.how
+    )
+    assert item(results, "WAMBS", "7").found.state == "absent"
+
+
+def test_the_names_of_priors_are_those_of_the_command():
+    assert {FLAT, *SPREADS} <= {universe.name for universe in PRIOR_UNIVERSES}
+
+
+def test_models_of_published_results_have_sensitivity_of_their_own(results):
+    other = replace(results.models["abundance"], name="treatment_response")
+    own = replace(results, models={"treatment_response": other})
+    assert item(own, "BARG", "5").found.state == "absent"
+    with_table = replace(own, files=(*own.files, "treatment_response_tipping_point.csv"))
+    assert "tables/treatment_response_tipping_point.csv" in item(with_table, "BARG", "5").where
+
+
+def test_a_run_of_which_nothing_can_be_told_has_no_results_in_words(results):
+    assert item(results, "WAMBS", "10").found.state == "present"
+    assert item(replace(results, every_estimate=()), "WAMBS", "10").found.state == "absent"
 
 
 def test_a_run_that_refused_reports_no_item_of_inference(builder):

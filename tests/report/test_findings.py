@@ -103,9 +103,9 @@ def test_a_stratum_is_told_row_by_row(bare):
         "them with an interval that includes 1. Lower: Alpha 0.70 (0.55 to 0.90). Higher: Beta 1.30 (0.97 to "
         "1.70). The medians of all cohorts lay on the same side for 1 of these; the Bonferroni-corrected P "
         "value of the frequentist twin (cohort fixed) was at most 0.05 for 1 of these. The intervals of the "
-        "other 2 lie between 0.80 and 1.25.\n\nOf what was not called, 1 has a posterior probability of at least"
-        " 0.95 of being practically equivalent to no association (between 0.9 and 1.11); the others are open,"
-        " not absent."
+        "other 2 lie between 0.80 and 1.25.\n\nOf the others, in all strata, 1 has a posterior probability of at "
+        "least 0.95 of being practically equivalent to no association (between 0.9 and 1.11); what is left is open, "
+        "not absent."
     )
 
 
