@@ -27,7 +27,16 @@ from bayes_her2.data import DIFFERENCE, HR_NEGATIVE, HR_POSITIVE
 from bayes_her2.errors import BayesHer2Error
 from bayes_her2.report import formats
 from bayes_her2.report.load import Estimate, Results, Row
-from bayes_her2.report.words import PART_TITLES, PARTS, matched_twins, n_tumours, pooled_rows, scope_word, who
+from bayes_her2.report.words import (
+    PART_TITLES,
+    PARTS,
+    matched_twins,
+    n_tumours,
+    pooled_rows,
+    scope_word,
+    short,
+    who,
+)
 
 INK = "#1a1a1a"
 GREY = "#6b6b6b"
@@ -36,10 +45,14 @@ BAND = "#eceef1"
 ALERT = "#b3261e"
 TWIN = "#5f6368"
 COLOURS = {HR_POSITIVE: "#0072b2", HR_NEGATIVE: "#d55e00", DIFFERENCE: "#4b3f8f"}
+READABLE = {"#d55e00": "#a84a00"}
+"""Colour of marks -> a darker one for words, whose contrast with white and with bands is above 4.5."""
 MARKERS = {HR_POSITIVE: "o", HR_NEGATIVE: "s", DIFFERENCE: "D"}
 WIDTH = 11.4
 DECADES = (1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
 NOT_ESTIMABLE = "not estimable"
+VALUE = "value: "
+"""What the group id of a mark begins with; what follows is said where a reader points at the mark."""
 CLIP = 5.0
 """Axes reach at least this far before an interval is cut with an arrow."""
 
@@ -134,7 +147,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Mark:
-    """One interval on a row: values and look, its status, or a word in place of an interval."""
+    """One interval on a row: values and look, its status, or a word in place of an interval; what it says in words."""
 
     point: float | None
     lower: float | None
@@ -144,6 +157,7 @@ class Mark:
     filled: bool = True
     status: str = "observed"
     word: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -253,7 +267,35 @@ def mark_of(estimate: Estimate | None, *, colour: str, marker: str) -> Mark:
         marker,
         filled=estimate.status == "observed",
         status=estimate.status,
+        said=said_of(estimate),
     )
+
+
+def said_of(estimate: Estimate) -> str:
+    """Say what a reader who points at a mark is told: whose, what, and the numbers as tables print them."""
+    e = estimate
+    where = e.cohort or e.scope
+    what = short(e.estimand) if e.estimand in PART_TITLES else e.estimand.replace("_", " ").capitalize()
+    numbers = formats.interval(e.point, e.lower, e.upper, e.estimand)
+    return "\n".join(
+        (
+            ", ".join(filter(None, (e.outcome, e.stratum, where))),
+            ", ".join(filter(None, (what, e.unit))),
+            ("frequentist twin: " if e.source == "twin" else "")
+            + said_numbers(numbers, e.interval_kind, e.interval_prob)
+            + ("" if e.status == "observed" else f", {e.status}"),
+        )
+    )
+
+
+def said_numbers(numbers: str, kind: str, prob: float | None) -> str:
+    """Numbers with level and kind of their interval: ``1.02 (0.90 to 1.15), 95 % credible interval``."""
+    return f"{numbers}, {formats.level(prob)} {kind.partition(' (')[0]} interval" if kind else numbers
+
+
+def group_id(said: str) -> str | None:
+    """Group id of a mark that says something; `image_of` makes it the title of the mark."""
+    return f"{VALUE}{said}" if said else None
 
 
 def _limits(marks: Iterable[Mark], extra: Iterable[float] = ()) -> tuple[float, float]:
@@ -305,27 +347,34 @@ def draw_mark(axes: Any, y: float, mark: Mark, limits: tuple[float, float], size
     if mark.point is None or mark.lower is None or mark.upper is None:
         return
     low, high = max(mark.lower, limits[0]), min(mark.upper, limits[1])
-    if low < high:
-        style = "-" if mark.filled else (0, (3, 1.6))
-        axes.plot([low, high], [y, y], color=mark.colour, lw=1.3, ls=style, solid_capstyle="butt", zorder=3)
-    for cut, at, arrow in (
-        (mark.lower < limits[0], limits[0], "<"),
-        (mark.upper > limits[1], limits[1], ">"),
-    ):
-        if cut:
-            axes.plot([at], [y], marker=arrow, color=mark.colour, ms=4, clip_on=False, zorder=4, lw=0)
-    if limits[0] <= mark.point <= limits[1]:
-        axes.plot(
-            [mark.point],
-            [y],
+    said = group_id(mark.said)
+    inside = limits[0] <= mark.point <= limits[1]
+    if low < high or inside:
+        axes.plot(  # one artist, so that interval and point are one thing to point at
+            [low, mark.point, high] if inside else [low, high],
+            [y, y, y] if inside else [y, y],
+            color=mark.colour,
+            lw=1.3,
+            ls="-" if mark.filled else (0, (3, 1.6)),
+            solid_capstyle="butt",
             marker=mark.marker,
+            markevery=[1] if inside else [],
             ms=size,
             mfc=mark.colour if mark.filled else "white",
             mec=mark.colour,
             mew=1.0,
             zorder=5,
-            lw=0,
+            gid=said,
         )
+        said = None
+    for cut, at, arrow in (
+        (mark.lower < limits[0], limits[0], "<"),
+        (mark.upper > limits[1], limits[1], ">"),
+    ):
+        if cut:
+            axes.plot(
+                [at], [y], marker=arrow, color=mark.colour, ms=4, clip_on=False, zorder=4, lw=0, gid=said
+            )
 
 
 def _backdrop(axes: Any, rope: tuple[float, float], n_rows: int) -> None:
@@ -457,7 +506,7 @@ def draw_word(axes: Any, y: float, mark: Mark) -> None:
             textcoords="offset points",
             fontsize=7.0,
             va="center",
-            color=mark.colour,
+            color=READABLE.get(mark.colour, mark.colour),
             fontstyle="italic",
         )
 
@@ -504,6 +553,7 @@ def image_of(results: Results, figure: Figure) -> Image:
             paper, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None}
         )
     text = vector.getvalue().decode("utf-8").replace("'DejaVu Sans'", FONTS)
+    text = re.sub(f'<g id="{VALUE}([^"]*)">', r'<g class="value"><title>\1</title>', text)
     text = re.sub(r"[ \t]+\n", "\n", text)
     return Image(text, paper.getvalue(), _bitmap(figure) if _BITMAPS.get() else b"")
 
@@ -665,8 +715,13 @@ def marks_of_pair(estimate: Estimate | None, row: Row | None, contrast: str) -> 
     own = mark_of(estimate, colour=COLOURS[contrast], marker=MARKERS[contrast])
     if row is None or row["twin_point"] is None:
         return (own,)
-    twin = Mark(row["twin_point"], row["twin_lower"], row["twin_upper"], TWIN, "^", filled=True)
-    return (own, twin)
+    point, lower, upper = (row[f"twin_{name}"] for name in ("point", "lower", "upper"))
+    said = ""
+    if estimate is not None:  # its twin has its outcome, estimand, stratum, scope and level
+        text = formats.interval(point, lower, upper, estimate.estimand)
+        said = said_numbers(text, "confidence", estimate.interval_prob)
+        said = "\n".join((*said_of(estimate).split("\n")[:2], f"frequentist twin: {said}"))
+    return (own, Mark(point, lower, upper, TWIN, "^", filled=True, said=said))
 
 
 def pair_legend(results: Results, contrasts: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -881,6 +936,10 @@ def precision(results: Results) -> Drawing | None:
                     lw=0,
                     clip_on=False,
                     zorder=4,
+                    gid=group_id(
+                        f"{cell}, {contrast}\n{short(part)}\n"
+                        f"detectable ratio per SD {formats.ratio(row['detectable_ratio'])}"
+                    ),
                 )
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)))
@@ -966,6 +1025,16 @@ def predictive(results: Results) -> Drawing | None:
                 lw=0,
                 clip_on=False,
                 zorder=3 if row["inside"] else 4,
+                gid=group_id(
+                    f"{row['cell_type']}, {row['hr']}, {row['cohort']}\n{statistic}\n"
+                    f"observed {formats.number(row['observed'])}, predicted "
+                    + said_numbers(
+                        f"{formats.number(row['predicted'])} "
+                        f"({formats.number(row['lower'])} to {formats.number(row['upper'])})",
+                        "predictive",
+                        results.study.interval,
+                    )
+                ),
             )
         axes.set_title(statistic, fontsize=8.5, fontweight="bold", loc="left", pad=4)
         axes.set_xlabel("observed", fontsize=8)
@@ -1025,6 +1094,15 @@ def recovery(results: Results) -> Drawing | None:
                 color=colour,
                 lw=0,
                 zorder=4 if missed else 3,
+                gid=group_id(
+                    f"{row['outcome']}, {row['stratum']}, {row['scope']}\n{short(part)}\n"
+                    f"planted {formats.ratio(row['truth'])}, estimated "
+                    + said_numbers(
+                        formats.interval(row["point"], row["lower"], row["upper"], part),
+                        "credible",
+                        results.study.interval,
+                    )
+                ),
             )
         axes.set_title(PART_TITLES[part][0], fontsize=8.5, fontweight="bold", loc="left", pad=4)
         axes.set_xlabel("planted ratio", fontsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -106,7 +107,7 @@ def bars(results: Results) -> Drawing:
             mine, theirs = own.get((outcome, measure)), matched.get((outcome, measure))
             marks = [mark_of(mine, colour=OVERALL, marker="o")]
             if theirs is not None and theirs.has_interval:
-                marks.append(Mark(theirs.point, theirs.lower, theirs.upper, TWIN, "^"))
+                marks.append(replace(mark_of(theirs, colour=TWIN, marker="^"), filled=True))
             rows.append(marks)
         columns.append((title, rows))
         shown += own.values()
