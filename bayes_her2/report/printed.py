@@ -15,7 +15,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 SECONDS = 300
 FLAGS = (
     "--headless",
-    "--no-sandbox",  # root, as in containers, has none; the page has no script and fetches nothing
+    "--no-sandbox",  # root, as in containers, has none; the page fetches nothing
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--no-first-run",

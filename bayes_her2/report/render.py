@@ -26,6 +26,7 @@ from bayes_her2.report.findings import findings
 from bayes_her2.report.load import Results, load_results
 from bayes_her2.report.manuscript import as_markdown
 from bayes_her2.report.methods import methods
+from bayes_her2.report.navigation import exhibits, headings, with_ways_back
 from bayes_her2.report.printed import as_pdf, browser
 from bayes_her2.report.sections import Section
 from bayes_her2.report.sections.registry import SECTIONS as FURTHER
@@ -408,6 +409,11 @@ def templates() -> Environment:
     )
     # Drawn here, its text escaped by matplotlib.
     environment.filters["svg"] = lambda drawing: Markup(drawing.inline)
+    environment.filters |= {"headings": headings, "exhibits": exhibits, "with_ways_back": with_ways_back}
+    # Our own files, which every page has inside.
+    environment.globals |= {
+        name: Markup(environment.get_template(f"report.{name}").render()) for name in ("css", "js")
+    }
     return environment
 
 
@@ -436,18 +442,15 @@ def html(results: Results, page: Page) -> str:
     Returns
     -------
     str
-        HTML without any request to elsewhere: styles and figures are inside.
+        HTML without any request to elsewhere: styles, script and figures are inside.
     """
-    environment = templates()
-    css = environment.get_template("report.css").render()
     found = checked(results)
-    return environment.get_template("report.html.j2").render(
-        css=Markup(css),  # our own file
+    template = templates().get_template("report.html.j2")
+    return template.render(
         r=results,
         study=results.study,
         t=page.tables,
         f=page.figures,
-        sections=[(i, anchor, title) for i, (anchor, title) in enumerate(page.sections)],
         titles=dict(page.sections),
         number={anchor: i for i, (anchor, _) in enumerate(page.sections)},
         further=page.further,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from bayes_her2.files import write_bytes, write_text
 from bayes_her2.report.figures import Drawing
@@ -40,7 +39,7 @@ class Page:
     Attributes
     ----------
     html
-        Without any request to elsewhere: styles and figures are inside.
+        Without any request to elsewhere: styles, script and figures are inside.
     headline
         What it says, in sentences.
     tables, figures
@@ -104,14 +103,7 @@ def composed(
     **words: Any,
 ) -> Page:
     """Fill a template with tables (``t``), figures (``f``), headline and further words."""
-    environment = templates()
-    text = environment.get_template(template).render(
-        css=Markup(environment.get_template("report.css").render()),  # our own file
-        t=tables,
-        f=figures,
-        headline=headline,
-        **words,
-    )
+    text = templates().get_template(template).render(t=tables, f=figures, headline=headline, **words)
     return Page(text, tuple(headline), tables, figures)
 
 

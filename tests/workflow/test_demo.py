@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from browser import WITHOUT_CHROMIUM, browser, chromium
 from pages import numbered_in_order
 
 from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
@@ -68,6 +69,28 @@ def test_the_first_attempt_of_every_model_passes_the_gate(whole):
 @pytest.mark.slow
 def test_the_report_is_light_enough_to_be_sent(whole):
     assert (whole / "report.html").stat().st_size < 5_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium() is None, reason=WITHOUT_CHROMIUM)
+def test_every_place_of_the_page_is_reached_in_a_browser_without_complaint(whole, tmp_path):
+    with browser(tmp_path) as tab:
+        for width in (1400, 390):
+            tab.open((whole / "report.html").as_uri(), width=width)
+            places = tab.run(
+                "[...document.querySelectorAll('#contents a')].map((link) => link.hash.slice(1))"
+            )
+            assert len(places) > 150
+            for place in places:
+                tab.run(f"document.querySelector('#contents a[href=\"#{place}\"]').click()")
+                assert tab.run(f"document.getElementById('{place}').checkVisibility()"), place
+            tab.run("document.querySelectorAll('main details').forEach((box) => { box.open = true; })")
+            tab.settle()
+            assert tab.run("document.documentElement.scrollWidth") == width
+            assert tab.complaints == []
+            assert {address.partition("#")[0] for address in tab.requests} == {
+                (whole / "report.html").as_uri()
+            }
 
 
 @pytest.mark.slow
