@@ -19,7 +19,7 @@ partially pooled: for each of intercept, slope, hr and interaction
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
 from bayes_her2.bayesian.in_words import predictor_in_words
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
 from bayes_her2.bayesian.other_priors import Change, OtherPriors
+from bayes_her2.bayesian.outline import Given, Line, given, indexed, law_of, normal, predictor_lines
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
     hurdle_prior_predictive,
@@ -269,6 +270,88 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
         "Ratios of the mean abundance with zeros included, and of the marginal odds of high abundance, were averaged "
         "over the tumours of a stratum in every draw.",
     )
+
+
+def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    shape = structure(data)
+    parts = {"presence": "p", "amount": "a"}
+    if not part_design(data, shape, "presence").cell_types:
+        parts.pop("presence")
+    part = "q" if len(parts) > 1 else "a"
+    eta = indexed(r"\eta", "ic", part)
+    index = "kc" if shape.several_cohorts else "c"
+    lines = [
+        Line(
+            "y_{ic}",
+            rf"\mathrm{{Gamma}}(s_{{{index}}},\, s_{{{index}}} / m_{{ic}}),\quad y_{{ic}} > 0",
+            ("tumour", "cell type"),
+            "abundance in tumours that have the cell type: gamma with mean m and shape s (second comes the rate)",
+            variables=("amount",),
+            parents=("m_{ic}", f"s_{{{index}}}"),
+            observed=True,
+        ),
+        Line(
+            r"\log\, m_{ic}",
+            r"\eta^{a}_{ic}",
+            ("tumour", "cell type"),
+            "mean abundance in tumours that have the cell type",
+            relation="=",
+            parents=(eta,),
+            node="m_{ic}",
+        ),
+        *predictor_lines(parts, data, shape, priors),
+        *_shape_lines(shape, priors),
+    ]
+    if "presence" in parts:
+        lines[:0] = [
+            Line(
+                "z_{ic}",
+                r"\mathrm{Bernoulli}(\pi_{ic})",
+                ("tumour", "cell type"),
+                "whether tumour i has cell type c: z = 1 where y > 0",
+                variables=("present",),
+                parents=(r"\pi_{ic}",),
+                observed=True,
+            ),
+            Line(
+                r"\mathrm{logit}\, \pi_{ic}",
+                r"\eta^{p}_{ic}",
+                ("tumour", "cell type"),
+                "probability that the tumour has the cell type",
+                relation="=",
+                parents=(eta,),
+                node=r"\pi_{ic}",
+            ),
+        ]
+    return tuple(lines)
+
+
+def _shape_lines(shape: Structure, priors: Mapping[str, Prior]) -> Iterator[Line]:
+    """Shape of the gamma distribution: by cell type, and by cohort around it where there are several."""
+    level, common = law_of(priors["log_shape_mean"]), r"\log\, s_{c}"
+    if shape.several_cohorts:
+        yield Line(
+            r"\log\, s_{kc}",
+            normal(common, r"\tau_{s}"),
+            ("cohort", "cell type"),
+            "log shape in cohort k",
+            variables=("log_shape_by_cohort",),
+            parents=("s_{c}", r"\tau_{s}"),
+            node="s_{kc}",
+        )
+    yield Line(
+        common, level, ("cell type",), "log shape of cell type c", variables=("log_shape",), node="s_{c}"
+    )
+    if shape.several_cohorts:
+        spread = Given(r"\tau_{s}", "log_shape_between_cohorts_sd", priors["log_shape_between_cohorts_sd"])
+        yield from given([spread], node=r"\tau_{s}", each=(), said="SD of log shapes between cohorts")
 
 
 def build(

@@ -53,6 +53,7 @@ from bayes_her2.bayesian.clinical import (
     odds_draws,
 )
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
+from bayes_her2.bayesian.outline import LETTERS, Given, Line, given, indexed, members, normal
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
@@ -125,6 +126,84 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
         f"regression of the outcome on high abundance{both}.{varies}",
         "Regressions shared no parameter, and no sign was called: their priors are fixed whatever the others show.",
     )
+
+
+def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    design = clinical_design(data)
+    terms = [term for term in LETTERS if term in design.columns]
+    varying = [term for term in terms if design.by_cohort[term].any()]
+    theta, _ = members([LETTERS[term] for term in terms])
+    eta = {
+        "intercept": r"\alpha_{kj}",
+        "slope": r"\beta_{kj} a_{g}",
+        "hr": r"\gamma_{kj} r_{g}",
+        "interaction": r"\delta_{kj} a_{g} r_{g}",
+    }
+    typical, by_cohort = indexed(theta, "j"), indexed(theta, "kj")
+    some_common = any(not design.by_cohort[term].all() for term in terms)
+    hr = f"; r is 1 in {data.strata[-1]} tumours and 0 in the others" if "hr" in terms else ""
+    lines = [
+        Line(
+            "y_{gj}",
+            r"\mathrm{Binomial}(n_{gj},\, \pi_{gj})",
+            ("group", "regression"),
+            "tumours with the outcome, of the n of group g (cohort k, hormone receptor stratum, high or low abundance) "
+            "in regression j (an outcome and a cell type)",
+            variables=("n_true",),
+            parents=(r"\pi_{gj}",),
+            observed=True,
+        ),
+        Line(
+            r"\mathrm{logit}\, \pi_{gj}",
+            " + ".join(eta[term] for term in terms),
+            ("group", "regression"),
+            f"probability of the outcome: a is 1 where the cell type is abundant and 0 where it is not{hr}",
+            relation="=",
+            parents=(*([by_cohort] if varying else []), *([typical] if some_common else [])),
+            node=r"\pi_{gj}",
+        ),
+    ]
+    if varying:
+        letter, some_of = members([LETTERS[term] for term in varying], theta)
+        spread = indexed(r"\tau", f"{theta} j")
+        lines.append(
+            Line(
+                by_cohort,
+                normal(indexed(letter, "j"), indexed(r"\tau", f"{letter} j")) + some_of,
+                ("cohort", "regression"),
+                "coefficients in cohort k, where at least two cohorts inform them; elsewhere the regression's own",
+                variables=tuple(f"{term}_by_cohort" for term in varying),
+                parents=(typical, spread),
+            )
+        )
+        spreads = [
+            Given(
+                indexed(r"\tau", f"{LETTERS[t]} j"),
+                f"{t}_between_cohorts_sd",
+                priors[f"{t}_between_cohorts_sd"],
+            )
+            for t in varying
+        ]
+        lines.extend(
+            given(spreads, node=spread, each=("regression",), said="SDs of coefficients between cohorts")
+        )
+    own = [Given(indexed(LETTERS[t], "j"), t, priors[f"{t}_mean"]) for t in terms]
+    lines.extend(
+        given(
+            own,
+            node=typical,
+            each=("regression",),
+            said="coefficients of regression j, which shares none",
+        )
+    )
+    return tuple(lines)
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:

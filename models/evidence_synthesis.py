@@ -31,6 +31,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import LikelihoodInformed, partially_pooled, typical_of
+from bayes_her2.bayesian.outline import Given, Line, given, normal
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
@@ -104,6 +105,84 @@ def described(data: EvidenceSet) -> tuple[str, ...]:
         f"for each outcome, scale, adjustment and groups compared: {listed(how)}.{both}",
         "Log ratios of studies were normal around the effect of their question.",
     )
+
+
+def outline(data: EvidenceSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    design = SynthesisDesign(data)
+    lines: list[Line] = []
+    of_mean, said = r"\mu_{q(s)}", "mean log ratio of the studies of question q(s)"
+    parents: tuple[str, ...] = (r"\mu_{q}",)
+    if design.both:
+        of_mean, parents = r"\mu_{q(s)} + \delta_{q(s)} h_{s}", (*parents, r"\delta_{q}")
+        said += "; h is -0.5 in HR+, 0.5 in HR- disease, 0 in a question without both"
+    mean = Line(r"\bar{\theta}_{s}", of_mean, ("study",), said, relation="=", parents=parents)
+    if (~design.counted).any():
+        lines.append(
+            Line(
+                r"\hat{\theta}_{s}",
+                normal(r"\bar{\theta}_{s}", r"\sqrt{\tau_{q(s)}^{2} + e_{s}^{2}}"),
+                ("study",),
+                "printed log ratio of a study without counts; e is its standard error, from the printed interval",
+                variables=("log_ratio",),
+                parents=(mean.symbol, r"\tau_{q}"),
+                observed=True,
+            )
+        )
+    if design.counted.any():
+        for group, sign in (("exposed", "+"), ("reference", "-")):
+            letter = group[0]
+            lines.append(
+                Line(
+                    f"y_{{{letter}s}}",
+                    rf"\mathrm{{Binomial}}(n_{{{letter}s}},\, "
+                    rf"\mathrm{{logit}}^{{-1}}(b_{{s}} {sign} \theta_{{s}} / 2))",
+                    ("study",),
+                    f"events among the n patients of the {group} group of a study with counts",
+                    variables=(f"events_{group}",),
+                    parents=("b_{s}", r"\theta_{s}"),
+                    observed=True,
+                )
+            )
+        lines.append(
+            Line(
+                r"\theta_{s}",
+                normal(r"\bar{\theta}_{s}", r"\tau_{q(s)}"),
+                ("study",),
+                "log ratio of a study with counts",
+                variables=("study_effect",),
+                parents=(mean.symbol, r"\tau_{q}"),
+            )
+        )
+    lines.append(mean)
+    if design.counted.any():
+        base = Given("b_{s}", "study_base", priors["study_base"])
+        lines.extend(given([base], node="b_{s}", each=("study",), said="log odds halfway between the groups"))
+    effect = Given(r"\mu_{q}", "effect", priors["effect"])
+    lines.extend(
+        given([effect], node=r"\mu_{q}", each=("question",), said="effect of question q, as a log ratio")
+    )
+    if design.both:
+        difference = Given(r"\delta_{q}", "hr_difference", priors["hr_difference"])
+        lines.extend(
+            given(
+                [difference],
+                node=r"\delta_{q}",
+                each=("question",),
+                said="HR- minus HR+, of questions with studies of both",
+            )
+        )
+    spread = Given(r"\tau_{q}", "between_studies_sd", priors["between_studies_sd"])
+    lines.extend(
+        given([spread], node=r"\tau_{q}", each=("question",), said="SD between the studies of question q")
+    )
+    return tuple(lines)
 
 
 def build(data: EvidenceSet, priors: Mapping[str, Prior]) -> pm.Model:

@@ -46,6 +46,7 @@ from bayes_her2.bayesian.high_estimands import (
 )
 from bayes_her2.bayesian.in_words import predictor_in_words
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
+from bayes_her2.bayesian.outline import Line, predictor_lines
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.slopes import SCOPES, slopes, with_difference
 from bayes_her2.bayesian.summary import heterogeneity, summarise
@@ -137,6 +138,37 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
         "and presence otherwise. It was Bernoulli on the log odds scale, all cell types in one posterior.",
         *predictor_in_words(data, structure(data), "The log odds"),
         "Marginal odds ratios were averaged over the tumours of a stratum in every draw.",
+    )
+
+
+def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    return (
+        Line(
+            "y_{ic}",
+            r"\mathrm{Bernoulli}(\pi_{ic})",
+            ("tumour", "cell type"),
+            "whether the abundance of cell type c is high in tumour i",
+            variables=("high",),
+            parents=(r"\pi_{ic}",),
+            observed=True,
+        ),
+        Line(
+            r"\mathrm{logit}\, \pi_{ic}",
+            r"\eta_{ic}",
+            ("tumour", "cell type"),
+            "probability of high abundance",
+            relation="=",
+            parents=(r"\eta_{ic}",),
+            node=r"\pi_{ic}",
+        ),
+        *predictor_lines({"high": ""}, data, structure(data), priors),
     )
 
 

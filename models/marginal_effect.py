@@ -20,7 +20,7 @@ the study that this analysis of covariance follows). Marginal effects are report
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -39,6 +39,7 @@ from bayes_her2.bayesian.ancova_predictive import (
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.linearity import linearity
 from bayes_her2.bayesian.monotonic import monotonic_steps
+from bayes_her2.bayesian.outline import COVARIATES, Given, Line, given, indexed, members, normal
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import RowOf, Standing, tabulate
@@ -150,6 +151,225 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
     if n > 1:
         sentences.append("All terms but the intercept were partially pooled over cell types.")
     return tuple(sentences)
+
+
+SYMBOLS = {
+    "slope": r"\beta",
+    "hr": r"\gamma",
+    "ihc": r"\iota",
+    "her2_x_hr": r"\delta",
+    "her2_x_ihc": r"\phi",
+    "hr_x_ihc": r"\psi",
+    "covariate_slope": r"\zeta",
+}
+LEVELS = ("ihc", "her2_x_ihc", "hr_x_ihc")
+"""Terms with an effect of each IHC level."""
+
+
+def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    design = ancova(data)
+    several = design.shape.several_cohorts
+    alpha, beta = (r"\alpha_{kc}", r"\beta_{kc}") if several else (r"\alpha_{c}", r"\beta_{c}")
+    plain = [t for t in ("slope", "hr", "her2_x_hr") if t in design.terms]
+    by_level = [t for t in LEVELS if t in design.terms]
+    typical, _ = members([SYMBOLS[t] for t in plain])
+    of_level, _ = members([SYMBOLS[t] for t in by_level], r"\lambda") if by_level else ("", "")
+    coefficient, level = indexed(typical, "c"), f"{indexed(of_level, 'c')}(l)"
+    sums = {
+        "intercept": alpha,
+        "centre": r"\kappa_{gc}",
+        "slope": rf"{beta} h_{{i}}",
+        "hr": r"\gamma_{c} r_{i}",
+        "ihc": r"\iota_{c}(l_{i})",
+        "her2_x_hr": r"\delta_{c} h_{i} r_{i}",
+        "her2_x_ihc": r"\phi_{c}(l_{i}) h_{i}",
+        "hr_x_ihc": r"\psi_{c}(l_{i}) r_{i}",
+        "covariate_slope": COVARIATES.replace("#", "c"),
+    }
+    where = ["h is HER2 per SD within hormone receptor strata"]
+    if "hr" in design.terms:
+        where.append(f"r is 1 in {data.strata[-1]} tumours and 0 in the others, less its mean")
+    if by_level:
+        where.append("l is the HER2 IHC level, the effects of which are centred at their mean")
+    if "covariate_slope" in design.terms:
+        where.append(f"x holds the covariates {listed(map(str, data.covariates.columns))}, per SD")
+    used = [alpha, beta if several else coefficient]
+    used += [coefficient] * (several and len(plain) > 1)
+    used += [level] * bool(by_level)
+    used += [sums[t].split()[-1] for t in ("centre", "covariate_slope") if t in design.terms]
+    lines = [
+        Line(
+            "z_{ic}",
+            normal(r"\eta_{ic}", r"\omega_{kc}"),
+            ("tumour", "cell type"),
+            "abundance, in SDs of the cell type around its mean",
+            variables=("outcome",),
+            parents=(r"\eta_{ic}", r"\omega_{kc}"),
+            observed=True,
+        ),
+        Line(
+            r"\eta_{ic}",
+            " + ".join(sums[t] for t in design.terms),
+            ("tumour", "cell type"),
+            f"mean: {listed(where)}",
+            relation="=",
+            parents=tuple(used),
+        ),
+        *_level_lines(by_level, of_level, level, design, priors),
+    ]
+    if several:
+        for letter, name, said in ((r"\alpha", "intercept", "level"), (r"\beta", "slope", "HER2 slope")):
+            sd = indexed(r"\tau", r"\alpha c" if name == "intercept" else r"\beta")
+            above = r"\alpha_{c}" if name == "intercept" else coefficient
+            lines.append(
+                Line(
+                    indexed(letter, "kc"),
+                    normal(indexed(letter, "c"), sd),
+                    ("cohort", "cell type"),
+                    f"{said} in cohort k",
+                    variables=(f"{name}_by_cohort",),
+                    parents=(above, sd),
+                )
+            )
+    lines.extend(_pooled_lines(plain, typical, coefficient, ("cell type",), "", priors))
+    if "covariate_slope" in design.terms:
+        lines.extend(
+            _pooled_lines(
+                ["covariate_slope"], r"\zeta", r"\zeta_{c}", ("covariate", "cell type"), "j", priors
+            )
+        )
+    lines.extend(_number_lines(design, priors))
+    return tuple(lines)
+
+
+def _level_lines(
+    terms: Sequence[str], letter: str, node: str, design: Ancova, priors: Mapping[str, Prior]
+) -> Iterator[Line]:
+    """Effects of the IHC level: totals divided among steps, or one coefficient for each level."""
+    if not terms:
+        return
+    _, all_of = members([SYMBOLS[t] for t in terms], letter)
+    if not design.monotonic:
+        yield Line(
+            f"{indexed(letter, 'c')}(l)",
+            rf"{indexed(letter, 'lc')}{all_of}",
+            ("cell type",),
+            f"effects of the level; 0 at {design.levels[0]}",
+            relation="=",
+            parents=(indexed(letter, "lc"),),
+            node=node,
+        )
+        yield from _pooled_lines(terms, letter, indexed(letter, "lc"), ("step", "cell type"), "l", priors)
+        return
+    shares = indexed(r"\xi", f"{letter} c")
+    yield Line(
+        f"{indexed(letter, 'c')}(l)",
+        rf"{indexed(letter, 'c')} \sum_{{d \leq l}} {indexed(chr(92) + 'xi', f'{letter} c d')}{all_of}",
+        ("cell type",),
+        f"effects of the level, monotonic: a total, by the shares of the steps from {design.levels[0]} up to the level",
+        relation="=",
+        parents=(indexed(letter, "c"), shares),
+        node=node,
+    )
+    yield from _pooled_lines(terms, letter, indexed(letter, "c"), ("cell type",), "", priors)
+    yield from given(
+        [
+            Given(indexed(r"\xi", f"{SYMBOLS[t]} c"), f"{t}_step_shares", priors[f"{t}_step_shares"])
+            for t in terms
+        ],
+        node=shares,
+        each=("cell type", "step"),
+        said="shares of the steps, which add up to 1",
+    )
+
+
+def _pooled_lines(
+    terms: Sequence[str], letter: str, node: str, each: tuple[str, ...], row: str, priors: Mapping[str, Prior]
+) -> Iterator[Line]:
+    """Coefficients around their mean over cell types, of which each row (level, covariate) has its own."""
+    own, all_of = members([SYMBOLS[t] for t in terms], letter)
+    of_rows = each[:-1]
+
+    def hyper(greek: str, symbol: str) -> str:
+        return indexed(greek, f"{symbol} {row}".strip())
+
+    mean, spread = hyper(r"\mu", own), hyper(r"\sigma", own)
+    yield Line(
+        indexed(own, f"{row}c"),
+        normal(mean, spread) + all_of,
+        each,
+        "coefficients of cell type c, partially pooled over cell types",
+        variables=tuple(terms),
+        parents=(mean, spread),
+        node=node,
+    )
+    for level, greek, said in (
+        ("mean", r"\mu", "means of coefficients over cell types"),
+        ("between_cells_sd", r"\sigma", "SDs of coefficients between cell types"),
+    ):
+        yield from given(
+            [Given(hyper(greek, SYMBOLS[t]), f"{t}_{level}", priors[f"{t}_{level}"]) for t in terms],
+            node=hyper(greek, own),
+            each=of_rows,
+            said=said,
+        )
+
+
+def _number_lines(design: Ancova, priors: Mapping[str, Prior]) -> Iterator[Line]:
+    """Quantities whose priors have numbers, but for means over cell types and spreads between them."""
+
+    def one(
+        symbol: str, variable: str, prior: str, each: tuple[str, ...], said: str, node: str = ""
+    ) -> Iterator[Line]:
+        yield from given([Given(symbol, variable, priors[prior])], node=node or symbol, each=each, said=said)
+
+    yield from one(
+        r"\alpha_{c}",
+        "intercept",
+        "intercept",
+        ("cell type",),
+        "level of cell type c, not pooled",
+    )
+    if design.shape.several_cohorts:
+        yield from one(
+            r"\tau_{\alpha c}",
+            "intercept_between_cohorts_sd",
+            "intercept_between_cohorts_sd",
+            ("cell type",),
+            "SD of the levels of cell type c between cohorts",
+        )
+        yield from one(
+            r"\tau_{\beta}",
+            "slope_between_cohorts_sd",
+            "slope_between_cohorts_sd",
+            (),
+            "SD of HER2 slopes between cohorts, common to the cell types",
+        )
+    if "centre" in design.terms:
+        yield Line(
+            r"\kappa_{gc}",
+            normal("0", r"\tau_{\kappa}"),
+            ("centre", "cell type"),
+            "what centre g adds to the level of its cohort",
+            variables=("centre_shift",),
+            parents=(r"\tau_{\kappa}",),
+        )
+        yield from one(r"\tau_{\kappa}", "centre_sd", "centre_sd", (), "SD between centres")
+    yield from one(
+        r"\log\, \omega_{kc}",
+        "log_residual_sd",
+        "log_residual_sd",
+        ("cohort", "cell type"),
+        "log residual SD in cohort k",
+        node=r"\omega_{kc}",
+    )
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:

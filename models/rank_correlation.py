@@ -24,7 +24,7 @@ hyperparameter; those of one group of tumours share its R, the scale of each out
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import partially_pooled, typical_of
-from bayes_her2.bayesian.copula import Term, exposure_scores, outcome_scores_loglik, rank_design
+from bayes_her2.bayesian.copula import RankDesign, Term, exposure_scores, outcome_scores_loglik, rank_design
+from bayes_her2.bayesian.outline import Given, Line, given, indexed, normal
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.rank_summary import (
@@ -117,6 +118,138 @@ def described(data: AnalysisSet) -> tuple[str, ...]:
         "Correlations of cell types were partially pooled around the mean of their measure and group of tumours"
         + (", and those of a cohort around the cell type's." if varies else "."),
     )
+
+
+def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    design = rank_design(data)
+    sigma, v, scale = r"\Sigma_{g}", r"\mathbf{v}_{gc}", "s_{gc}"
+    letters = {"correlation": "u", "difference": "d"}
+    kinds = [kind for kind in letters if any(term.prior == kind for term in design.terms)]
+    varying = {term.prior for term in design.terms if term.by_cohort}
+    sums = [
+        indexed(letters[kind], "kmc" if kind in varying else "mc")
+        + (" r_{g}" if kind == "difference" else "")
+        for kind in kinds
+    ]
+    lines = [
+        Line(
+            r"\mathbf{z}_{i}",
+            normal(r"\mathbf{0}", sigma).replace("Normal", "MultivariateNormal"),
+            ("tumour",),
+            "normal scores of the measures in tumour i, by their ranks in its group g (a cohort, or a hormone receptor "
+            "stratum of one); the second number is the covariance",
+            variables=("measures",),
+            parents=(sigma,),
+            observed=True,
+        ),
+        Line(
+            "w_{ic}",
+            normal(r"\mathbf{b}_{gc}^{\top} \mathbf{z}_{i}", scale),
+            ("tumour", "outcome"),
+            "normal score of cell type c: seen where the tumour has it, otherwise known to lie below the normal score "
+            "of the share of tumours without it",
+            variables=("outcomes",),
+            parents=(r"\mathbf{b}_{gc}", scale),
+            observed=True,
+        ),
+        Line(
+            r"\rho_{gmc}",
+            rf"v_{{gmc}} / (1 + {v}^{{\top}} R_{{g}}^{{-1}} {v})^{{1/2}}",
+            ("group", "measure", "outcome"),
+            "correlation of measure m with the cell type; R holds the correlations of the measures",
+            relation="=",
+            parents=(v, sigma),
+        ),
+        Line(
+            r"\mathbf{b}_{gc}",
+            rf"{scale}\, \Sigma_{{g}}^{{-1}} D_{{g}}\, {v}",
+            ("group", "outcome"),
+            "slopes that these correlations imply; D is diagonal and holds the SDs of the measures' scores",
+            relation="=",
+            parents=(v, sigma, scale),
+        ),
+        Line(
+            r"\mathrm{asinh}\, v_{gmc}",
+            " + ".join(sums),
+            ("group", "measure", "outcome"),
+            "Fisher's z of the correlation where there is one measure"
+            + (f"; r is 1 in {data.strata[-1]} tumours and 0 in the others" if "difference" in kinds else ""),
+            relation="=",
+            parents=tuple(
+                indexed(letters[kind], "kmc" if by_cohort else "mc")
+                for kind in kinds
+                for by_cohort in sorted({term.by_cohort for term in design.terms if term.prior == kind})
+            ),
+            node=v,
+        ),
+    ]
+    for kind in kinds:
+        lines.extend(_hierarchy(kind, letters[kind], design, priors))
+    lines.append(
+        Line(
+            sigma,
+            r"S_{g}^{1/2} B_{g} B_{g}^{\top} S_{g}^{1/2}",
+            ("group",),
+            "covariance of the measures' scores: S holds their second moments in the sample, and B is a lower triangle",
+            relation="=",
+            parents=("B_{g}",),
+        )
+    )
+    entries = [Given(r"\log\, b_{gmm}", "measure_log_scale", priors["measure_log_scale"])]
+    lines.extend(given(entries, node="B_{g}", each=("scale",), said="diagonal of B"))
+    if design.associations:
+        below = [Given(r"b_{gml}", "measure_association", priors["measure_association"])]
+        lines.extend(
+            given(below, node="B_{g}", each=("association",), said="entries of B below its diagonal")
+        )
+    own = [Given(rf"\log\, {scale}", "outcome_log_scale", priors["outcome_log_scale"])]
+    lines.extend(
+        given(own, node=scale, each=("group", "outcome"), said="log residual SD of a cell type's scores")
+    )
+    return tuple(lines)
+
+
+def _hierarchy(kind: str, letter: str, design: RankDesign, priors: Mapping[str, Prior]) -> Iterator[Line]:
+    """One coefficient of asinh(v): outcomes around the mean of their line, cohorts around the outcome."""
+    terms = [term for term in design.terms if term.prior == kind]
+    varying = [term for term in terms if term.by_cohort]
+    typical, by_cohort = indexed(letter, "mc"), indexed(letter, "kmc")
+    mean, spread, between = (indexed(greek, f"{letter} m") for greek in (r"\mu", r"\sigma", r"\tau"))
+    what = (
+        "correlation in the reference stratum" if kind == "correlation" else "difference between the strata"
+    )
+    if varying:
+        some = "" if len(varying) == len(terms) else "; common to the cohorts where fewer than two inform it"
+        yield Line(
+            by_cohort,
+            normal(typical, between),
+            ("cohort", "line", "outcome"),
+            f"{what} in cohort k{some}",
+            variables=tuple(f"{term.name}_by_cohort" for term in varying),
+            parents=(typical, between),
+        )
+    yield Line(
+        typical,
+        normal(mean, spread),
+        ("line", "outcome"),
+        f"{what} of measure m with cell type c, partially pooled over cell types",
+        variables=tuple(term.name for term in terms),
+        parents=(mean, spread),
+    )
+    for level, symbol, of, said in (
+        ("mean", mean, terms, "means over cell types"),
+        ("between_outcomes_sd", spread, terms, "SDs between cell types"),
+        ("between_cohorts_sd", between, varying, "SDs between cohorts"),
+    ):
+        quantities = [Given(symbol, f"{term.name}_{level}", priors[f"{kind}_{level}"]) for term in of]
+        yield from given(quantities, node=symbol, each=("line",), said=said)
 
 
 def build(data: AnalysisSet, priors: Mapping[str, Prior]) -> pm.Model:

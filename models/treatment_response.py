@@ -34,6 +34,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import partially_pooled
+from bayes_her2.bayesian.outline import COVARIATES, Given, Line, given, indexed, normal
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import (
     SLOPES,
@@ -53,6 +54,7 @@ from bayes_her2.bayesian.sweep import treatment_sweep
 from bayes_her2.bayesian.two_by_two import tipping_points
 from bayes_her2.data import HER2_LOW, ResponseData
 from bayes_her2.estimates import ALL, DEFAULT_ROPE, Estimates, Rope
+from bayes_her2.wording import listed
 
 QUESTION = (
     "Do patients with HER2-low tumours respond to treatment less often than patients with HER2-0 tumours, and does "
@@ -133,6 +135,129 @@ def described(data: ResponseData) -> tuple[str, ...]:
         f"side{adjusted}."
     )
     return (model, arms) if arms else (model,)
+
+
+def outline(data: ResponseData, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+    """Write the model line by line, for equations and a picture.
+
+    Parameters
+    ----------
+    data, priors
+        As the model is built.
+    """
+    arms = data.control or data.arms_are_random
+    alpha = r"\alpha_{aso}" if arms else r"\alpha_{so}"
+    beta = r"\beta_{ao}" if data.control else r"\beta_{aso}" if arms else r"\beta_{so}"
+    adjusted = bool(len(data.covariates.columns))
+    covariates = f" + {COVARIATES.replace('#', 'o')}" if adjusted else ""
+    indices = ["o its outcome", "s its hormone receptor stratum", *(["a its arm or centre"] if arms else [])]
+    lines = [
+        Line(
+            "y_{i}",
+            r"\mathrm{Binomial}(n_{i},\, \pi_{i})",
+            ("row",),
+            "patients who responded, of the n patients of row i: a line of a published table, or one patient",
+            variables=("events",),
+            parents=(r"\pi_{i}",),
+            observed=True,
+        ),
+        Line(
+            r"\mathrm{logit}\, \pi_{i}",
+            f"{alpha} + {beta} l_{{i}}{covariates}",
+            ("row",),
+            f"probability of response; l is 1/2 for HER2-low and -1/2 for HER2-0, so that the slope is the log odds "
+            f"ratio; {listed(indices)}"
+            + (f"; x holds {listed(map(str, data.covariates.columns))}" if adjusted else ""),
+            relation="=",
+            parents=(alpha, beta, *([r"\zeta_{o}"] if adjusted else [])),
+            node=r"\pi_{i}",
+        ),
+    ]
+    each = ("stratum", "outcome")
+    if data.control:
+        lines.append(
+            Line(
+                beta,
+                r"\beta_{o} + d_{a} \delta_{o}",
+                ("arm", "outcome"),
+                f"log odds ratio in an arm, common to the strata; d is 1/2 in {data.treated}, -1/2 in {data.control}",
+                relation="=",
+                parents=(r"\beta_{o}", r"\delta_{o}"),
+            )
+        )
+        own = Given(alpha, "intercept", priors["intercept"])
+        lines.extend(given([own], node=alpha, each=("arm", *each), said="log odds of response in an arm"))
+        slope = Given(r"\beta_{o}", SLOPES[ALL], priors["slope_all"])
+        lines.extend(
+            given(
+                [slope],
+                node=r"\beta_{o}",
+                each=("outcome",),
+                said="log odds ratio, averaged over the two arms",
+            )
+        )
+        change = Given(r"\delta_{o}", "interaction", priors["interaction"])
+        lines.extend(
+            given(
+                [change],
+                node=r"\delta_{o}",
+                each=("outcome",),
+                said="log ratio of odds ratios, treated arm over control",
+            )
+        )
+    else:
+        if arms:
+            for letter, name in ((r"\alpha", "intercept"), (r"\beta", "slope")):
+                spread = indexed(r"\tau", f"{letter} o")
+                lines.append(
+                    Line(
+                        indexed(letter, "aso"),
+                        normal(indexed(letter, "so"), spread),
+                        ("arm", *each),
+                        f"{'log odds of response' if name == 'intercept' else 'log odds ratio'} in an arm or centre",
+                        variables=(f"{name}_by_arm",),
+                        parents=(indexed(letter, "so"), spread),
+                    )
+                )
+        own = Given(r"\alpha_{so}", "intercept", priors["intercept"])
+        lines.extend(given([own], node=r"\alpha_{so}", each=each, said="log odds of response in a stratum"))
+        slopes = [
+            Given(
+                r"\beta_{so}" if len(data.strata) == 1 else rf"\beta_{{so}} \;(\mathrm{{{s}}})",
+                SLOPES[s],
+                priors[SLOPES[s]],
+            )
+            for s in data.strata
+        ]
+        lines.extend(
+            given(
+                slopes,
+                node=r"\beta_{so}",
+                each=("outcome",),
+                said="log odds ratio, HER2-low over HER2-0, in a stratum",
+            )
+        )
+        if arms:
+            spreads = [
+                Given(
+                    indexed(r"\tau", f"{letter} o"),
+                    f"{name}_between_arms_sd",
+                    priors[f"{name}_between_arms_sd"],
+                )
+                for letter, name in ((r"\alpha", "intercept"), (r"\beta", "slope"))
+            ]
+            for one in spreads:
+                lines.extend(
+                    given([one], node=one.symbol, each=("outcome",), said="SD between arms or centres")
+                )
+    if adjusted:
+        effect = Given(r"\zeta_{jo}", "covariate_effect", priors["covariate_effect"])
+        lines.extend(
+            given(
+                [effect], node=r"\zeta_{o}", each=("outcome", "covariate"), said="coefficient of covariate j"
+            )
+        )
+    return tuple(lines)
 
 
 def build(data: ResponseData, priors: Mapping[str, Prior]) -> pm.Model:

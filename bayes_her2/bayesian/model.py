@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pymc as pm
 
+from bayes_her2.bayesian.outline import Line
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.errors import DataError
 from bayes_her2.estimates import Estimates, Rope
@@ -101,6 +102,15 @@ class ModelFile(Protocol):
 
     def described(self, data: Any) -> tuple[str, ...]:
         """Say what was fitted to these data, in sentences for a methods section: of the models of a run."""
+
+    def outline(self, data: Any, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
+        """Write the model line by line, for equations and a picture: of the models of a run.
+
+        Parameters
+        ----------
+        data, priors
+            As the model is built.
+        """
 
     def estimand_draws(
         self, posterior: Any, data: Any, priors: Mapping[str, Prior], rng: np.random.Generator

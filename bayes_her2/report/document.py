@@ -72,7 +72,14 @@ class Points:
     items: tuple[Point, ...]
 
 
-Block = Heading | Words | Points | Table | Drawing
+@dataclass(frozen=True)
+class Formula:
+    """One formula on a line of its own, in LaTeX."""
+
+    latex: str
+
+
+Block = Heading | Words | Points | Formula | Table | Drawing
 
 
 @dataclass(frozen=True)
@@ -237,6 +244,7 @@ def _paragraphs(title: str, paragraphs: Iterable[Paragraph]) -> Iterator[Block]:
     for paragraph in made:
         yield Heading(paragraph.heading, 2)
         yield from (Words(part) for part in paragraph.parts)
+        yield from (Formula(formula) for formula in paragraph.formulas)
 
 
 def _limits(results: Results, titles: Mapping[str, str]) -> Iterator[Block]:

@@ -49,6 +49,8 @@ READABLE = {"#d55e00": "#a84a00"}
 """Colour of marks -> a darker one for words, whose contrast with white and with bands is above 4.5."""
 MARKERS = {HR_POSITIVE: "o", HR_NEGATIVE: "s", DIFFERENCE: "D"}
 WIDTH = 11.4
+NARROW = 0.85
+"""Part of that width under which a figure is shown at its own size, about, and not at that of the page."""
 DECADES = (1e-6, 1e-5, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 1000)
 NOT_ESTIMABLE = "not estimable"
 VALUE = "value: "
@@ -132,7 +134,11 @@ class Drawing:
         body = re.sub(r"<[^>]+>", lambda tag: self._short(tag[0], pointed_at), body)
         body = re.sub(r">\s*\n\s*<", "><", body)
         box = re.search(r'viewBox="([^"]+)"', body)
-        opening = f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{box.group(1) if box else ""}">'
+        own = self.size[0]
+        small = f' style="max-width: {1.2 * own:.0f}pt"' if own < NARROW * 72 * WIDTH else ""
+        opening = (
+            f'<svg role="img" aria-label="{escape(self.alt)}" viewBox="{box.group(1) if box else ""}"{small}>'
+        )
         return opening + body[body.index(">") + 1 :]
 
     def _short(self, tag: str, pointed_at: Set[str]) -> str:

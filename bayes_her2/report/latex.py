@@ -10,8 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from bayes_her2.report.document import Block, Document, Heading, Points, Sheet, Words
+from bayes_her2.report.document import Block, Document, Formula, Heading, Points, Sheet, Words
 from bayes_her2.report.figures import Drawing
+from bayes_her2.report.maths import checked
 from bayes_her2.report.paper import (
     A4,
     CAPTION,
@@ -326,6 +327,8 @@ def _block(block: Block, sheet: Sheet) -> Iterator[str]:
             lead = rf"\textbf{{{escaped(point.heading)}.}} " if point.heading else ""
             yield rf"\item {lead}{escaped(point.text)}"
         yield r"\end{itemize}"
+    elif isinstance(block, Formula):
+        yield rf"{{\raggedright\hspace*{{18bp}}${checked(block.latex)}$\par}}"
     elif isinstance(block, Drawing):
         yield from _figure(block, sheet)
     else:
@@ -404,7 +407,7 @@ def _rows(lines: Sequence[Line], size: float, *, whole: bool) -> Iterator[str]:
 
 def _cell(cell: Cell, line: Line, size: float) -> str:
     looks = {*cell.look.split(), *line.look.split()}
-    text = escaped(cell.text)
+    text = f"${checked(cell.text)}$" if cell.maths else escaped(cell.text)
     if looks & STRONG:
         text = rf"\textbf{{{text}}}"
     if looks & {"failed", "contradicts"}:

@@ -19,6 +19,7 @@ from bayes_her2 import __version__
 from bayes_her2.data import DIFFERENCE, STRATA
 from bayes_her2.errors import DataError, Faults, name_some
 from bayes_her2.estimates import RATIO_ESTIMANDS, Estimates
+from bayes_her2.report.maths import checked
 
 Row = Mapping[str, Any]
 """One row of a table: column -> str, int, float, bool or None (where the cell is empty)."""
@@ -52,8 +53,11 @@ BY_MODEL = (
     "sampling",
     "concordance",
     "posterior_predictive",
+    "outline",
 )
 """Tables that all models share, with a column that names the model."""
+
+OUTLINE = columns_of("model symbol relation law for_each quantity node parents", bools="observed")
 
 OF_COHORTS: dict[str, dict[str, Kind]] = {
     "flow": columns_of("cohort", ints="read excluded analysed"),
@@ -216,6 +220,7 @@ class ModelRecord:
     sampler: Mapping[str, Any]
     counted: str = "tumours"
     methods: tuple[str, ...] = ()
+    estimands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -434,7 +439,7 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = (), *, home: P
     needed: dict[str, Mapping[str, Kind]] = dict(BEFORE_RESULTS)
     if study is None or study.with_cohorts:
         needed |= OF_COHORTS
-    optional: dict[str, Mapping[str, Kind]] = {}
+    optional: dict[str, Mapping[str, Kind]] = {"outline": OUTLINE}
     if complete:
         needed["concordance"] = INFERENCE["concordance"]
         optional["posterior_predictive"] = INFERENCE["posterior_predictive"]
@@ -454,6 +459,7 @@ def load_results(folder: Path, sections: Iterable[SectionReads] = (), *, home: P
         if name not in needed and not path.exists():
             continue
         tables[name] = _read_table(path, columns, faults)
+    _check_formulas(tables.get("outline", ()), faults)
     estimates = _read_estimates(folder / ESTIMATES_FILE, faults) if complete else ()
     by = provenance.get("package_version")
     if faults and by not in (None, __version__):
@@ -548,6 +554,7 @@ def _models(provenance: Mapping[str, Any], faults: Faults) -> dict[str, ModelRec
             sampler=dict(content.get("sampler", {})),
             counted=str(content.get("counted", "tumours")),
             methods=tuple(str(sentence) for sentence in content.get("methods", ())),
+            estimands={str(name): str(said) for name, said in content.get("estimands", {}).items()},
         )
     return found
 
@@ -653,6 +660,17 @@ def _read_table(path: Path, columns: Mapping[str, Kind], faults: Faults) -> Rows
             f"({name_some(values)}). {RERUN.capitalize()}",
         )
     return () if malformed else tuple(rows)
+
+
+def _check_formulas(rows: Rows, faults: Faults) -> None:
+    """Refuse what is no formula of a model: it would go into pages and documents as it is."""
+    for row in rows:
+        try:
+            for column in ("symbol", "law", "node"):
+                checked(row[column])
+        except DataError as error:
+            faults.add("tables/outline.csv", f"{error}")
+            return
 
 
 def _typed(text: str, kind: Kind) -> Any:

@@ -10,10 +10,11 @@ from bayes_her2.report.load import Results
 
 @dataclass(frozen=True)
 class Paragraph:
-    """What stands under one heading: one paragraph, or several with an empty line between them."""
+    """What stands under one heading: paragraphs, with an empty line between them, and then formulas in LaTeX."""
 
     heading: str
     text: str
+    formulas: tuple[str, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -24,5 +25,8 @@ class Paragraph:
 def as_markdown(title: str, results: Results, paragraphs: Iterable[Paragraph]) -> str:
     """Return paragraphs as a file: a title with the study's name, a word if its data are simulated, and the text."""
     simulated = "**Simulated data: no patient is behind any number.**\n\n" if results.study.simulated else ""
-    parts = "\n\n".join(f"## {p.heading}\n\n{p.text}" for p in paragraphs)
+    parts = "\n\n".join(
+        "\n\n".join((f"## {p.heading}", p.text, *(f"$${formula}$$" for formula in p.formulas)))
+        for p in paragraphs
+    )
     return f"# {title}: {results.study.name}\n\n{simulated}{parts}\n"

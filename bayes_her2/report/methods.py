@@ -8,6 +8,7 @@ from bayes_her2.estimates import RATIO_ESTIMANDS
 from bayes_her2.report import formats
 from bayes_her2.report.load import MODEL, Results, Row
 from bayes_her2.report.manuscript import Paragraph
+from bayes_her2.report.tables import formula
 from bayes_her2.report.words import size_of
 
 SOFTWARE = {
@@ -36,7 +37,10 @@ def methods(results: Results) -> tuple[Paragraph, ...]:
     """
     made = [
         *([Paragraph("Data", _data(results))] if results.study.with_cohorts else []),
-        *(Paragraph(f"Model: {_title(name)}", _model(results, name)) for name in results.complete),
+        *(
+            Paragraph(f"Model: {_title(name)}", _model(results, name), _formulas(results, name))
+            for name in results.complete
+        ),
         Paragraph("Priors", _priors(results)),
         Paragraph("Sampling and diagnostics", _sampling(results)),
         Paragraph("Inference", _inference(results)),
@@ -80,7 +84,23 @@ def _data(results: Results) -> str:
 def _model(results: Results, name: str) -> str:
     record = results.models[name]
     adjusted = "" if record.adjustment in ("none", "by question") else f", adjusted for {record.adjustment}"
-    return _sentences(*record.methods, f"It was fitted to {size_of(record)}{adjusted}.")
+    rows = results.rows("outline", name)
+    where = next(
+        (r["quantity"].partition(": ")[2] for r in rows if r["quantity"].startswith("linear predictor: ")), ""
+    )
+    return _sentences(
+        *record.methods,
+        f"It was fitted to {size_of(record)}{adjusted}.",
+        "Its equations follow; what each quantity is, and every prior, is in tables/outline.csv."
+        if rows
+        else "",
+        f"In the linear predictor, {where}." if where else "",
+    )
+
+
+def _formulas(results: Results, name: str) -> tuple[str, ...]:
+    """Write likelihood, predictor and hierarchy; priors with numbers are in their tables."""
+    return tuple(formula(row) for row in results.rows("outline", name) if row["parents"])
 
 
 def _priors(results: Results) -> str:

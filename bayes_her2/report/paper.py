@@ -128,7 +128,7 @@ def _needs(table: Table, *, whole: bool) -> list[_Need]:
     for i, column in enumerate(table.columns):
         cells = [
             (
-                line.cells[i].text,
+                line.cells[i].letters,
                 line.cells[i].sub,
                 bool(STRONG & {*line.look.split(), *line.cells[i].look.split()}),
             )
@@ -213,7 +213,7 @@ def in_pieces(table: Table, laid: Columns, paper: Paper) -> tuple[Line, ...]:
 
 def _height(line: Line, laid: Columns) -> float:
     """Height of a row, about."""
-    texts = [(line.heading if line.span else "", ""), *((cell.text, cell.sub) for cell in line.cells)]
+    texts = [(line.heading if line.span else "", ""), *((cell.letters, cell.sub) for cell in line.cells)]
     lines = [
         math.ceil(laid.size * measured(text) / width)
         + SMALL * math.ceil(SMALL * laid.size * measured(below) / width)

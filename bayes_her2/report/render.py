@@ -23,9 +23,11 @@ from bayes_her2.report.checklist import FOR_THE_AUTHORS, Checked, absent, as_csv
 from bayes_her2.report.document import document
 from bayes_her2.report.figures import NAMES, Drawing, Maker, each_drawn, makers, numbered
 from bayes_her2.report.findings import findings
-from bayes_her2.report.load import Results, load_results
+from bayes_her2.report.load import MODEL, Results, load_results
 from bayes_her2.report.manuscript import as_markdown
+from bayes_her2.report.maths import mathml
 from bayes_her2.report.methods import methods
+from bayes_her2.report.model_graph import graph_of
 from bayes_her2.report.navigation import exhibits, headings, with_ways_back
 from bayes_her2.report.printed import as_pdf, browser
 from bayes_her2.report.sections import Section
@@ -247,7 +249,8 @@ def _replace_documents(folder: Path, made: Mapping[str, bytes]) -> None:
 
 def _every_figure() -> tuple[str, ...]:
     """Name every figure that some report may have."""
-    return (*NAMES, *(name for section in FURTHER for name in section.figure_names))
+    graphs = ("graph", *(f"graph_{section.model}" for section in FURTHER if section.model))
+    return (*NAMES, *graphs, *(name for section in FURTHER for name in section.figure_names))
 
 
 def compose(results: Results, *, at_once: int = 1, bitmaps: bool = False) -> Page:
@@ -286,6 +289,8 @@ def contents(results: Results) -> Contents:
         if anchor in dict(order):
             made += [(anchor, table) for table in own_tables.get(anchor, []) if _shown(table, results)]
             wanted += [(anchor, maker) for maker in own_figures.get(anchor, [])]
+            if anchor == "model" and results.fitted:
+                wanted.append((anchor, graph_of(MODEL)))
         for section in here:
             own: list[Table] = []
             if section.answered(results):
@@ -294,6 +299,7 @@ def contents(results: Results) -> Contents:
                 wanted += [(section.name, maker) for maker in section.figures]
             if section.model:
                 own += model_tables(results, section.model)
+                wanted.append((section.name, graph_of(section.model)))
             made += [(section.name, table) for table in own]
     return Contents(
         sections=order,
@@ -409,6 +415,7 @@ def templates() -> Environment:
     )
     # Drawn here, its text escaped by matplotlib.
     environment.filters["svg"] = lambda drawing: Markup(drawing.inline)
+    environment.filters["maths"] = lambda latex: Markup(mathml(latex))  # of known commands alone
     environment.filters |= {"headings": headings, "exhibits": exhibits, "with_ways_back": with_ways_back}
     # Our own files, which every page has inside.
     environment.globals |= {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from bayes_her2.data import DIFFERENCE
 from bayes_her2.report import formats
 from bayes_her2.report.load import MODEL, SEED_TESTS, Estimate, Results, Row
+from bayes_her2.report.maths import length
 from bayes_her2.report.words import (
     ESTIMANDS,
     PART_TITLES,
@@ -47,12 +48,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Text of a cell, a second line, a look (CSS class) and a background."""
+    """Text of a cell, a second line, a look (CSS class) and a background; `maths` where the text is LaTeX."""
 
     text: str
     sub: str = ""
     look: str = ""
     shade: str = ""
+    maths: bool = False
+
+    @property
+    def letters(self) -> str:
+        """Text of the width that the cell takes; a formula is not divided."""
+        return "x" * round(1.2 * length(self.text)) if self.maths else self.text
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def tables(results: Results) -> dict[str, list[Table]]:
     if results.rows("covariate_scaling"):
         made["data"].append(covariates(results))
     if results.fitted:
-        made["model"] = [prior_predictive(results), priors(results)]
+        made["model"] = [*equations(results), prior_predictive(results), priors(results)]
         made["diagnostics"] = [diagnostics(results), sampling(results)]
     if results.complete:
         made["provenance"] = [files(results)]
@@ -145,7 +152,7 @@ def tables(results: Results) -> dict[str, list[Table]]:
 def model_tables(results: Results, model: str) -> list[Table]:
     """Priors, prior gates, diagnostics and sampler of a model with a section of its own."""
     makers = (prior_predictive, priors, diagnostics, sampling)
-    named = [maker(results, model) for maker in makers]
+    named = [*equations(results, model), *(maker(results, model) for maker in makers)]
     return [
         replace(table, name=f"{table.name}_{model}", caption=f"Model {model}. {table.caption}")
         for table in named
@@ -510,6 +517,40 @@ def _off() -> Cell:
 
 
 # --- section 4 -----------------------------------------------------------------------------------
+
+
+def equations(results: Results, model: str = MODEL) -> list[Table]:
+    """Write a model line by line; no table where the run did not record it."""
+    rows = results.rows("outline", model)
+    lines = tuple(
+        Line(
+            formats.sentence(row["quantity"]).removesuffix("."),
+            (
+                Cell(formula(row), maths=True),
+                _text(row["for_each"].replace("; ", ", ")),
+            ),
+            look="data" if row["observed"] else "",
+        )
+        for row in rows
+    )
+    if not lines:
+        return []
+    return [
+        Table(
+            "equations",
+            "The model line by line, with the priors of this run. ~ is distributed as, = equals; Normal(mean, SD), "
+            "HalfNormal(SD).",
+            "Quantity",
+            (Column("Equation", words=True), Column("For each", words=True)),
+            lines,
+            "tables/outline.csv",
+        )
+    ]
+
+
+def formula(row: Row) -> str:
+    """One line of a model in LaTeX."""
+    return rf"{row['symbol']} {'=' if row['relation'] == '=' else chr(92) + 'sim'} {row['law']}"
 
 
 def priors(results: Results, model: str = MODEL) -> Table:

@@ -26,8 +26,9 @@ from docx.shared import Pt, RGBColor
 from docx.text.paragraph import Paragraph
 
 from bayes_her2.files import ARCHIVE_EPOCH
-from bayes_her2.report.document import Block, Document, Heading, Points, Words
+from bayes_her2.report.document import Block, Document, Formula, Heading, Points, Words
 from bayes_her2.report.figures import Drawing
+from bayes_her2.report.maths import omml
 from bayes_her2.report.paper import (
     A4,
     CAPTION,
@@ -216,6 +217,10 @@ def _add(word: WordDocument, block: Block, paper: Paper) -> None:
             if point.heading:
                 paragraph.add_run(f"{_plain(point.heading)}. ").bold = True
             paragraph.add_run(_plain(point.text))
+    elif isinstance(block, Formula):
+        paragraph = word.add_paragraph(style="Normal")
+        paragraph.paragraph_format.left_indent = Pt(18)
+        paragraph._p.append(parse_xml(omml(block.latex).replace("<m:oMath>", f"<m:oMath {nsdecls('m')}>", 1)))
     elif isinstance(block, Drawing):
         _add_figure(word, block, paper)
     else:
@@ -264,7 +269,7 @@ def _table_xml(table: Table, paper: Paper) -> Iterator[str]:
     widths = [round(20 * (width + 2 * PAD)) for width in laid.widths]
     pad = round(20 * PAD)
     sides = ["left", *("left" if column.words else "right" for column in table.columns)]
-    yield f"<w:tbl {nsdecls('w')}><w:tblPr>"
+    yield f"<w:tbl {nsdecls('w', 'm')}><w:tblPr>"
     yield f'<w:tblW w:w="{sum(widths)}" w:type="dxa"/><w:tblInd w:w="0" w:type="dxa"/>'
     yield f'<w:tblBorders>{_rule("bottom", 12, INK)}</w:tblBorders><w:tblLayout w:type="fixed"/>'
     yield f'<w:tblCellMar><w:top w:w="20" w:type="dxa"/><w:left w:w="{pad}" w:type="dxa"/>'
@@ -362,10 +367,18 @@ def _cell_runs(cell: Cell, line: Line, size: float) -> str:
     looks = {*cell.look.split(), *line.look.split()}
     colour = ALERT if looks & {"failed", "contradicts"} else GREY if looks & {"hollow", "off"} else ""
     bold = bool(looks & STRONG)
+    if cell.maths:
+        return _sized(omml(cell.text), size)
     runs = _run(cell.text, size, bold=bold, italic="hollow" in looks, colour=colour)
     if cell.sub:
         runs += "<w:r><w:br/></w:r>" + _run(cell.sub, size * SMALL, colour=GREY)
     return runs
+
+
+def _sized(maths: str, size: float) -> str:
+    """Give a formula letters of a size: of the table that it stands in."""
+    look = f'<w:rPr><w:rFonts w:ascii="Cambria Math" w:hAnsi="Cambria Math"/><w:sz w:val="{round(2 * size)}"/></w:rPr>'
+    return maths.replace("<m:t ", f"{look}<m:t ")
 
 
 def _run(text: str, size: float, *, bold: bool = False, italic: bool = False, colour: str = "") -> str:

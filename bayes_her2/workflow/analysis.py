@@ -15,6 +15,7 @@ from bayes_her2.bayesian.density import MAX_REPLICATES
 from bayes_her2.bayesian.diagnostics import MAX_R_HAT, MIN_ESS
 from bayes_her2.bayesian.fit import Fit, Progress, Sampling, fit_hash, fit_model, read_fit
 from bayes_her2.bayesian.model import ComparableModel, ModelFile, load_model, main_model_of
+from bayes_her2.bayesian.outline import as_table
 from bayes_her2.bayesian.predictive import prior_table
 from bayes_her2.bayesian.priors import Prior, resolve_priors
 from bayes_her2.comparison import concordance, parts_that_disagree, recovery
@@ -155,6 +156,8 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
             "priors": prior_table(priors, used, model.reader_scale, decisions.interval),
             "prior_predictive": gates,
         }
+        if hasattr(model, "outline"):
+            shared["outline"] = as_table(model.outline(data, priors))
     with clock(f"{job.name}: sampling the posterior"):
         fit, reused = fit_or_reuse(job, folder, say=say, progress=progress)
     shared |= {"diagnostics": fit.diagnostics.table, "sampling": _sampling_table(fit, reused=reused)}
@@ -263,6 +266,7 @@ def _provenance(job: Job, fit: Fit, reasons: list[str]) -> dict[str, Any]:
         "reasons": reasons,
         "question": job.model.QUESTION,
         "methods": list(job.model.described(job.data)),
+        "estimands": dict(job.model.ESTIMANDS),
         "fingerprint": job.data.fingerprint,
         **_about(job),
         "priors_hash": job.priors_hash,

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import clinical as model_file
 from labelled_density import LabelledDensity
+from outline_checks import assert_prints_its_numbers, assert_speaks_for_the_graph
 from scipy import stats
 from scipy.special import expit
 
@@ -373,3 +374,8 @@ def test_replicated_counts_have_the_odds_of_the_model_and_what_is_modelled_stays
     assert {k: len(v) for k, v in again.coords.items()} == {
         k: len(v) for k, v in model_file.build(data, model_file.PRIORS).coords.items()
     }
+
+
+def test_its_outline_is_that_of_its_graph(data):
+    assert_speaks_for_the_graph(model_file, data)
+    assert_prints_its_numbers(model_file, data)

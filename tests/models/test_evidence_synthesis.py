@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import evidence_synthesis as model_file
 from labelled_density import LabelledDensity
+from outline_checks import assert_prints_its_numbers, assert_speaks_for_the_graph
 from scipy import optimize, stats
 from scipy.special import expit, logit
 
@@ -504,3 +505,12 @@ def test_replicated_results_have_the_means_and_spreads_of_the_model(three):
     assert first.loc[finite, "log_ratio"].to_numpy(float) == pytest.approx(ratio[finite].to_numpy())
     assert first.loc[counted & ~finite, "log_ratio"].isna().all()
     assert model_file.build(made[0], model_file.PRIORS).coords == graph.coords
+
+
+@pytest.mark.parametrize(
+    "questions", [[0, 1, 2], [0], [1], [2]], ids=["all", "counts", "both strata", "one study"]
+)
+def test_its_outline_is_that_of_its_graph(three, questions):
+    data = EvidenceSet(tuple(three.pools[i] for i in questions))
+    assert_speaks_for_the_graph(model_file, data)
+    assert_prints_its_numbers(model_file, data)

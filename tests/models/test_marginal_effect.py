@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import marginal_effect as model_file
 from labelled_density import PLAIN, SummedDensity
+from outline_checks import assert_prints_its_numbers, assert_speaks_for_the_graph
 from scipy import stats
 
 from bayes_her2.bayesian import ancova as ancova_module
@@ -686,3 +687,11 @@ def test_replicated_outcomes_have_the_means_and_spreads_of_the_model_on_the_scal
     assert (again.centre, again.sd) == (pytest.approx(ancova(data).centre), pytest.approx(ancova(data).sd))
     assert made[0].fingerprint != data.fingerprint
     assert made[0].fingerprint != made[1].fingerprint
+
+
+@pytest.mark.parametrize(
+    "kind", ["monotonic", "unordered", "one cohort", "one stratum", "two levels", "centres"]
+)
+def test_its_outline_is_that_of_its_graph(set_of, kind):
+    assert_speaks_for_the_graph(model_file, set_of(kind))
+    assert_prints_its_numbers(model_file, set_of(kind))

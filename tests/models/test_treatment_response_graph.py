@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import treatment_response as model_file
 from labelled_density import LabelledDensity
+from outline_checks import assert_prints_its_numbers, assert_speaks_for_the_graph
 from response_sets import PCR, response_set
 from scipy import stats
 from scipy.special import expit
@@ -236,3 +237,24 @@ def test_replicated_responses_have_the_probabilities_of_the_model(structure):
         scores.append((events[label] - row["n"] * p) / np.sqrt(row["n"] * p * (1 - p) / n))
     assert np.abs(scores).max() < 4
     assert made[0].rows.drop(columns="events").equals(data.rows.drop(columns="events"))
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("adjusted", [False, True], ids=["crude", "adjusted"])
+def test_its_outline_is_that_of_its_graph(structure, adjusted):
+    data = with_age(STRUCTURES[structure]) if adjusted else STRUCTURES[structure]
+    assert_speaks_for_the_graph(model_file, data)
+    assert_prints_its_numbers(model_file, data)
+
+
+def test_its_outline_writes_a_mixture_out():
+    data = STRUCTURES["one arm"]
+    mixture = Prior(
+        "NormalMixture",
+        {"weight_1": 0.8, "mu_1": -0.2, "sigma_1": 0.4, "weight_2": 0.2, "mu_2": 0.0, "sigma_2": 2.0},
+        "predicted by earlier studies, made robust",
+    )
+    priors = {**P, "slope_hr_negative": mixture}
+    assert_speaks_for_the_graph(model_file, data, priors)
+    (line,) = (one for one in model_file.outline(data, priors) if "slope_hr_negative" in one.variables)
+    assert line.law == r"0.8\,\mathrm{Normal}(-0.2,\, 0.4) + 0.2\,\mathrm{Normal}(0,\, 2)"

@@ -570,20 +570,6 @@ def test_a_study_of_one_stratum_has_no_interaction(
     assert "No analysed tumour is HR-" in page.visible
     assert "interactions" not in page.tables
     assert not (folder / "figures" / "interaction.svg").exists()
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    assert "δ" not in html[html.index('class="formula"') : html.index("Region of practical")]
-
-
-@pytest.mark.parametrize("centre", [False, True])
-def test_the_equation_has_the_terms_of_the_study(builder: Any, centre: bool) -> None:
-    folder = builder.build()
-    path = folder / "study.toml"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("[model]\n", f"[model]\ncentre = {str(centre).lower()}\n"), encoding="utf-8")
-    html = render_report(folder).read_text(encoding="utf-8")
-    formula = html[html.index('class="formula"') : html.index("Region of practical")]
-    assert ("<sub>centre,c</sub>" in formula) == centre
-    assert ("′<i>x</i>" in formula) == bool(load_results(folder).rows("covariate_scaling"))
 
 
 def test_empty_optional_tables_do_not_break_the_page(builder: Any, read_page: Callable[[Path], Any]) -> None:
