@@ -9,31 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from bayes_her2.bayesian.compilation import compiled
 from bayes_her2.errors import AnalysisRefusedError, DataError
-from bayes_her2.workflow import Bars, check_study, run_study
-from bayes_her2.workflow.analysis import Job
+from bayes_her2.workflow import Bars, run_study
 from bayes_her2.workflow.side_by_side import _as_sent
 
 pytestmark = pytest.mark.sampling
 
 BOTH = ("high_abundance", "clinical")
-
-
-def _compile(study: Path) -> None:
-    """Compile both models, so that their code is in the cache."""
-    checked = check_study(study, only=BOTH)
-    for name, data in checked.sets.items():
-        job = Job(name, data, checked.study)
-        compiled(job.model.build(data, job.priors))
 
 
 def _run(study: Path, out: Path, at_once: int) -> tuple[list[str], set[str]]:
@@ -52,11 +40,8 @@ def _run(study: Path, out: Path, at_once: int) -> tuple[list[str], set[str]]:
 
 
 def test_models_side_by_side_have_the_draws_and_the_messages_of_one_after_the_other(short, tmp_path):
-    # Each in a process of its own, after the code was cached: code that was just compiled rounds otherwise than the
-    # same code from the cache, and the draws are then others of the same posterior.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
-        fresh.submit(_compile, short).result()
-        told = {n: fresh.submit(_run, short, tmp_path / str(n), n).result() for n in (1, 2)}
+    # With one at a time in this process, which may compile what the two processes of the other then load.
+    told = {n: _run(short, tmp_path / str(n), n) for n in (1, 2)}
     said = {n: lines for n, (lines, _) in told.items()}
     counted = {n: models for n, (_, models) in told.items()}
     one, two = (
