@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import abundance, composition
 from composition_draws import random_posterior
+from labelled_values import at
 from scipy import stats
 from scipy.special import expit, logit
 
@@ -24,10 +25,6 @@ from bayes_her2.bayesian.design import structure
 from bayes_her2.bayesian.scaled_dirichlet import mean_shares, random_shares, share_above
 from bayes_her2.bayesian.slopes import slopes
 from bayes_her2.errors import DataError
-
-
-def at(array: xr.DataArray, **labels) -> float:
-    return float(array.sel({d: v for d, v in labels.items() if d in array.dims}))
 
 
 def coefficient(posterior, part, term, **labels) -> float:

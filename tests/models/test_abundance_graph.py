@@ -16,6 +16,7 @@ import pytensor
 import pytest
 import xarray as xr
 from bayes_her2.models import abundance as main_model
+from labelled_values import at
 from pytensor.compile.mode import get_mode
 from scipy import stats
 from scipy.special import expit
@@ -110,10 +111,6 @@ def random_values(kind: str, data, seed: int) -> dict[str, xr.DataArray]:
             draws = draws - 3.0
         values[name] = xr.DataArray(draws, dims=list(dims), coords=dims)
     return values
-
-
-def at(array: xr.DataArray, **labels: str) -> float:
-    return float(array.sel({d: v for d, v in labels.items() if d in array.dims}))
 
 
 def log_prior(kind: str, data, values) -> float:

@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import clinical as model_file
 from labelled_density import LabelledDensity
+from labelled_values import at
 from outline_checks import assert_prints_its_numbers, assert_speaks_for_the_graph
 from scipy import stats
 from scipy.special import expit
@@ -110,10 +111,10 @@ def random_values(data, seed: int) -> dict[str, xr.DataArray]:
 def coefficient(values, term: str, outcome: str, cell_type: str, cohort: str) -> float:
     label = f"{outcome} | {cell_type}"
     if not varies(outcome, term):
-        return float(values[term].sel(regression=label))
+        return at(values[term], regression=label)
     array = values[f"{term}_by_cohort"]
-    dim = next(d for d in array.dims if d != "cohort")
-    return float(array.sel({dim: label, "cohort": cohort}))
+    dim = next(str(d) for d in array.dims if d != "cohort")
+    return at(array, **{dim: label, "cohort": cohort})
 
 
 def log_likelihood(data, values) -> dict[str, float]:

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import abundance, composition
 from labelled_density import PLAIN, SummedDensity
+from labelled_values import at
 from scipy import stats
 from scipy.special import expit
 
@@ -97,10 +98,6 @@ def density_of(structured):
         return made[kind]
 
     return get
-
-
-def at(array: xr.DataArray, **labels: str) -> float:
-    return float(array.sel({d: v for d, v in labels.items() if d in array.dims}))
 
 
 def predictor(kind: str, data, values, part: str, tumour: str, cell_type: str) -> float:

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import high_abundance as model_file
 from labelled_density import SummedDensity
+from labelled_values import at
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -124,19 +125,17 @@ def log_likelihood(kind: str, data, values) -> float:
                 where = {"high_cell_type": cell_type} | (
                     {"cohort": row["cohort"]} if varies(kind, term) else {}
                 )
-                return float(values[name].sel(where))
+                return at(values[name], **where)
 
             eta = beta("intercept") + beta("slope") * row["her2_sd"]
             if kind == "centres" and row["cohort"] == "B":
-                centre = values["high_centre_intercept"].sel(
-                    centre=f"B/{row['centre']}", high_cell_type=cell_type
-                )
-                eta += float(centre) - beta("intercept")
+                centre = {"centre": f"B/{row['centre']}", "high_cell_type": cell_type}
+                eta += at(values["high_centre_intercept"], **centre) - beta("intercept")
             if kind not in ONE_STRATUM and row["hr"] != data.reference:
                 eta += beta("hr") + beta("interaction") * row["her2_sd"]
             for covariate in data.covariates.columns:
-                omega = values["high_covariate"].sel(covariate=covariate, high_cell_type=cell_type)
-                eta += float(omega) * data.covariates.at[tumour, covariate]
+                omega = at(values["high_covariate"], covariate=covariate, high_cell_type=cell_type)
+                eta += omega * data.covariates.at[tumour, covariate]
             total += stats.bernoulli.logpmf(int(data.high.at[tumour, cell_type]), expit(eta))
     return total
 
@@ -198,8 +197,8 @@ def test_the_order_of_rows_and_cohorts_does_not_matter(high_set):
         else v
         for name, v in values.items()
     }
-    for other, at in ((shuffled, values), (renamed, moved)):
-        found = SummedDensity(model_file.build(other, model_file.PRIORS))(at)
+    for other, point in ((shuffled, values), (renamed, moved)):
+        found = SummedDensity(model_file.build(other, model_file.PRIORS))(point)
         assert found == {name: pytest.approx(value, rel=1e-10) for name, value in expected.items()}
 
 
@@ -342,23 +341,20 @@ def test_the_marginal_odds_ratio_is_the_average_over_every_tumour(high_set, kind
 
                         def beta(term: str, scope: str, own=own, values=values) -> float:
                             array = values[f"high_{term}{scope if varies(kind, term) else ''}"]
-                            return float(array.sel({k: v for k, v in own.items() if k in array.dims}))
+                            return at(array, **own)
 
                         h, other = row["her2_sd"] + shift, float(stratum != data.reference)
                         level = beta("intercept", suffix)
                         if kind == "centres" and row["cohort"] == "B":
-                            level = float(
-                                values["high_centre_intercept"].sel(
-                                    centre=f"B/{row['centre']}", high_cell_type=cell_type
-                                )
-                            )
+                            centre = {"centre": f"B/{row['centre']}", "high_cell_type": cell_type}
+                            level = at(values["high_centre_intercept"], **centre)
                         eta = level + other * beta("hr", suffix)
                         eta += (beta("slope", "") + other * beta("interaction", "")) * h
                         for covariate in data.covariates.columns:
-                            omega = values["high_covariate"].sel(
-                                covariate=covariate, high_cell_type=cell_type
+                            omega = at(
+                                values["high_covariate"], covariate=covariate, high_cell_type=cell_type
                             )
-                            eta += float(omega) * data.covariates.at[tumour, covariate]
+                            eta += omega * data.covariates.at[tumour, covariate]
                         p.append(expit(eta))
                     odds.append(np.mean(p) / (1 - np.mean(p)))
                 found = estimands[("high_abundance", "pooled")].sel(cell_type=cell_type, stratum=stratum)
@@ -413,11 +409,11 @@ def test_replicated_tumours_are_high_as_often_as_the_model_says_and_what_is_mode
         high += made.high.to_numpy(float)
         assert (made.high_parts.set_index(["cell_type", "stratum"])["high_modelled"] == before).all()
     assert made.high_cutoffs.equals(data.high_cutoffs)
-    at = Predictors(draw, data)
+    predicted = Predictors(draw, data)
     for name in map(str, data.high.columns):
-        own = at.modelled("high", name)
+        own = predicted.modelled("high", name)
         column = data.high.columns.get_loc(name)
-        p = expit(at.eta("high", name)[0])[own]
+        p = expit(predicted.eta("high", name)[0])[own]
         # Bernoulli's standard error; the largest of some hundred differences.
         z = (high[own, column] / n - p) / np.sqrt(np.maximum(p * (1 - p), 1 / n) / n)
         assert np.abs(z).max() < 4.5

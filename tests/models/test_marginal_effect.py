@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 from bayes_her2.models import marginal_effect as model_file
 from labelled_density import PLAIN, SummedDensity
+from labelled_values import at
 from outline_checks import assert_prints_its_numbers, assert_speaks_for_the_graph
 from scipy import stats
 
@@ -151,18 +152,6 @@ def log_prior(data, values) -> float:
         normal("centre_shift", 0.0, values["centre_sd"])
     normal("log_residual_sd", 0.0, 0.5)
     return total
-
-
-_LOOKED_UP: dict[int, tuple[xr.DataArray, dict]] = {}
-
-
-def at(array: xr.DataArray, **labels) -> float:
-    """Value at labels, by a dictionary: thousands of look-ups would take xarray minutes."""
-    if id(array) not in _LOOKED_UP:
-        pairs = array.to_series().to_dict().items() if array.dims else [((), float(array))]
-        by_label = {k if isinstance(k, tuple) else (k,): float(v) for k, v in pairs}
-        _LOOKED_UP[id(array)] = (array, by_label)  # the array is kept, so its id is not used again
-    return _LOOKED_UP[id(array)][1][tuple(labels[str(d)] for d in array.dims)]
 
 
 def level_effect(values, term: str, cell_type: str, level: str) -> float:
