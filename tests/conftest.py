@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,26 +13,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from bayes_her2.data import AnalysisSet, CohortTable, ModelChoices, TumourData
 from bayes_her2.inputs.study import Study, parse_study
 
 LONGEST = (
-    "workflow/test_run.py",
     "workflow/test_calibrate.py",
-    "bayesian/test_compilation.py",
-    "models/test_rank_correlation.py",
-    "report/test_report.py",
+    "workflow/test_run.py",
     "workflow/test_compare.py",
     "notebooks/test_scripts.py",
-    "models/test_her2_measurement_fit.py",
-    "bayesian/test_without_data.py",
-    "bayesian/test_fit.py",
+    "models/test_marginal_effect.py",
     "workflow/test_side_by_side.py",
-    "bayesian/test_gates_with_teeth.py",
-    "models/test_treatment_response_fit.py",
+    "report/test_report.py",
+    "bayesian/test_compilation.py",
     "workflow/test_sensitivity.py",
-    "workflow/test_measure.py",
+    "report/test_bundle.py",
+    "bayesian/test_gates_with_teeth.py",
+    "models/test_evidence_synthesis.py",
+    "models/test_structures_graph.py",
 )
 """Files that take more than a minute: begun first, so that none of them is left to one process at the end."""
 
@@ -229,6 +229,25 @@ STRUCTURES = (
     "one cohort, HR+ only",
     "centres",
 )
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Folder that the first process of a session to ask for it makes, for all of them to read and none to change."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        folder, unfinished = shared / f"once_{name}", shared / f"once_{name}.part"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return get
 
 
 @pytest.fixture(scope="session")

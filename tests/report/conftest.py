@@ -662,9 +662,9 @@ def new_builder(tmp_path: Path) -> Callable[..., Builder]:
 
 
 @pytest.fixture(scope="session")
-def builder_in() -> Callable[[Path], Builder]:
+def builder_in() -> Callable[..., Builder]:
     """Build a small study in a folder of the caller's, for fixtures that many tests share."""
-    return lambda folder: Builder(folder, cells=FEW)
+    return lambda folder, **options: Builder(folder, **({"cells": FEW} | options))
 
 
 @pytest.fixture(scope="session")
@@ -673,9 +673,12 @@ def read_page() -> Callable[[Path], Page]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
-    """One complete report, rendered once: the folder and the parsed page. Read it, do not change it."""
+def finished(made_once: Callable[[str, Callable[[Path], object]], Path]) -> tuple[Path, Page]:
+    """One complete report of a small study, rendered once: folder and parsed page. Read it, do not change it."""
     from bayes_her2.report import render_report
 
-    folder = Builder(tmp_path_factory.mktemp("finished") / "results").build()
-    return folder, Page(render_report(folder).read_text(encoding="utf-8"))
+    folder = (
+        made_once("finished", lambda place: render_report(Builder(place / "results", cells=FEW).build()))
+        / "results"
+    )
+    return folder, Page((folder / "report.html").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,9 +20,15 @@ from bayes_her2.workflow.bundle import MASK, PATIENT_ROWS, bundle_results
 
 
 @pytest.fixture
-def run(builder) -> Path:
+def run(rendered, tmp_path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(rendered, tmp_path / "results"))
+
+
+@pytest.fixture(scope="module")
+def rendered(builder_in, tmp_path_factory) -> Path:
     """Results with draws, and a table of groups that names a tumour, whose name is a number as counts are."""
-    folder = builder.build()
+    folder = builder_in(tmp_path_factory.mktemp("bundled") / "results").build()
     render_report(folder)
     (folder / "decisions.json").write_text("{}", encoding="utf-8")
     (folder / "posterior").mkdir()

@@ -80,11 +80,16 @@ def add(folder: Path, data: Any, answer: Any) -> None:
     (folder / "provenance.json").write_text(json.dumps(content))
 
 
-@pytest.fixture
-def page(builder, read_page, data, answer):
-    folder = builder.build()
-    add(folder, data, answer)
-    render_report(folder)
+@pytest.fixture(scope="module")
+def folder(builder_in, tmp_path_factory, data, answer):
+    made = builder_in(tmp_path_factory.mktemp("ranks") / "results").build()
+    add(made, data, answer)
+    render_report(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(read_page, folder):
     return read_page(folder / "report.html")
 
 
@@ -96,7 +101,7 @@ def text_of(table: pd.DataFrame, **equal: str) -> str:
     return formats.interval(row["point"], row["lower"], row["upper"], row["estimand"])
 
 
-def test_figures_and_tables_stand_under_their_labels(page, answer, data, builder):
+def test_figures_and_tables_stand_under_their_labels(page, answer, data, folder):
     assert "rank_correlation" in page.ids
     for name in ("bars", "scatter", "matrix"):
         assert f"figure-rank_correlation_{name}" in page.ids
@@ -116,7 +121,7 @@ def test_figures_and_tables_stand_under_their_labels(page, answer, data, builder
     assert row[6] == formats.probability(float(known["probability_stronger"].iloc[0]))
     # The infiltrate, which the seed study's claim is about, comes first.
     assert next(r[0] for r in comparison if r and r[0] in (*CELLS, "tils")) == "tils"
-    text = (builder.folder / "report.html").read_text(encoding="utf-8")
+    text = (folder / "report.html").read_text(encoding="utf-8")
     assert not [name for name in data.tumours.index if name in text]
 
 

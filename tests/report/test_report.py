@@ -65,8 +65,19 @@ def in_grid(grid: list[list[str]], heading: str, *keys: str) -> list[str]:
 # --- sections ------------------------------------------------------------------------------------
 
 
-def test_sections_come_in_order(builder: Any, read_page: Callable[[Path], Any]) -> None:
-    text = read_page(render_report(builder.build(simulated=True))).visible
+@pytest.fixture(scope="module")
+def simulated(
+    builder_in: Callable[[Path], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    read_page: Callable[[Path], Any],
+) -> tuple[Path, Any]:
+    """As `finished`, of simulated data."""
+    folder = builder_in(tmp_path_factory.mktemp("simulated") / "results").build(simulated=True)
+    return folder, read_page(render_report(folder))
+
+
+def test_sections_come_in_order(simulated: tuple[Path, Any]) -> None:
+    text = simulated[1].visible
     places = [text.rindex(f"{number}. {title}") for number, title in enumerate(SECTIONS)]
     assert places == sorted(places)
 
@@ -78,11 +89,8 @@ def test_without_simulation_there_is_no_recovery_and_no_banner(finished: tuple[P
     assert "simulated" not in text.lower()
 
 
-def test_simulated_data_say_so_on_the_page_and_on_each_figure(
-    builder: Any, read_page: Callable[[Path], Any]
-) -> None:
-    folder = builder.build(simulated=True)
-    page = read_page(render_report(folder))
+def test_simulated_data_say_so_on_the_page_and_on_each_figure(simulated: tuple[Path, Any]) -> None:
+    folder, page = simulated
     assert page.visible.startswith("SIMULATED DATA")
     for path in (folder / "figures").glob("*.svg"):
         assert "SIMULATED DATA" in path.read_text(encoding="utf-8")
@@ -238,15 +246,37 @@ def drawn_texts(svg: str) -> list[tuple[str, float]]:
     return found
 
 
-def test_statuses_stand_once_in_the_legend_and_not_estimable_on_its_own_line(builder: Any) -> None:
-    def borrow(records: list[dict[str, Any]]) -> None:
-        for r in records:
-            place = (r["source"], r["outcome"], r["stratum"], r["estimand"], r["scope"])
-            if place == ("posterior", "Monocytes", "HR-", "overall", "pooled"):
-                r |= {"status": "borrowed"}
+NAME = "<b>x & $y$"
+OPPOSED = {"Discovery": (0.5, 0.4, 0.6), NAME: (2.0, 1.5, 2.5)}
 
-    folder = builder.build(change=borrow)
-    render_report(folder)
+
+@pytest.fixture(scope="module")
+def unusual(
+    builder_in: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, read_page: Callable[[Path], Any]
+) -> tuple[Path, Any]:
+    """As `finished`: a cohort with a hostile name, cohorts that oppose each other, a borrowed row, terms of centres."""
+
+    def change(records: list[dict[str, Any]]) -> None:
+        for r in records:
+            place = (r["source"], r["outcome"], r["stratum"], r["estimand"])
+            if (*place, r["scope"]) == ("posterior", "Monocytes", "HR-", "overall", "pooled"):
+                r |= {"status": "borrowed"}
+            if place == ("posterior", "Monocytes", "HR+", "amount") and r["cohort"] in OPPOSED:
+                r |= dict(zip(("point", "lower", "upper"), OPPOSED[r["cohort"]], strict=True))
+
+    folder = builder_in(tmp_path_factory.mktemp("unusual") / "results", names={"External": NAME}).build(
+        change=change
+    )
+    path = folder / "study.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[model]\n", "[model]\ncentre = true\n"), encoding="utf-8")
+    return folder, read_page(render_report(folder))
+
+
+def test_statuses_stand_once_in_the_legend_and_not_estimable_on_its_own_line(
+    unusual: tuple[Path, Any],
+) -> None:
+    folder = unusual[0]
     texts = drawn_texts((folder / "figures" / "forest.svg").read_text(encoding="utf-8"))
     assert [text for text, _ in texts if "borrowed" in text] == ["hollow, dashed: borrowed"]
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -377,22 +407,19 @@ def test_ids_are_unique_though_every_figure_is_inline(finished: tuple[Path, Any]
     assert len(finished[1].ids) == len(set(finished[1].ids))
 
 
-def test_names_from_files_are_text_and_never_markup(
-    new_builder: Callable[..., Any], read_page: Callable[[Path], Any]
-) -> None:
-    name = "<b>x & $y$"
-    folder = new_builder(names={"External": name}).build()
-    report = render_report(folder)
-    assert "<b>x" not in report.read_text(encoding="utf-8")
-    assert name in read_page(report).visible
+def test_names_from_files_are_text_and_never_markup(unusual: tuple[Path, Any]) -> None:
+    folder, page = unusual
+    assert "<b>x" not in (folder / "report.html").read_text(encoding="utf-8")
+    assert NAME in page.visible
     for path in (folder / "figures").glob("*.svg"):
         ET.fromstring(path.read_text(encoding="utf-8"))
 
 
-def test_rendering_again_gives_the_same_bytes(new_builder: Callable[..., Any]) -> None:
-    first, second = (new_builder(name).build() for name in ("first", "second"))
-    for folder in (first, second, second):
-        render_report(folder)
+def test_rendering_again_gives_the_same_bytes(finished: tuple[Path, Any], tmp_path: Path) -> None:
+    """In a folder of another name, over the files of an earlier rendering."""
+    first = finished[0]
+    second = shutil.copytree(first, tmp_path / "second")
+    render_report(second)
     assert (first / "report.html").read_bytes() == (second / "report.html").read_bytes()
     for path in (first / "figures").iterdir():
         assert path.read_bytes() == (second / "figures" / path.name).read_bytes()
@@ -520,21 +547,10 @@ def test_what_the_data_cannot_say_is_composed_from_statuses(finished: tuple[Path
     assert "Between cohorts: presence, interaction; amount, interaction. Informed by two cohorts" in text
 
 
-def test_cohorts_that_contradict_each_other_are_written_out(
-    builder: Any, read_page: Callable[[Path], Any]
-) -> None:
-    limits = {"Discovery": (0.5, 0.4, 0.6), "External": (2.0, 1.5, 2.5)}
-
-    def oppose(records: list[dict[str, Any]]) -> None:
-        for r in records:
-            place = (r["source"], r["outcome"], r["stratum"], r["estimand"])
-            if place == ("posterior", "Monocytes", "HR+", "amount") and r["cohort"] in limits:
-                r |= dict(zip(("point", "lower", "upper"), limits[r["cohort"]], strict=True))
-
-    text = read_page(render_report(builder.build(change=oppose))).visible
+def test_cohorts_that_contradict_each_other_are_written_out(unusual: tuple[Path, Any]) -> None:
     assert (
-        "Monocytes, amount, HR+ (posterior): Discovery 0.50 (0.40 to 0.60) and External 2.00 (1.50 to 2.50)."
-        in text
+        f"Monocytes, amount, HR+ (posterior): Discovery 0.50 (0.40 to 0.60) and {NAME} 2.00 (1.50 to 2.50)."
+        in unusual[1].visible
     )
 
 
