@@ -7,7 +7,6 @@ caught by calibration is tested in tests/comparison/test_calibration.py.
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from bayes_her2.models import abundance
 from scipy.stats import binom
 
 from bayes_her2.bayesian.diagnostics import diagnose
-from bayes_her2.bayesian.fit import Sampling, fit_model
+from bayes_her2.bayesian.fit import Sampling, fit_model, sample
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.comparison import concordance
 from bayes_her2.comparison.one_left_out import transforms, uniformity_of_transforms
@@ -117,14 +116,11 @@ def test_swapped_labels_are_caught_by_twin_and_predictive_checks(small_fit, smal
     assert (~checks["inside"]).mean() > 0.3
 
 
-def fitted(data, build):
-    """Fit the main model's file with another graph, short: what is looked at is far beyond Monte Carlo error."""
-    names = {name: getattr(abundance, name) for name in dir(abundance) if not name.startswith("__")}
-    module = SimpleNamespace(**names | {"build": build, "__name__": "broken"})
-    module.__file__ = abundance.__file__
-    return fit_model(
-        module, data, sampling=Sampling(tune=400, draws=400, seed=3), progress=False, on_retry=None
-    )
+def sampled(data, build):
+    """Posterior of another graph under the main model's priors, few draws: the faults are far beyond their error."""
+    graph = build(data, abundance.priors_for(data))
+    settings = Sampling(tune=400, draws=400, seed=3)
+    return sample(graph, settings, progress=False)["posterior"].to_dataset()
 
 
 def test_a_model_with_a_wrong_sign_is_caught_by_its_twin(small_data, twin):
@@ -132,7 +128,9 @@ def test_a_model_with_a_wrong_sign_is_caught_by_its_twin(small_data, twin):
         tumours = data.tumours.assign(her2_sd=-data.tumours["her2_sd"])
         return abundance.build(replace(data, tumours=tumours), priors)
 
-    found = verdicts(fitted(small_data, build).estimand_draws, small_data, twin)
+    posterior, priors = sampled(small_data, build), abundance.priors_for(small_data)
+    draws = abundance.estimand_draws(posterior, small_data, priors, np.random.default_rng(1))
+    found = verdicts(draws, small_data, twin)
     assert found.get("contradicts", 0) > 3
     assert found.get("agrees", 0) == 0
 
@@ -146,12 +144,12 @@ def test_a_model_that_takes_no_account_of_zeros_is_caught_by_predictive_checks(s
             values.loc[zero, name] = 0.5 * values.loc[values[name] > 0, name].min()
         return abundance.build(data.with_abundance(values), priors)
 
-    fit = fitted(small_data, build)
-    graph = abundance.build(small_data, fit.priors)
-    checks = abundance.predictive_checks(graph, fit.posterior, small_data, 1, 0.95)
+    posterior = sampled(small_data, build)
+    graph = abundance.build(small_data, abundance.priors_for(small_data))
+    checks = abundance.predictive_checks(graph, posterior, small_data, 1, 0.95)
     zeros = checks[checks["statistic"] == "zero share"]
     assert (~zeros["inside"]).mean() > 0.5
-    replicates = abundance.replicate(fit.posterior, small_data, np.random.default_rng(1), max_draws=400)
+    replicates = abundance.replicate(posterior, small_data, np.random.default_rng(1), max_draws=400)
     pit = uniformity_of_transforms(
         transforms(replicates, None, small_data.abundance, np.random.default_rng(2)), small_data
     )
