@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,11 @@ CELL_TYPES = (
     CellTypeDesign("Neutrophils", 0.55, -4.0, 1.0, amount_interaction=-0.3),
 )
 """Four cell types whose planted slopes differ in sign, part and stratum, so that a swapped label shows."""
+
+
+ALONE = ("--at-once", "1")
+"""For a command whose processes are not what a test is about: one takes longer to start than its share of a small study
+takes."""
 
 
 def small_design(n_cohorts: int = 2) -> Design:
@@ -41,4 +47,14 @@ def write_small_study(folder: Path, simulated: Simulated, seed: int, *, publishe
     block = "[sampling.abundance]\ndraws = 2000\n"
     assert block in text
     path.write_text(text.replace(block, "[sampling.abundance]\ndraws = 1000\n"), encoding="utf-8")
+    return path
+
+
+def with_few_draws(study: Path) -> Path:
+    """Write `short.toml` beside a study: the same with so few draws that no model passes the gate."""
+    text = study.read_text(encoding="utf-8")
+    text = re.sub(r"^draws = \d+$", "draws = 40", text, flags=re.MULTILINE)
+    text = re.sub(r"^tune = \d+$", "chains = 2\ntune = 60", text, count=1, flags=re.MULTILINE)
+    path = study.with_name("short.toml")
+    path.write_text(text, encoding="utf-8")
     return path

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import LocalCluster
-from simulated_studies import small_study, write_small_study
+from simulated_studies import ALONE, small_study, with_few_draws, write_small_study
 
 from bayes_her2.cli import exit_code
 
@@ -23,25 +23,24 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results folder of that study, main model alone: the demo runs every model."""
     out = tmp_path_factory.mktemp("runs") / "small"
-    assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", "--quiet"]) == 0
+    arguments = ["run", str(study_file), "--out", str(out), "--only", "abundance", "--quiet", *ALONE]
+    assert exit_code(arguments) == 0
     return out
 
 
 @pytest.fixture(scope="session")
 def short(study_file: Path) -> Path:
     """The small study with so few draws that no model passes the gate."""
-    text = study_file.read_text(encoding="utf-8")
-    text = re.sub(r"^draws = \d+$", "draws = 40", text, flags=re.MULTILINE)
-    text = re.sub(r"^tune = \d+$", "chains = 2\ntune = 60", text, count=1, flags=re.MULTILINE)
-    path = study_file.with_name("short.toml")
-    path.write_text(text, encoding="utf-8")
-    return path
+    return with_few_draws(study_file)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    """A Dask cluster of two worker processes on this machine."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
-    ) as started:
+    """A Dask cluster of two worker processes on this machine; a job that ends two of them is given up."""
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),  # each worker takes seconds to start
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit=0
+        ) as started,
+    ):
         yield started

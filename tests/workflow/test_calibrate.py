@@ -175,7 +175,7 @@ def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, fol
     checked = check_study(tiny, only=("abundance",))
     job = workflow.Job("abundance", checked.prepared.tumours.for_model("abundance"), checked.study)
     settings = replace(SHORT, cores=1)
-    jobs, _ = workflow._jobs(job, out, 8, SEED, settings, checked.study.decisions.interval, "")
+    jobs, _ = workflow._jobs(job, out, 5, SEED, settings, checked.study.decisions.interval, "")
     killed = []
 
     def finished() -> list[Path]:
@@ -206,7 +206,7 @@ def test_workers_of_a_cluster_give_the_same_with_one_of_them_killed(cluster, fol
     ((pid, before),) = killed
     assert before < len(jobs)  # in mid-run
     assert [one.name for one in done] == [job.name for job in jobs]
-    assert lines[0] == f"8 jobs on 2 workers of {cluster.scheduler_address}"
+    assert lines[0] == f"5 jobs on 2 workers of {cluster.scheduler_address}"
     assert not list(out.out.rglob("*.part"))
     assert len(finished()) == len(jobs)
     for one in finished():  # as two processes of this machine wrote them

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from simulated_studies import small_design, small_study, write_small_study
+from simulated_studies import ALONE, small_design, small_study, with_few_draws, write_small_study
 
 from bayes_her2.bayesian.model import ALTERNATIVES
 from bayes_her2.cli import exit_code
@@ -46,6 +46,7 @@ def compared(two_cohorts: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         "2",
         "--no-cohorts-out",
         *RIVAL,
+        *ALONE,
     ]
     assert exit_code(arguments) == 0
     return out
@@ -134,6 +135,7 @@ def test_the_same_command_again_takes_up_fits_and_scores(compared, two_cohorts, 
         "--folds",
         "2",
         "--no-cohorts-out",
+        *ALONE,
     ]
     assert exit_code(arguments) == 0
     assert {p: p.stat().st_mtime_ns for p in (compared / "posterior").iterdir()} == before
@@ -148,7 +150,7 @@ def test_the_same_command_again_takes_up_fits_and_scores(compared, two_cohorts, 
 def test_workers_of_a_cluster_give_the_same_scores(cluster, compared, two_cohorts, tmp_path):
     checked = check_study(two_cohorts, only=("abundance",))
     job = Job("abundance", checked.sets["abundance"], checked.study)
-    refits = folds_of(job, 2)
+    refits = folds_of(job, 2)[:1]  # several at a time, one of them lost: test_calibrate
     out = ResultsFolder(tmp_path / "out")
     out.out.mkdir()
     done = do_all(
@@ -156,7 +158,7 @@ def test_workers_of_a_cluster_give_the_same_scores(cluster, compared, two_cohort
     )
     assert [one.name for one in done] == [refit.name for refit in refits]
     written = sorted((out.out / "refits").iterdir())
-    assert len(written) == 2
+    assert len(written) == 1
     for path in written:
         assert path.read_bytes() == (compared / "refits" / path.name).read_bytes()
 
@@ -211,13 +213,6 @@ def test_a_kind_names_all_of_its_alternatives_and_the_likelihoods_are_the_defaul
         alternatives_of(("shape",))
 
 
-def test_the_folder_of_a_run_is_not_overwritten(study_file, results, capsys):
-    before = {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()}
-    assert exit_code(["compare", str(study_file), "--out", str(results), "--quiet"]) == 2
-    assert "rival models' would overwrite" in " ".join(capsys.readouterr().err.split())
-    assert {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()} == before
-
-
 def test_a_study_without_cohorts_has_nothing_to_compare(tmp_path, capsys):
     path = tmp_path / "study.toml"
     path.write_text('[study]\nname = "S"\nseed = 1\n[published]\nevidence = true\n')
@@ -232,11 +227,11 @@ def test_the_main_model_alone_is_no_comparison(study_file, tmp_path, capsys):
     assert "Name an alternative" in " ".join(capsys.readouterr().err.split())
 
 
-def test_models_that_do_not_pass_their_gate_are_not_compared(short, tmp_path, capsys):
+def test_models_that_do_not_pass_their_gate_are_not_compared(two_cohorts, tmp_path, capsys):
     out = tmp_path / "out"
-    arguments = ["compare", str(short), "--out", str(out), "--model", "abundance_weibull", "--quiet"]
+    arguments = ["compare", str(with_few_draws(two_cohorts)), "--out", str(out), *RIVAL, "--quiet"]
     assert exit_code(arguments) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "A comparison needs the main model and an alternative that passed their gates" in said
-    assert "abundance_weibull: " in said
+    assert "abundance_tobit: " in said
     assert {p.name for p in out.iterdir()} == {"posterior", "decisions.json"}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from simulated_studies import ALONE
 
 from bayes_her2.bayesian.fit import read_fit
 from bayes_her2.cli import exit_code
@@ -17,7 +18,14 @@ UNIVERSES = ["smallest_positive", "drop_zeros"]
 
 
 def arguments(study: Path, out: Path) -> list[str]:
-    return ["multiverse", str(study), "--out", str(out), *(a for u in UNIVERSES for a in ("--only", u))]
+    return [
+        "multiverse",
+        str(study),
+        "--out",
+        str(out),
+        *ALONE,
+        *(a for u in UNIVERSES for a in ("--only", u)),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +124,8 @@ def test_the_report_of_a_run_is_not_made_from_a_multiverse(folder, capsys):
 @pytest.mark.sampling
 def test_fits_that_do_not_pass_their_gate_are_refused(short, tmp_path, capsys):
     out = tmp_path / "out"
-    assert exit_code(["multiverse", str(short), "--out", str(out), "--only", "drop_zeros", "--quiet"]) == 1
+    arguments = ["multiverse", str(short), "--out", str(out), "--only", "drop_zeros", "--quiet", *ALONE]
+    assert exit_code(arguments) == 1
     printed = said(capsys.readouterr().err)
     assert "A multiverse needs the main analysis and another universe that passed their gates" in printed
     assert {p.name for p in out.iterdir()} == {"posterior", "decisions.json"}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import xarray as xr
-from simulated_studies import small_design
+from simulated_studies import ALONE, small_design
 
 from bayes_her2 import __version__
 from bayes_her2.bayesian.fit import read_fit
@@ -126,7 +126,7 @@ def test_both_sides_saw_the_same_tumours(results):
 def test_a_second_run_reuses_the_fit_and_gives_the_same_tables(results, study_file, capsys):
     before = {p.name: p.read_bytes() for p in (results / "tables").glob("*.csv") if p.stem != "sampling"}
     fit_written = (results / "posterior" / "abundance.nc").stat().st_mtime_ns
-    command = ["run", str(study_file), "--out", str(results), "--only", "abundance"]
+    command = ["run", str(study_file), "--out", str(results), "--only", "abundance", *ALONE]
     assert exit_code([*command, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["reused"] == list(json.loads((results / "provenance.json").read_text())["models"])
@@ -148,6 +148,13 @@ def test_other_priors_or_rope_do_not_enter_a_folder_begun_under_these(results, s
     assert "was begun under other priors, region of practical equivalence or decision rule" in message
     assert "choose another folder" in message
     assert json.loads((results / "provenance.json").read_text())["status"] == "complete"
+
+
+def test_the_folder_of_a_run_is_not_overwritten_by_a_comparison(study_file, results, capsys):
+    before = {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()}
+    assert exit_code(["compare", str(study_file), "--out", str(results), "--quiet"]) == 2
+    assert "rival models' would overwrite" in " ".join(capsys.readouterr().err.split())
+    assert {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()} == before
 
 
 def test_a_folder_of_somebody_else_is_left_alone(study_file, tmp_path, capsys):
@@ -200,7 +207,7 @@ def test_a_fit_that_fails_the_gate_prints_no_result(short, tmp_path, capsys):
 
 
 def run_aside(study_file: Path, out: Path, before: str = "") -> subprocess.Popen[str]:
-    arguments = ["run", str(study_file), "--out", str(out), "--only", "abundance"]
+    arguments = ["run", str(study_file), "--out", str(out), "--only", "abundance", *ALONE]
     code = f"{before}\nfrom bayes_her2.cli import main\nmain({arguments!r})"
     return subprocess.Popen(
         [sys.executable, "-c", code],
@@ -311,7 +318,7 @@ def test_a_fit_of_another_version_is_made_again(results, study_file, tmp_path, c
     record["sampling"]["unknown"] = 1
     tree.attrs["bayes_her2"] = json.dumps(record)
     tree.to_netcdf(path, engine="h5netcdf")
-    assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance"]) == 0
+    assert exit_code(["run", str(study_file), "--out", str(out), "--only", "abundance", *ALONE]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "the record of the fit in it is not one of this version" in said
     assert "It is fitted again" in said
@@ -344,7 +351,7 @@ def test_one_hr_group_on_the_relative_scale_runs_with_notices(tmp_path):
     design = replace(design, cohorts=cohorts, scale="relative", ineligible=False)
     study = write_demo(tmp_path / "study", 31, design)
     out = tmp_path / "out"
-    assert exit_code(["run", str(study), "--out", str(out), "--only", "abundance", "-q"]) == 0
+    assert exit_code(["run", str(study), "--out", str(out), "--only", "abundance", "-q", *ALONE]) == 0
     estimates = Estimates.read_csv(out / "tables" / "estimates.csv").table
     posterior = estimates[estimates["source"] == "posterior"]
     assert set(posterior["stratum"]) == {"HR+"}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bayes_her2.models import abundance
+from simulated_studies import ALONE
 
 from bayes_her2.bayesian import power_scaling
 from bayes_her2.bayesian.fit import read_fit
@@ -21,7 +22,7 @@ OTHERS = ["sceptical", "interaction_double"]
 
 
 def arguments(study: Path, out: Path) -> list[str]:
-    return ["sensitivity", str(study), "--out", str(out), *(a for u in OTHERS for a in ("--only", u))]
+    return ["sensitivity", str(study), "--out", str(out), *ALONE, *(a for u in OTHERS for a in ("--only", u))]
 
 
 @pytest.fixture(scope="module")
