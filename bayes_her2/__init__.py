@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bayes_her2.bayesian.fit import Fit, Sampling, fit_model, read_fit
     from bayes_her2.bayesian.model import load_model
     from bayes_her2.bayesian.priors import Prior
-    from bayes_her2.comparison import concordance
+    from bayes_her2.comparison import concordance, recovery
     from bayes_her2.comparison.models import (
         Candidate,
         ModelComparison,
@@ -50,7 +50,7 @@ _HOME = {
     "bayesian.fit": ("Fit", "Sampling", "fit_model", "read_fit"),
     "bayesian.model": ("load_model",),
     "bayesian.priors": ("Prior",),
-    "comparison": ("concordance",),
+    "comparison": ("concordance", "recovery"),
     "comparison.models": (
         "Candidate",
         "ModelComparison",
@@ -120,6 +120,7 @@ __all__ = [
     "read_cohorts",
     "read_fit",
     "read_study",
+    "recovery",
     "render_report",
     "run_demo",
     "run_study",

@@ -212,7 +212,7 @@ def fit_hash(model: ModelFile, data: ModelData, priors: Mapping[str, Prior], sam
 
 
 def fit_model(
-    model: str | ModelFile,
+    model: str | Path | ModelFile,
     data: ModelData,
     priors: Mapping[str, Prior] | None = None,
     sampling: Sampling | None = None,
@@ -226,7 +226,7 @@ def fit_model(
     Parameters
     ----------
     model
-        Name of a model file, or the module.
+        Name of a model file, the path of one of your own, or the module (`load_model`).
     data
         Its data: an analysis set, or what the model file names in ``DATA``.
     priors
@@ -252,7 +252,7 @@ def fit_model(
     DataError
         An unknown model, or data that it is no model of.
     """
-    module = load_model(model) if isinstance(model, str) else model
+    module = load_model(model) if isinstance(model, str | Path) else model
     name = module.__name__.rsplit(".", 1)[-1]
     reason = unsuited(module, data)
     if reason:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -13,8 +15,8 @@ import pymc as pm
 
 from bayes_her2.bayesian.outline import Line
 from bayes_her2.bayesian.priors import Prior
-from bayes_her2.errors import DataError
-from bayes_her2.estimates import Estimates, Rope
+from bayes_her2.errors import DataError, Faults
+from bayes_her2.estimates import KINDS, Estimates, Rope
 
 MODELS: tuple[str, ...] = ("abundance", "high_abundance", "rank_correlation", "marginal_effect", "clinical")
 """Models of tumours, in the order in which a run fits and a report shows them."""
@@ -226,18 +228,35 @@ class CalibratedModel(ModelFile, Protocol):
         """
 
 
-def load_model(name: str) -> ModelFile:
-    """Return the model file of that name.
+NEEDED = (
+    "QUESTION",
+    "DATA",
+    "ESTIMANDS",
+    "PRIORS",
+    "TWIN",
+    "priors_for",
+    "build",
+    "estimand_draws",
+    "reported",
+    "estimates",
+)
+"""What a fit and its estimates ask of a model file; the rest of the protocol serves runs, reports and comparisons."""
+
+
+def load_model(name: str | Path) -> ModelFile:
+    """Return the model file of that name, or one of your own.
 
     Parameters
     ----------
     name
-        Name of a file of ``models/``, without its ending.
+        Name of a file of ``models/``, without its ending; or the path of a file of your own, ending in ``.py``, which
+        is executed anew at each call.
 
     Raises
     ------
     DataError
-        Unknown name; the message lists the models.
+        Unknown name; the message lists the models. A file of your own that is not there, has the name of a model that
+        ships, or lacks what the protocol needs; every fault is named.
     """
     known = (
         *MODELS,
@@ -245,7 +264,43 @@ def load_model(name: str) -> ModelFile:
         MEASUREMENT,
         *(n for main in ALTERNATIVES for n in alternatives_to(main)),
     )
+    if isinstance(name, Path) or name.endswith(".py"):
+        return _model_of_file(Path(name), known)
     if name not in known:
-        raise DataError(f"no model is named {name!r}; known: {', '.join(known)}.")
+        raise DataError(
+            f"no model is named {name!r}; known: {', '.join(known)}. For a model file of your own give its path, "
+            "ending in .py."
+        )
     module: ModuleType = import_module(f"bayes_her2.models.{name}")
+    return cast("ModelFile", module)
+
+
+def _model_of_file(path: Path, known: Sequence[str]) -> ModelFile:
+    """Execute a file that a user wrote, and check that it is a model file."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such model file. Give the path of a Python file.")
+    if path.stem in known:
+        raise DataError(
+            f"{path}: a model that ships has this name, and fits go by name. Give the file another one, such as "
+            f"my_{path.stem}.py."
+        )
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise DataError(f"{path}: not a Python file. Its name must end in .py.")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    faults = Faults()
+    lacking = [needed for needed in NEEDED if not hasattr(module, needed)]
+    if lacking:
+        faults.add(
+            str(path), f"lacks {', '.join(lacking)}; CONTRIBUTING.md, 'Adding a model', says what each is"
+        )
+    unknown = [estimand for estimand in getattr(module, "ESTIMANDS", {}) if estimand not in KINDS]
+    if unknown:
+        faults.add(
+            str(path),
+            f"ESTIMANDS names {', '.join(map(repr, unknown))}, whose value of no association is not known; known: "
+            f"{', '.join(KINDS)}",
+        )
+    faults.raise_if_any()
     return cast("ModelFile", module)
