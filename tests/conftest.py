@@ -22,7 +22,7 @@ LONGEST = (
     "workflow/test_calibrate.py",
     "workflow/test_run.py",
     "workflow/test_compare.py",
-    "notebooks/test_scripts.py",
+    "notebooks/test_notebooks.py",
     "models/test_marginal_effect.py",
     "workflow/test_side_by_side.py",
     "report/test_report.py",
