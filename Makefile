@@ -12,7 +12,7 @@ PYTHON_WILL_DO = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 12
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow notebooks lint lock clean
+.PHONY: help demo test test-slow docs notebooks lint lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -33,6 +33,9 @@ test-slow: $(READY) ## the tests marked slow: full-size studies
 
 notebooks: $(READY) ## run the tutorials at full size and write their .ipynb files
 	$(BIN)/python notebooks/build.py
+
+docs: $(READY) ## the documentation, build/docs/index.html; a warning is an error
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs build/docs
 
 lock: $(READY) ## rewrite requirements.lock from pyproject.toml (UPGRADE=--upgrade takes newer versions)
 	$(BIN)/uv pip compile --quiet $(UPGRADE) --universal --python-version 3.12 --generate-hashes \

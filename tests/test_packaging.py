@@ -125,6 +125,7 @@ def test_no_text_of_the_project_has_the_marks_of_an_unfinished_merge():
         f
         for pattern in (
             "*.md",
+            "docs/**/*.md",
             "*.toml",
             "bayes_her2/**/*.py",
             "bayes_her2/**/*.j2",

@@ -1,6 +1,6 @@
 """The columns of an evidence table: names, kinds, allowed values and meaning, in this one place.
 
-The README's table is `documented`, and a test holds the two together. Anybody's CSV has the same columns.
+The documentation's table is `documented`. Anybody's CSV has the same columns.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def rank_correlation_twin(data: AnalysisSet, *, interval: float = 0.95) -> Estim
     - ``spearman_difference``: HR- minus HR+, in a cohort with Zou's interval and the P value of the difference of
       Fisher z. Pooled: the differences within cohorts, with variances (1 - rho^2)^2 (1 + rho^2 / 2) / (n - 3) summed
       over the strata; estimate, interval and P value come from that one pooling.
-    - ``strength_difference``: |rho| of the HER2 measure minus |rho| of another measure in the same tumours, in a
+    - ``strength_difference``: ``|rho|`` of the HER2 measure minus that of another measure in the same tumours, in a
       cohort with Zou's interval for dependent correlations, Steiger's P value, and Meng's in the note. Where the two
       correlations have opposite signs the other measure is turned round first. Pooled: strength is that of the pooled
       correlations, so with s_1 and s_2 the signs of the pooled rho_1 and rho_2, s_1 rho_1k - s_2 rho_2k is pooled over

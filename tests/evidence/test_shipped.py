@@ -17,7 +17,7 @@ from bayes_her2.evidence.selection import studies_for
 from bayes_her2.evidence.table import SHIPPED, EvidenceTable, shipped_evidence
 
 REFERENCE = Path(__file__).parent / "reference"
-README = Path(__file__).parents[2] / "README.md"
+DOCS = Path(__file__).parents[2] / "docs"
 PUBLISHED = Path(__file__).parents[2] / "bayes_her2" / "evidence" / "published"
 PCR, OS, PFS = "pathological complete response", "overall survival", "progression-free survival"
 TDXD = {
@@ -65,12 +65,19 @@ def test_files_have_the_columns_in_order_and_no_other_file_lies_beside_them():
         assert header.split(",") == [column.name for column in COLUMNS]
 
 
-def test_readme_documents_the_columns_as_the_schema_has_them():
-    assert documented() in README.read_text(encoding="utf-8")
+def test_the_documentation_has_the_columns_of_the_schema():
+    assert "<!-- from the code: evidence-columns -->" in (DOCS / "reference" / "evidence-table.md").read_text(
+        "utf-8"
+    )
+    assert all(f"| `{column.name}` |" in documented() for column in COLUMNS)
 
 
-def test_the_example_of_the_readme_is_read(tmp_path):
-    text = README.read_text(encoding="utf-8").split("## Evidence table")[1]
+def test_the_example_of_the_documentation_is_read(tmp_path):
+    text = (
+        (DOCS / "how-to" / "published-results.md")
+        .read_text(encoding="utf-8")
+        .split("## A table of your own")[1]
+    )
     block = re.search(r"```csv\n(.*?)```", text, re.DOTALL)
     assert block is not None
     path = tmp_path / "mine.csv"

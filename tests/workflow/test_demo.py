@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from browser import WITHOUT_CHROMIUM, browser, chromium
 from pages import numbered_in_order
+from site_pages import listed_columns
 
 from bayes_her2.bayesian.model import MODELS, MODELS_OF_RESULTS
 from bayes_her2.cli import exit_code
@@ -52,6 +53,13 @@ def test_the_command_goes_from_files_to_a_page_that_says_simulated(tmp_path):
 @pytest.mark.parametrize("kind", ["Table", "Figure"])
 def test_exhibits_of_all_models_are_numbered_in_reading_order(whole, kind):
     assert numbered_in_order((whole / "report.html").read_text(encoding="utf-8"), kind) > 20
+
+
+@pytest.mark.slow
+def test_the_documentation_lists_every_table_and_column(whole):
+    listed = listed_columns()
+    found = {p.name: list(pd.read_csv(p, nrows=0).columns) for p in (whole / "tables").glob("*.csv")}
+    assert found == listed
 
 
 def of_the_first_attempt(folder: Path) -> set[str]:
