@@ -77,7 +77,7 @@ OF_ITS_INFERENCE = ("results", "concordance", "cohorts", "checks", "cannot-say",
 BESIDE_EACH_OTHER = ("heterogeneity", "cohorts_overall", "cohorts_presence", "cohorts_amount")
 """Tables of the main model that set cohorts beside each other."""
 
-WORTH_A_PROCESS = 10
+WORTH_A_PROCESS = 24
 """Figures for each further process: fewer are drawn in less time than a process takes to start."""
 
 
