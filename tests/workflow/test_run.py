@@ -48,6 +48,7 @@ TABLES = {
     "heterogeneity",
     "interaction_sweep",
     "notices",
+    "outline",
     "parts",
     "influence",
     "loo_pit_ecdf",
