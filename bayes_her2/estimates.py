@@ -68,6 +68,8 @@ DTYPES: dict[str, str] = {
 }
 COLUMNS = tuple(DTYPES)
 
+TRUSTED_K = 0.7
+"""Pareto k above which importance weights cannot be trusted (Vehtari and others, 2024, arXiv 1507.02646)."""
 ALL = "all"
 """Stratum of rows that do not tell hormone receptor strata apart."""
 

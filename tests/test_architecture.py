@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -89,6 +91,14 @@ def test_the_frequentist_side_needs_no_sampler():
 def test_the_report_computes_nothing():
     assert not rooms_used("report") & {"bayesian", "frequentist", "models"}
     assert not top_level(room_imports("report")) & {*SAMPLERS, "scipy", "statsmodels"}
+
+
+def test_a_process_that_draws_figures_loads_no_sampler_and_no_statistics():
+    """Each such process loads the report anew: with them it takes three times as long."""
+    heavy = ("arviz", "jax", "nutpie", "pymc", "pytensor", "scipy", "statsmodels")
+    code = f"import sys, bayes_her2.report; print(*sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_models_import_only_the_bayesian_room_and_the_shared_types():

@@ -37,8 +37,6 @@ from bayes_her2.estimates import ALL, kind_of, null_value
 
 MIN_TUMOURS = 5
 """Tumours of a group under which the distribution of their transforms is not looked at."""
-TRUSTED_K = 0.7
-"""Pareto k above which importance weights cannot be trusted (Vehtari and others, 2024, arXiv 1507.02646)."""
 _AT = np.arange(1, 40) / 40
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bayes_her2.comparison.one_left_out import TRUSTED_K
-from bayes_her2.estimates import ALL
+from bayes_her2.estimates import ALL, TRUSTED_K
 from bayes_her2.report import formats
 from bayes_her2.report.figures import BAND, COLOURS, GREY, PALE, WIDTH, Drawing, image_of
 from bayes_her2.report.load import Results, Row, columns_of
