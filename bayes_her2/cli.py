@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -122,6 +122,7 @@ def demo(
     *,
     out: Out = Path("results/demo"),
     only: Only = (),
+    formats: Formats = ("html",),
     at_once: AtOnce = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -129,8 +130,11 @@ def demo(
     """Simulate the seed study's three cohorts and analyse them from files to report."""
     console = _console(quiet or json)
     with Bars(console) as bars:
-        result = run_demo(out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
+        result = run_demo(
+            out, only=only, formats=formats, at_once=_at_once(at_once), say=bars.say, draws=bars.draws
+        )
     _finish(console, result, json)
+    _say_documents(console, result.folder, formats)
 
 
 @app.command
@@ -151,6 +155,7 @@ def run(
     *,
     out: Out,
     only: Only = (),
+    formats: Formats = ("html",),
     at_once: AtOnce = None,
     strict: Strict = False,
     quiet: Quiet = False,
@@ -165,8 +170,17 @@ def run(
     """
     console = _console(quiet or json)
     with Bars(console) as bars:
-        result = run_study(study, out, only=only, at_once=_at_once(at_once), say=bars.say, draws=bars.draws)
+        result = run_study(
+            study,
+            out,
+            only=only,
+            formats=formats,
+            at_once=_at_once(at_once),
+            say=bars.say,
+            draws=bars.draws,
+        )
     _finish(console, result, json)
+    _say_documents(console, result.folder, formats)
     if strict:
         require_every_item(result.folder)
 
@@ -185,9 +199,7 @@ def report(
     page = render_report(folder, formats=formats, at_once=_at_once(None))
     console = _console(quiet)
     console.print(f"Report: {escape(str(page))}")
-    for name in dict.fromkeys(formats):
-        if name in DOCUMENTS:
-            console.print(f"{name}: {escape(str(folder / DOCUMENTS[name]))}")
+    _say_documents(console, folder, formats)
     if strict:
         require_every_item(folder)
 
@@ -550,6 +562,13 @@ def _console(quiet: bool) -> Console:
 
 def _at_once(asked: int | None) -> int:
     return asked or os.cpu_count() or 1
+
+
+def _say_documents(console: Console, folder: Path, formats: Iterable[Format]) -> None:
+    """Say where the documents are that were asked for beside the page."""
+    for name in dict.fromkeys(formats):
+        if name in DOCUMENTS:
+            console.print(f"{name}: {escape(str(folder / DOCUMENTS[name]))}")
 
 
 def _finish(console: Console, result: RunResult, json: bool) -> None:

@@ -140,3 +140,13 @@ def test_bash_completes_a_command(tmp_path, monkeypatch):
     ask = f'source {script}; COMP_WORDS=(bayes-her2 mea); COMP_CWORD=1; _bayes_her2; echo "${{COMPREPLY[@]}}"'
     told = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["measurement"]
+
+
+def test_a_format_that_cannot_be_written_is_said_before_anything_is(
+    study_file, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("bayes_her2.report.printed.BROWSERS", ("no-such-browser",))
+    out = tmp_path / "results"
+    assert exit_code(["run", str(study_file), "--out", str(out), "--format", "pdf"]) == 2
+    assert "none of no-such-browser is on the PATH" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()

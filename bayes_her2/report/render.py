@@ -175,10 +175,7 @@ def render_report(
     PrintError
         If Chromium does not print the page. Nothing is written then.
     """
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown:
-        raise DataError(f"format {', '.join(map(repr, unknown))}: not known. There are {', '.join(FORMATS)}.")
-    printer = browser() if "pdf" in formats else ""  # before the minutes that figures take
+    printer = printer_of(formats)  # before the minutes that figures take
     loaded = load_results(Path(results), [section.reads for section in FURTHER], home=home)
     page = compose(loaded, at_once=at_once, bitmaps="docx" in formats)
     text = html(loaded, page)
@@ -331,6 +328,20 @@ def outline(results: Results) -> tuple[tuple[tuple[str, str], ...], dict[str, tu
 def checked(results: Results) -> tuple[Checked, ...]:
     """Look for every item of the reporting guidelines; see `bayes_her2.report.checklist`."""
     return checklist(results, dict(outline(results)[0]))
+
+
+def printer_of(formats: Collection[str]) -> str:
+    """Return what prints the page as PDF, '' where that is not asked for.
+
+    Raises
+    ------
+    DataError
+        If a format is not known, or Chromium not there.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise DataError(f"format {', '.join(map(repr, unknown))}: not known. There are {', '.join(FORMATS)}.")
+    return browser() if "pdf" in formats else ""
 
 
 def require_every_item(results: Path) -> None:

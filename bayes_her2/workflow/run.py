@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +20,7 @@ from bayes_her2.evidence.questions import crude_beside_adjusted
 from bayes_her2.frequentist import her2_by_ihc, precision
 from bayes_her2.inputs import Study
 from bayes_her2.preprocessing import cell_composition, macrophage_ratio, table_one
-from bayes_her2.report import render_report
+from bayes_her2.report import Format, printer_of, render_report
 from bayes_her2.simulation import write_demo
 from bayes_her2.simulation.demo import STUDY_NAME
 from bayes_her2.workflow.analysis import Analysed, Job
@@ -68,6 +68,7 @@ def run_demo(
     out: Path,
     *,
     only: Sequence[str] = (),
+    formats: Collection[Format] = (),
     at_once: int = 1,
     say: Say = silent,
     draws: Draws | None = None,
@@ -80,13 +81,14 @@ def run_demo(
         Results folder; the simulated files go to its subfolder ``simulated``.
     only
         Names of the models to fit; none for all.
-    at_once, say, draws
+    formats, at_once, say, draws
         As in `run_study`.
     """
+    printer_of(formats)
     ResultsFolder(Path(out)).check(STUDY_NAME)  # before the files of another study are replaced
     say("Simulating three cohorts of the seed study's sizes, with planted effects")
     study = write_demo(Path(out) / "simulated", DEMO_SEED, published=True)
-    return run_study(study, out, only=only, at_once=at_once, say=say, draws=draws)
+    return run_study(study, out, only=only, formats=formats, at_once=at_once, say=say, draws=draws)
 
 
 def run_study(
@@ -94,6 +96,7 @@ def run_study(
     out: Path | str,
     *,
     only: Sequence[str] = (),
+    formats: Collection[Format] = (),
     at_once: int = 1,
     say: Say = silent,
     draws: Draws | None = None,
@@ -109,6 +112,8 @@ def run_study(
         same; everything else is made anew.
     only
         Names of the models to fit and report; none for those of the study.
+    formats
+        Of the report, beside the page: see `render_report`.
     at_once
         Models to fit at the same time, each in a process of its own. With more than 1, a script that calls this must
         do so under ``if __name__ == "__main__":``, because a new process reads the script again. The results do not
@@ -130,6 +135,7 @@ def run_study(
         A model did not pass its prior gate or its diagnostics gate. The report is written and says why, without any
         inference from that model.
     """
+    printer_of(formats)  # a format that cannot be written is said before the fits
     started = dt.datetime.now(dt.UTC)
     clock = Clock(say)
     began = perf_counter()
@@ -186,7 +192,7 @@ def run_study(
                     "total_seconds": round(perf_counter() - began, 1),
                 }
             )
-            render_report(folder.staging, at_once=at_once, home=folder.out)
+            render_report(folder.staging, formats=formats, at_once=at_once, home=folder.out)
             folder.put_in_place()
         report = folder.out / "report.html"
         if refused:

@@ -40,11 +40,15 @@ def test_the_cohorts_have_the_sizes_of_the_seed_study(tmp_path):
     assert (hr["discovery", "HR+"], hr["confirmatory", "HR-"]) == (82, 13)
 
 
-def test_the_command_goes_from_files_to_a_page_that_says_simulated(tmp_path):
+def test_the_command_goes_from_files_to_a_report_that_says_simulated(tmp_path, capsys):
     """Published results alone, which are fitted in seconds; the whole demo is slow."""
-    assert (
-        exit_code(["demo", "--out", str(tmp_path / "demo"), "--quiet", "--only", "evidence_synthesis"]) == 0
-    )
+    formats = ["--format", "docx", "--format", "latex"]
+    out = tmp_path / "demo"
+    assert exit_code(["demo", "--out", str(out), "--only", "evidence_synthesis", *formats]) == 0
+    said = "".join(capsys.readouterr().out.split())  # without the breaks of a narrow terminal
+    for file in ("report.docx", "latex/report.tex"):
+        assert (out / file).is_file()
+        assert str(out / file) in said
     assert "SIMULATED DATA" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert of_the_first_attempt(tmp_path / "demo") == {"evidence_synthesis"}
 
