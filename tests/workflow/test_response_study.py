@@ -168,7 +168,7 @@ def test_from_file_to_page(study, tmp_path, capsys):
     for text in ("cell types", "Zero shares", "SIMULATED"):
         assert text not in page
     assert numbered_in_order(page, "Table") > 5
-    assert numbered_in_order(page, "Figure") == 1
+    assert numbered_in_order(page, "Figure") == 2  # the answers, and the graph of the model
     borrowed = pd.read_csv(out / "tables" / "treatment_response_borrowing.csv")
     assert borrowed.groupby("stratum").size().to_dict() == {"HR+": 4, "HR-": 4}
     notices = " ".join(pd.read_csv(out / "tables" / "treatment_response_borrowing_notices.csv")["text"])
