@@ -30,14 +30,23 @@ from bayes_her2.bayesian.amounts import GAMMA, AmountFamily
 from bayes_her2.bayesian.bernoulli import bernoulli_node
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.density import HurdleDensity
-from bayes_her2.bayesian.design import MAIN, Structure, Terms, arrays, bends, part_design, structure
+from bayes_her2.bayesian.design import (
+    MAIN,
+    Structure,
+    Terms,
+    arrays,
+    bends,
+    modelled_strata,
+    part_design,
+    structure,
+)
 from bayes_her2.bayesian.factor import tumour_factor
 from bayes_her2.bayesian.hurdle import amount_node
 from bayes_her2.bayesian.hurdle_estimands import standardised, summed_abundance
 from bayes_her2.bayesian.in_words import predictor_in_words
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
 from bayes_her2.bayesian.other_priors import Change, OtherPriors
-from bayes_her2.bayesian.outline import Given, Line, given, indexed, law_of, normal, predictor_lines
+from bayes_her2.bayesian.outline import Line, indexed, logit, normal, number, predictor_lines
 from bayes_her2.bayesian.predictive import (
     hurdle_posterior_predictive,
     hurdle_prior_predictive,
@@ -282,7 +291,7 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
     """
     shape = structure(data)
     parts = {"presence": "p", "amount": "a"}
-    if not part_design(data, shape, "presence").cell_types:
+    if not modelled_strata(data, "presence").any(axis=None):
         parts.pop("presence")
     part = "q" if len(parts) > 1 else "a"
     eta = indexed(r"\eta", "ic", part)
@@ -292,7 +301,7 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
             "y_{ic}",
             rf"\mathrm{{Gamma}}(s_{{{index}}},\, s_{{{index}}} / m_{{ic}}),\quad y_{{ic}} > 0",
             ("tumour", "cell type"),
-            "abundance in tumours that have the cell type: gamma with mean m and shape s (second comes the rate)",
+            "abundance in tumours that have the cell type: gamma with mean m and shape s",
             variables=("amount",),
             parents=("m_{ic}", f"s_{{{index}}}"),
             observed=True,
@@ -320,14 +329,12 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
                 parents=(r"\pi_{ic}",),
                 observed=True,
             ),
-            Line(
-                r"\mathrm{logit}\, \pi_{ic}",
+            logit(
+                r"\pi_{ic}",
                 r"\eta^{p}_{ic}",
                 ("tumour", "cell type"),
                 "probability that the tumour has the cell type",
-                relation="=",
                 parents=(eta,),
-                node=r"\pi_{ic}",
             ),
         ]
     return tuple(lines)
@@ -335,7 +342,7 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
 
 def _shape_lines(shape: Structure, priors: Mapping[str, Prior]) -> Iterator[Line]:
     """Shape of the gamma distribution: by cell type, and by cohort around it where there are several."""
-    level, common = law_of(priors["log_shape_mean"]), r"\log\, s_{c}"
+    common = r"\log\, s_{c}"
     if shape.several_cohorts:
         yield Line(
             r"\log\, s_{kc}",
@@ -346,12 +353,17 @@ def _shape_lines(shape: Structure, priors: Mapping[str, Prior]) -> Iterator[Line
             parents=("s_{c}", r"\tau_{s}"),
             node="s_{kc}",
         )
-    yield Line(
-        common, level, ("cell type",), "log shape of cell type c", variables=("log_shape",), node="s_{c}"
+    yield number(
+        common,
+        "log_shape",
+        priors["log_shape_mean"],
+        each=("cell type",),
+        said="log shape of cell type c",
+        node="s_{c}",
     )
     if shape.several_cohorts:
-        spread = Given(r"\tau_{s}", "log_shape_between_cohorts_sd", priors["log_shape_between_cohorts_sd"])
-        yield from given([spread], node=r"\tau_{s}", each=(), said="SD of log shapes between cohorts")
+        spread = "log_shape_between_cohorts_sd"
+        yield number(r"\tau_{s}", spread, priors[spread], each=(), said="SD of log shapes between cohorts")
 
 
 def build(

@@ -53,7 +53,7 @@ from bayes_her2.bayesian.clinical import (
     odds_draws,
 )
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
-from bayes_her2.bayesian.outline import LETTERS, Given, Line, given, indexed, members, normal
+from bayes_her2.bayesian.outline import LETTERS, Given, Line, given, indexed, logit, members, normal
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
@@ -140,12 +140,8 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
     terms = [term for term in LETTERS if term in design.columns]
     varying = [term for term in terms if design.by_cohort[term].any()]
     theta, _ = members([LETTERS[term] for term in terms])
-    eta = {
-        "intercept": r"\alpha_{kj}",
-        "slope": r"\beta_{kj} a_{g}",
-        "hr": r"\gamma_{kj} r_{g}",
-        "interaction": r"\delta_{kj} a_{g} r_{g}",
-    }
+    columns = {"slope": " a_{g}", "hr": " r_{g}", "interaction": " a_{g} r_{g}"}
+    eta = [indexed(LETTERS[term], "kj" if term in varying else "j") + columns.get(term, "") for term in terms]
     typical, by_cohort = indexed(theta, "j"), indexed(theta, "kj")
     some_common = any(not design.by_cohort[term].all() for term in terms)
     hr = f"; r is 1 in {data.strata[-1]} tumours and 0 in the others" if "hr" in terms else ""
@@ -160,14 +156,12 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
             parents=(r"\pi_{gj}",),
             observed=True,
         ),
-        Line(
-            r"\mathrm{logit}\, \pi_{gj}",
-            " + ".join(eta[term] for term in terms),
+        logit(
+            r"\pi_{gj}",
+            " + ".join(eta),
             ("group", "regression"),
             f"probability of the outcome: a is 1 where the cell type is abundant and 0 where it is not{hr}",
-            relation="=",
             parents=(*([by_cohort] if varying else []), *([typical] if some_common else [])),
-            node=r"\pi_{gj}",
         ),
     ]
     if varying:

@@ -31,7 +31,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import LikelihoodInformed, partially_pooled, typical_of
-from bayes_her2.bayesian.outline import Given, Line, given, normal
+from bayes_her2.bayesian.outline import Line, normal, number
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import tabulate
@@ -162,25 +162,42 @@ def outline(data: EvidenceSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
         )
     lines.append(mean)
     if design.counted.any():
-        base = Given("b_{s}", "study_base", priors["study_base"])
-        lines.extend(given([base], node="b_{s}", each=("study",), said="log odds halfway between the groups"))
-    effect = Given(r"\mu_{q}", "effect", priors["effect"])
-    lines.extend(
-        given([effect], node=r"\mu_{q}", each=("question",), said="effect of question q, as a log ratio")
+        lines.append(
+            number(
+                "b_{s}",
+                "study_base",
+                priors["study_base"],
+                each=("study",),
+                said="log odds halfway between the groups",
+            )
+        )
+    lines.append(
+        number(
+            r"\mu_{q}",
+            "effect",
+            priors["effect"],
+            each=("question",),
+            said="effect of question q, as a log ratio",
+        )
     )
     if design.both:
-        difference = Given(r"\delta_{q}", "hr_difference", priors["hr_difference"])
-        lines.extend(
-            given(
-                [difference],
-                node=r"\delta_{q}",
+        lines.append(
+            number(
+                r"\delta_{q}",
+                "hr_difference",
+                priors["hr_difference"],
                 each=("question",),
                 said="HR- minus HR+, of questions with studies of both",
             )
         )
-    spread = Given(r"\tau_{q}", "between_studies_sd", priors["between_studies_sd"])
-    lines.extend(
-        given([spread], node=r"\tau_{q}", each=("question",), said="SD between the studies of question q")
+    lines.append(
+        number(
+            r"\tau_{q}",
+            "between_studies_sd",
+            priors["between_studies_sd"],
+            each=("question",),
+            said="SD between the studies of question q",
+        )
     )
     return tuple(lines)
 

@@ -46,7 +46,7 @@ from bayes_her2.bayesian.high_estimands import (
 )
 from bayes_her2.bayesian.in_words import predictor_in_words
 from bayes_her2.bayesian.linear_predictor import hierarchical_predictor
-from bayes_her2.bayesian.outline import Line, predictor_lines
+from bayes_her2.bayesian.outline import Line, logit, predictor_lines
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.slopes import SCOPES, slopes, with_difference
 from bayes_her2.bayesian.summary import heterogeneity, summarise
@@ -159,14 +159,12 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
             parents=(r"\pi_{ic}",),
             observed=True,
         ),
-        Line(
-            r"\mathrm{logit}\, \pi_{ic}",
+        logit(
+            r"\pi_{ic}",
             r"\eta_{ic}",
             ("tumour", "cell type"),
             "probability of high abundance",
-            relation="=",
             parents=(r"\eta_{ic}",),
-            node=r"\pi_{ic}",
         ),
         *predictor_lines({"high": ""}, data, structure(data), priors),
     )

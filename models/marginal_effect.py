@@ -39,7 +39,7 @@ from bayes_her2.bayesian.ancova_predictive import (
 from bayes_her2.bayesian.coordinates import Coordinates, partially_pooled, typical_of
 from bayes_her2.bayesian.linearity import linearity
 from bayes_her2.bayesian.monotonic import monotonic_steps
-from bayes_her2.bayesian.outline import COVARIATES, Given, Line, given, indexed, members, normal
+from bayes_her2.bayesian.outline import Given, Line, covariate_terms, given, indexed, members, normal, number
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.summary import RowOf, Standing, tabulate
@@ -186,20 +186,20 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
         "intercept": alpha,
         "centre": r"\kappa_{gc}",
         "slope": rf"{beta} h_{{i}}",
-        "hr": r"\gamma_{c} r_{i}",
+        "hr": r"\gamma_{c} (r_{i} - \bar{r})",
         "ihc": r"\iota_{c}(l_{i})",
-        "her2_x_hr": r"\delta_{c} h_{i} r_{i}",
+        "her2_x_hr": r"\delta_{c} h_{i} (r_{i} - \bar{r})",
         "her2_x_ihc": r"\phi_{c}(l_{i}) h_{i}",
         "hr_x_ihc": r"\psi_{c}(l_{i}) r_{i}",
-        "covariate_slope": COVARIATES.replace("#", "c"),
     }
     where = ["h is HER2 per SD within hormone receptor strata"]
     if "hr" in design.terms:
-        where.append(f"r is 1 in {data.strata[-1]} tumours and 0 in the others, less its mean")
+        where.append(f"r is 1 in {data.strata[-1]} tumours and 0 in the others, with a bar its mean")
     if by_level:
-        where.append("l is the HER2 IHC level, the effects of which are centred at their mean")
+        where.append("l is the HER2 IHC level, each effect of which is less its mean over all tumours")
     if "covariate_slope" in design.terms:
-        where.append(f"x holds the covariates {listed(map(str, data.covariates.columns))}, per SD")
+        sums["covariate_slope"], holds = covariate_terms(r"\zeta_{c}", data.covariates.columns)
+        where.append(holds)
     used = [alpha, beta if several else coefficient]
     used += [coefficient] * (several and len(plain) > 1)
     used += [level] * bool(by_level)
@@ -324,33 +324,27 @@ def _pooled_lines(
 
 def _number_lines(design: Ancova, priors: Mapping[str, Prior]) -> Iterator[Line]:
     """Quantities whose priors have numbers, but for means over cell types and spreads between them."""
-
-    def one(
-        symbol: str, variable: str, prior: str, each: tuple[str, ...], said: str, node: str = ""
-    ) -> Iterator[Line]:
-        yield from given([Given(symbol, variable, priors[prior])], node=node or symbol, each=each, said=said)
-
-    yield from one(
+    yield number(
         r"\alpha_{c}",
         "intercept",
-        "intercept",
-        ("cell type",),
-        "level of cell type c, not pooled",
+        priors["intercept"],
+        each=("cell type",),
+        said="level of cell type c, not pooled",
     )
     if design.shape.several_cohorts:
-        yield from one(
+        yield number(
             r"\tau_{\alpha c}",
             "intercept_between_cohorts_sd",
-            "intercept_between_cohorts_sd",
-            ("cell type",),
-            "SD of the levels of cell type c between cohorts",
+            priors["intercept_between_cohorts_sd"],
+            each=("cell type",),
+            said="SD of the levels of cell type c between cohorts",
         )
-        yield from one(
+        yield number(
             r"\tau_{\beta}",
             "slope_between_cohorts_sd",
-            "slope_between_cohorts_sd",
-            (),
-            "SD of HER2 slopes between cohorts, common to the cell types",
+            priors["slope_between_cohorts_sd"],
+            each=(),
+            said="SD of HER2 slopes between cohorts, common to the cell types",
         )
     if "centre" in design.terms:
         yield Line(
@@ -361,13 +355,13 @@ def _number_lines(design: Ancova, priors: Mapping[str, Prior]) -> Iterator[Line]
             variables=("centre_shift",),
             parents=(r"\tau_{\kappa}",),
         )
-        yield from one(r"\tau_{\kappa}", "centre_sd", "centre_sd", (), "SD between centres")
-    yield from one(
+        yield number(r"\tau_{\kappa}", "centre_sd", priors["centre_sd"], each=(), said="SD between centres")
+    yield number(
         r"\log\, \omega_{kc}",
         "log_residual_sd",
-        "log_residual_sd",
-        ("cohort", "cell type"),
-        "log residual SD in cohort k",
+        priors["log_residual_sd"],
+        each=("cohort", "cell type"),
+        said="log residual SD in cohort k",
         node=r"\omega_{kc}",
     )
 

@@ -34,7 +34,7 @@ import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import partially_pooled, typical_of
 from bayes_her2.bayesian.copula import RankDesign, Term, exposure_scores, outcome_scores_loglik, rank_design
-from bayes_her2.bayesian.outline import Given, Line, given, indexed, normal
+from bayes_her2.bayesian.outline import Given, Line, given, indexed, normal, number
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.product import matrix_product
 from bayes_her2.bayesian.rank_summary import (
@@ -144,7 +144,7 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
             normal(r"\mathbf{0}", sigma).replace("Normal", "MultivariateNormal"),
             ("tumour",),
             "normal scores of the measures in tumour i, by their ranks in its group g (a cohort, or a hormone receptor "
-            "stratum of one); the second number is the covariance",
+            "stratum of one)",
             variables=("measures",),
             parents=(sigma,),
             observed=True,
@@ -202,16 +202,22 @@ def outline(data: AnalysisSet, priors: Mapping[str, Prior]) -> tuple[Line, ...]:
             parents=("B_{g}",),
         )
     )
-    entries = [Given(r"\log\, b_{gmm}", "measure_log_scale", priors["measure_log_scale"])]
-    lines.extend(given(entries, node="B_{g}", each=("scale",), said="diagonal of B"))
-    if design.associations:
-        below = [Given(r"b_{gml}", "measure_association", priors["measure_association"])]
-        lines.extend(
-            given(below, node="B_{g}", each=("association",), said="entries of B below its diagonal")
+    lines.append(
+        number(
+            r"\log\, b_{gmm}",
+            "measure_log_scale",
+            priors["measure_log_scale"],
+            each=("scale",),
+            said="diagonal of B",
+            node="B_{g}",
         )
-    own = [Given(rf"\log\, {scale}", "outcome_log_scale", priors["outcome_log_scale"])]
-    lines.extend(
-        given(own, node=scale, each=("group", "outcome"), said="log residual SD of a cell type's scores")
+    )
+    if design.associations:
+        name, said = "measure_association", "entries of B below its diagonal"
+        lines.append(number("b_{gml}", name, priors[name], each=("association",), said=said, node="B_{g}"))
+    name, said = "outcome_log_scale", "log residual SD of a cell type's scores"
+    lines.append(
+        number(rf"\log\, {scale}", name, priors[name], each=("group", "outcome"), said=said, node=scale)
     )
     return tuple(lines)
 

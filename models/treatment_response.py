@@ -34,7 +34,7 @@ import pymc as pm
 import pytensor.tensor as pt
 
 from bayes_her2.bayesian.coordinates import partially_pooled
-from bayes_her2.bayesian.outline import COVARIATES, Given, Line, given, indexed, normal
+from bayes_her2.bayesian.outline import Given, Line, covariate_terms, given, indexed, logit, normal, number
 from bayes_her2.bayesian.priors import Prior
 from bayes_her2.bayesian.response import (
     SLOPES,
@@ -149,7 +149,7 @@ def outline(data: ResponseData, priors: Mapping[str, Prior]) -> tuple[Line, ...]
     alpha = r"\alpha_{aso}" if arms else r"\alpha_{so}"
     beta = r"\beta_{ao}" if data.control else r"\beta_{aso}" if arms else r"\beta_{so}"
     adjusted = bool(len(data.covariates.columns))
-    covariates = f" + {COVARIATES.replace('#', 'o')}" if adjusted else ""
+    term, holds = covariate_terms(r"\zeta_{o}", data.covariates.columns) if adjusted else ("", "")
     indices = ["o its outcome", "s its hormone receptor stratum", *(["a its arm or centre"] if arms else [])]
     lines = [
         Line(
@@ -161,16 +161,13 @@ def outline(data: ResponseData, priors: Mapping[str, Prior]) -> tuple[Line, ...]
             parents=(r"\pi_{i}",),
             observed=True,
         ),
-        Line(
-            r"\mathrm{logit}\, \pi_{i}",
-            f"{alpha} + {beta} l_{{i}}{covariates}",
+        logit(
+            r"\pi_{i}",
+            " + ".join(filter(None, (alpha, f"{beta} l_{{i}}", term))),
             ("row",),
             f"probability of response; l is 1/2 for HER2-low and -1/2 for HER2-0, so that the slope is the log odds "
-            f"ratio; {listed(indices)}"
-            + (f"; x holds {listed(map(str, data.covariates.columns))}" if adjusted else ""),
-            relation="=",
+            f"ratio; {listed(indices)}{'; ' if adjusted else ''}{holds}",
             parents=(alpha, beta, *([r"\zeta_{o}"] if adjusted else [])),
-            node=r"\pi_{i}",
         ),
     ]
     each = ("stratum", "outcome")
@@ -185,22 +182,29 @@ def outline(data: ResponseData, priors: Mapping[str, Prior]) -> tuple[Line, ...]
                 parents=(r"\beta_{o}", r"\delta_{o}"),
             )
         )
-        own = Given(alpha, "intercept", priors["intercept"])
-        lines.extend(given([own], node=alpha, each=("arm", *each), said="log odds of response in an arm"))
-        slope = Given(r"\beta_{o}", SLOPES[ALL], priors["slope_all"])
-        lines.extend(
-            given(
-                [slope],
-                node=r"\beta_{o}",
+        lines.append(
+            number(
+                alpha,
+                "intercept",
+                priors["intercept"],
+                each=("arm", *each),
+                said="log odds of response in an arm",
+            )
+        )
+        lines.append(
+            number(
+                r"\beta_{o}",
+                SLOPES[ALL],
+                priors["slope_all"],
                 each=("outcome",),
                 said="log odds ratio, averaged over the two arms",
             )
         )
-        change = Given(r"\delta_{o}", "interaction", priors["interaction"])
-        lines.extend(
-            given(
-                [change],
-                node=r"\delta_{o}",
+        lines.append(
+            number(
+                r"\delta_{o}",
+                "interaction",
+                priors["interaction"],
                 each=("outcome",),
                 said="log ratio of odds ratios, treated arm over control",
             )
@@ -219,8 +223,15 @@ def outline(data: ResponseData, priors: Mapping[str, Prior]) -> tuple[Line, ...]
                         parents=(indexed(letter, "so"), spread),
                     )
                 )
-        own = Given(r"\alpha_{so}", "intercept", priors["intercept"])
-        lines.extend(given([own], node=r"\alpha_{so}", each=each, said="log odds of response in a stratum"))
+        lines.append(
+            number(
+                r"\alpha_{so}",
+                "intercept",
+                priors["intercept"],
+                each=each,
+                said="log odds of response in a stratum",
+            )
+        )
         slopes = [
             Given(
                 r"\beta_{so}" if len(data.strata) == 1 else rf"\beta_{{so}} \;(\mathrm{{{s}}})",
@@ -238,23 +249,21 @@ def outline(data: ResponseData, priors: Mapping[str, Prior]) -> tuple[Line, ...]
             )
         )
         if arms:
-            spreads = [
-                Given(
-                    indexed(r"\tau", f"{letter} o"),
-                    f"{name}_between_arms_sd",
-                    priors[f"{name}_between_arms_sd"],
-                )
-                for letter, name in ((r"\alpha", "intercept"), (r"\beta", "slope"))
-            ]
-            for one in spreads:
-                lines.extend(
-                    given([one], node=one.symbol, each=("outcome",), said="SD between arms or centres")
-                )
+            for letter, name in (
+                (r"\alpha", "intercept_between_arms_sd"),
+                (r"\beta", "slope_between_arms_sd"),
+            ):
+                spread, said = indexed(r"\tau", f"{letter} o"), "SD between arms or centres"
+                lines.append(number(spread, name, priors[name], each=("outcome",), said=said))
     if adjusted:
-        effect = Given(r"\zeta_{jo}", "covariate_effect", priors["covariate_effect"])
-        lines.extend(
-            given(
-                [effect], node=r"\zeta_{o}", each=("outcome", "covariate"), said="coefficient of covariate j"
+        lines.append(
+            number(
+                r"\zeta_{jo}",
+                "covariate_effect",
+                priors["covariate_effect"],
+                each=("outcome", "covariate"),
+                said="coefficient of covariate j",
+                node=r"\zeta_{o}",
             )
         )
     return tuple(lines)

@@ -114,6 +114,11 @@ def main(wanted: list[str]) -> None:
         for path in SOURCES:
             renew_text(path)
         return
+    unknown = [name for name in wanted if not any(path.name.startswith(name) for path in SOURCES)]
+    if unknown:
+        raise SystemExit(
+            f"no tutorial begins with {', '.join(unknown)}; there are {', '.join(path.stem for path in SOURCES)}"
+        )
     for path in SOURCES:
         if not wanted or path.name.startswith(tuple(wanted)):
             sys.stdout.write(f"{path.name}: {build(path):.0f} s\n")

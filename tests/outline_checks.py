@@ -91,16 +91,19 @@ def assert_prints_its_numbers(model_file: Any, data: Any) -> None:
     """A changed prior changes the line of its variables, and no other."""
     priors = model_file.priors_for(data)
     before = model_file.outline(data, priors)
+    told = {variable for line in before for variable in line.variables}
     changed = 0
     for name, prior in priors.items():
         if prior.dist not in ("Normal", "HalfNormal"):
             continue
         other = replace(prior, params={**prior.params, "sigma": 0.1234})
         after = model_file.outline(data, {**priors, name: other})
-        if after == before:
-            continue  # of a term that these data do not have
+        if after == before:  # of a term that these data do not have
+            assert name not in told
+            continue
         new = [line for line in after if "0.1234" in line.law]
         assert len(new) == 1
         assert law_of(other) in new[0].law
+        assert name not in told or name in new[0].variables
         changed += 1
     assert changed > 1

@@ -22,9 +22,6 @@ from bayes_her2.wording import listed
 
 LETTERS = {"intercept": r"\alpha", "slope": r"\beta", "hr": r"\gamma", "interaction": r"\delta"}
 """Coefficients of the linear predictor that models share."""
-COVARIATES = r"\mathbf{x}_{i}^{\top} \zeta_{#}"
-"""What covariates add to a linear predictor; # stands for the index of their coefficients."""
-
 BETWEEN = "; "
 """Between several things in a cell of its table."""
 
@@ -140,6 +137,29 @@ def given(quantities: Iterable[Given], *, node: str, each: tuple[str, ...], said
         )
 
 
+def number(
+    symbol: str, variable: str, prior: Prior, *, each: tuple[str, ...], said: str, node: str = ""
+) -> Line:
+    """Write one quantity whose prior has numbers."""
+    return Line(symbol, law_of(prior), each, said, variables=(variable,), node=node)
+
+
+def logit(probability: str, law: str, each: tuple[str, ...], said: str, *, parents: tuple[str, ...]) -> Line:
+    """Write a probability whose log odds are a linear predictor."""
+    return Line(
+        rf"\mathrm{{logit}}\, {probability}", law, each, said, relation="=", parents=parents, node=probability
+    )
+
+
+def covariate_terms(coefficients: str, names: Iterable[object]) -> tuple[str, str]:
+    """Write what covariates add to a linear predictor, and say what they are."""
+    known = listed(map(str, names))
+    return (
+        rf"\mathbf{{x}}_{{i}}^{{\top}} {coefficients}",
+        f"x holds the covariates {known}, centred, continuous ones per SD",
+    )
+
+
 def indexed(letter: str, index: str = "", part: str = "") -> str:
     """Write a symbol with its part above and its index below."""
     above = f"^{{{part}}}" if part else ""
@@ -159,8 +179,6 @@ def predictor_lines(
     data: AnalysisSet,
     shape: Structure,
     priors: Mapping[str, Prior],
-    *,
-    eta: str = r"\eta",
 ) -> tuple[Line, ...]:
     """Write the linear predictor that abundance and high abundance share, with its hierarchy.
 
@@ -170,8 +188,6 @@ def predictor_lines(
         Prefix of the names in the graph -> letter of the part in symbols; '' where there is one part.
     data, shape, priors
         As the model is built.
-    eta
-        Letter of the linear predictor.
 
     Returns
     -------
@@ -209,13 +225,14 @@ def predictor_lines(
         words.append(f"r is 1 in {data.strata[-1]} tumours and 0 in the others")
     if not data.covariates.empty:
         zeta = indexed(r"\zeta", "c", part)
-        sums.append(COVARIATES.replace(r"\zeta_{#}", zeta))
+        term, said = covariate_terms(zeta, data.covariates.columns)
+        sums.append(term)
         used.append(zeta)
-        words.append(f"x holds the covariates {listed(map(str, data.covariates.columns))}, per SD")
+        words.append(said)
     which = f"; q is {listed(f'{letter} ({name})' for name, letter in parts.items())}" if part == "q" else ""
     lines.append(
         Line(
-            indexed(eta, "ic", part),
+            indexed(r"\eta", "ic", part),
             " + ".join(sums),
             ("tumour", "cell type"),
             f"linear predictor: {listed(words)}{which}",
@@ -275,13 +292,9 @@ def predictor_lines(
 
     def numbers(level: str, letter: str, of: Iterable[str], index: str = "") -> list[Given]:
         return [
-            Given(
-                indexed(letter, f"{LETTERS[term]}{index}", q),
-                f"{name}_{term}_{level}",
-                priors[f"{name}_{term}_{level}"],
-            )
-            for name, q in parts.items()
+            one
             for term in of
+            for one in _of_parts(parts, letter, f"{LETTERS[term]}{index}", f"{term}_{level}", priors)
         ]
 
     if "intercept" in varying:
@@ -303,10 +316,7 @@ def predictor_lines(
             )
         )
     if shape.centres:
-        centre_sds = [
-            Given(indexed(r"\tau", "g", q), f"{name}_centre_sd", priors[f"{name}_centre_sd"])
-            for name, q in parts.items()
-        ]
+        centre_sds = _of_parts(parts, r"\tau", "g", "centre_sd", priors)
         lines.extend(given(centre_sds, node=centre_sd, each=(), said="SD of levels between centres"))
     lines.extend(
         given(
@@ -322,6 +332,16 @@ def predictor_lines(
         )
     )
     return tuple(lines)
+
+
+def _of_parts(
+    parts: Mapping[str, str], letter: str, index: str, suffix: str, priors: Mapping[str, Prior]
+) -> list[Given]:
+    """One quantity of each part; its name in the graph is that of its prior."""
+    return [
+        Given(indexed(letter, index, q), f"{name}_{suffix}", priors[f"{name}_{suffix}"])
+        for name, q in parts.items()
+    ]
 
 
 def _covariates(parts: Mapping[str, str], part: str, priors: Mapping[str, Prior]) -> Iterator[Line]:
@@ -341,12 +361,5 @@ def _covariates(parts: Mapping[str, str], part: str, priors: Mapping[str, Prior]
         ("mean", r"\mu", "mean of a covariate's coefficients over cell types"),
         ("between_cells_sd", r"\sigma", "SD of a covariate's coefficients between cell types"),
     ):
-        quantities = [
-            Given(
-                indexed(letter, r"\zeta j", q),
-                f"{name}_covariate_{level}",
-                priors[f"{name}_covariate_{level}"],
-            )
-            for name, q in parts.items()
-        ]
+        quantities = _of_parts(parts, letter, r"\zeta j", f"covariate_{level}", priors)
         yield from given(quantities, node=indexed(letter, r"\zeta j", part), each=("covariate",), said=said)

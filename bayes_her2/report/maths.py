@@ -77,7 +77,7 @@ def checked(latex: str) -> str:
     if unknown or not _PLAIN.match(rest) or min(depth) < 0 or depth[-1] or len(latex) > MAXIMUM:
         what = f"the command \\{unknown[0]}" if unknown else "signs or braces that no formula of a model has"
         raise DataError(
-            f"formula {latex[:60]!r}: it has {what}; fit the model again to write its equations anew."
+            f"formula {latex[:60]!r}: it has {what}; run the analysis again, which writes the equations anew."
         )
     return latex
 
@@ -91,7 +91,8 @@ def mathml(latex: str, *, display: bool = False) -> str:
     DataError
         See `checked`.
     """
-    return _converted(latex, "block" if display else "inline").replace(f' xmlns="{_MATHML[1:-1]}"', "")
+    made = converted(checked(latex), display=display)
+    return made.replace(f' xmlns="{_MATHML[1:-1]}"', "")
 
 
 @cache
@@ -103,13 +104,16 @@ def omml(latex: str) -> str:
     DataError
         See `checked`.
     """
-    root = ET.fromstring(_converted(latex, "inline"))
+    root = ET.fromstring(converted(checked(latex)))
     return f"<m:oMath>{_all(root)}</m:oMath>"
 
 
-def _converted(latex: str, display: str) -> str:
-    """MathML, in which the letters of a word are one thing to show and to read aloud."""
-    made = convert(checked(latex), display=display)
+def converted(latex: str, *, display: bool = False) -> str:
+    """Return LaTeX that is known to be harmless as MathML.
+
+    The letters of a word are one thing to show and to read aloud, and "is distributed as" has the spaces of a relation.
+    """
+    made = convert(latex, display="block" if display else "inline")
     made = made.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>").replace(
         "<mo>&#x0007E;</mo>", "<mo>&#x0223C;</mo>"
     )

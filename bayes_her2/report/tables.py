@@ -519,6 +519,18 @@ def _off() -> Cell:
 # --- section 4 -----------------------------------------------------------------------------------
 
 
+LAWS = {
+    "{Normal}": "Normal(mean, SD)",
+    "{HalfNormal}": "HalfNormal(scale)",
+    "{HalfStudentT}": "HalfStudentT(degrees of freedom, scale)",
+    "{Gamma}": "Gamma(shape, rate)",
+    "{Binomial}": "Binomial(number, probability)",
+    "{MultivariateNormal}": "MultivariateNormal(means, covariance)",
+    "{Dirichlet}": "Dirichlet(concentration, the same for every share)",
+}
+"""Distribution in LaTeX -> what its numbers are."""
+
+
 def equations(results: Results, model: str = MODEL) -> list[Table]:
     """Write a model line by line; no table where the run did not record it."""
     rows = results.rows("outline", model)
@@ -538,8 +550,8 @@ def equations(results: Results, model: str = MODEL) -> list[Table]:
     return [
         Table(
             "equations",
-            "The model line by line, with the priors of this run. ~ is distributed as, = equals; Normal(mean, SD), "
-            "HalfNormal(SD).",
+            "The model line by line, with the priors of this run. ~ is distributed as, = equals. "
+            f"{'; '.join(said for name, said in LAWS.items() if any(name in row['law'] for row in rows))}.",
             "Quantity",
             (Column("Equation", words=True), Column("For each", words=True)),
             lines,

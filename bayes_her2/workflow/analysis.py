@@ -155,9 +155,8 @@ def analyse(job: Job, folder: ResultsFolder, *, say: Say, progress: bool | Progr
         shared = {
             "priors": prior_table(priors, used, model.reader_scale, decisions.interval),
             "prior_predictive": gates,
+            "outline": as_table(model.outline(data, priors)),
         }
-        if hasattr(model, "outline"):
-            shared["outline"] = as_table(model.outline(data, priors))
     with clock(f"{job.name}: sampling the posterior"):
         fit, reused = fit_or_reuse(job, folder, say=say, progress=progress)
     shared |= {"diagnostics": fit.diagnostics.table, "sampling": _sampling_table(fit, reused=reused)}

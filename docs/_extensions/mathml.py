@@ -7,9 +7,10 @@ import re
 from typing import Any
 
 from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+
+from bayes_her2.report.maths import converted
 
 NAMED = re.compile(r"(?<!<msup>)(?<!<msub>)(?<!<msubsup>)(<mi>[A-Za-z]{2,}</mi>)(?=<mi>|<msu|<mrow><mi>)")
 """The name of a function that a symbol follows, but for one that has an exponent or an index."""
@@ -46,14 +47,12 @@ def _inside(latex: str, *, first: bool) -> str:
 
 def _converted(latex: str, *, display: bool) -> str:
     try:
-        made = convert(latex.strip(), display="block" if display else "inline")
+        made = converted(latex.strip(), display=display)
     except Exception as error:
         raise ExtensionError(
             f"not an equation that can be converted: {latex.strip()!r} ({error!r})"
         ) from error
-    # "Is distributed as" is a relation, with a relation's spaces. A name is no operator, which would part it from its
-    # bracket, and is parted from a symbol instead.
-    made = made.replace("<mi>&#x0007E;</mi>", "<mo>&#x0223C;</mo>")
+    # A name is no operator, which would part it from its bracket, and is parted from a symbol instead.
     made = re.sub(r"<mo>([A-Za-z])</mo>", r'<mi mathvariant="normal">\1</mi>', made)
     made = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", made)
     return NAMED.sub(r'\1<mspace width="0.17em" />', made)
